@@ -1,0 +1,157 @@
+/**
+ * All that `core/` may ask of the world: disk, network, clock, random and a log line.
+ *
+ * `io/` implements these on Deno, `tests/sim/` in memory, in virtual time, with faults. Nothing
+ * under `core/` reaches the world in any other way, so that a whole cascade replays from one seed.
+ *
+ * Units: offsets, lengths and sizes are bytes, times are milliseconds.
+ *
+ * @module
+ */
+
+/** A byte buffer that core reads from or writes to; never a view over shared memory. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A range of a file that holds data (not a hole), `start` inclusive, `end` exclusive. */
+export interface DataRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/**
+ * One open file or block device.
+ *
+ * Reads and writes are positioned and synchronous (they meet the page cache); a flush is
+ * asynchronous, since it waits for the device. Failures throw a {@linkcode CascadeError} with code
+ * `disk-full` (no room: nothing of the write may be assumed) or `disk-failed` (anything else).
+ */
+export interface DiskFile {
+  readonly path: string;
+  /** Whether it is a block device (its size is fixed). */
+  readonly isDevice: boolean;
+  /** Current size in bytes; of a device, its capacity. */
+  size(): number;
+  /** Fills `into` from `offset`; bytes past the end of the file read as zero. */
+  readAt(into: Uint8Array, offset: number): void;
+  /** Writes all of `bytes` at `offset`; grows a regular file when it lies past the end. */
+  writeAt(bytes: Uint8Array, offset: number): void;
+  /**
+   * Makes [offset, offset + length) read as zero. With `hole` it gives the room back where the
+   * system can, else it writes zeroes. Never changes the size of the file.
+   */
+  zeroAt(offset: number, length: number, hole: boolean): void;
+  /** Sets the size of a regular file; what is added is a hole. */
+  truncate(size: number): void;
+  /**
+   * Gives [0, size) real room on the disk with zeroes written to it (not just reserved: a flush of
+   * written blocks is three times as fast). Works in slices, so that the event loop goes on.
+   */
+  preallocate(size: number): Promise<void>;
+  /** The data ranges within [offset, offset + length), in order; one range if it cannot tell. */
+  dataRanges(offset: number, length: number): DataRange[];
+  /**
+   * Flushes data and size to stable storage (fdatasync). Flushes of one file never overlap: the
+   * caller sees to that. A failed flush is fatal to the node and is never tried again.
+   */
+  flush(): Promise<void>;
+  close(): void;
+}
+
+/** Files by path. Folder names are created by `makeFolder` only. */
+export interface Disk {
+  /**
+   * Opens a file. `create` makes it when it is not there. `lock` takes an exclusive lock for as
+   * long as the file is open, or throws `locked` (with the holder's pid in the hint if it is known).
+   */
+  open(
+    path: string,
+    options?: { create?: boolean; readOnly?: boolean; lock?: boolean },
+  ): DiskFile;
+  exists(path: string): boolean;
+  /** The names (not paths) in a folder, sorted. */
+  list(folder: string): string[];
+  makeFolder(path: string): void;
+  remove(path: string): void;
+  /** Replaces `to` by `from`, atomically. Durable only after {@linkcode Disk.flushFolder}. */
+  rename(from: string, to: string): void;
+  /** Makes new names, renames and removals in a folder durable. */
+  flushFolder(path: string): Promise<void>;
+}
+
+/** One two-way stream of bytes. */
+export interface Connection {
+  /** The other end, for messages only. */
+  readonly remote: string;
+  /**
+   * Reads at least one byte into `into` and returns how many, or null at the end of the stream.
+   * One read at a time. Throws `connection-lost` when the connection broke or was closed here.
+   */
+  read(into: Bytes): Promise<number | null>;
+  /**
+   * Writes all of `bytes`; the caller leaves them unchanged until it settles. One write at a time.
+   */
+  write(bytes: Bytes): Promise<void>;
+  /** Closes both directions; safe to call again. Pending reads and writes fail. */
+  close(): void;
+}
+
+/** A listening address. */
+export interface Listener {
+  /** The address in full, with the real port when 0 was asked for. */
+  readonly address: string;
+  close(): void;
+}
+
+/** Streams by address: `tcp://host:port`, `unix:/path`. */
+export interface Network {
+  /** Throws `unreachable` (retryable) when nobody answers. */
+  dial(address: string): Promise<Connection>;
+  /** Throws `address-in-use` or `bad-address`. */
+  listen(address: string, accept: (connection: Connection) => void): Promise<Listener>;
+}
+
+/** A running timer. */
+export interface Timer {
+  /** Safe to call again, and after it fired. */
+  cancel(): void;
+}
+
+/** Time. */
+export interface Clock {
+  /** Wall clock, ms since 1970. May jump. */
+  nowMs(): number;
+  /** Never goes back; for spans of time. Fractions allowed. */
+  monotonicMs(): number;
+  /** Calls once, `delayMs` from now. */
+  after(delayMs: number, call: () => void): Timer;
+  /**
+   * Calls once, after the I/O events that are ready now have been looked at: a turn of the event
+   * loop later (`setImmediate`), not a microtask. Work in slices yields with it.
+   */
+  soon(call: () => void): void;
+}
+
+/** Randomness. */
+export interface Random {
+  /** `count` fresh bytes; cryptographically strong outside of the simulator. */
+  bytes(count: number): Bytes;
+  /** A number in [0, 1), for jitter. */
+  fraction(): number;
+}
+
+/** Levels of what a node tells of itself. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** Where a node's own messages go: structured, one event a line. Never holds secrets or payload. */
+export interface Journal {
+  write(level: LogLevel, message: string, fields?: Record<string, string | number | boolean>): void;
+}
+
+/** The world, as core sees it. */
+export interface Ports {
+  readonly disk: Disk;
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly journal: Journal;
+}
