@@ -1,0 +1,72 @@
+/**
+ * What one node must know of the topology, resolved and checked: the input of `core/node.ts`.
+ * `core/topology/` makes it from the topology file; the simulator makes it from a seed.
+ *
+ * @module
+ */
+
+/** How a link ships: at once and counted in the client's answer, after the fact, or now and then. */
+export type LinkMode = "sync" | "async" | "periodic";
+
+/** The role that the topology gives a node. */
+export type Role = "primary" | "intermediate" | "secondary";
+
+/** What clients meet while a sync peer is away: service without it, or errors. */
+export type OnDisconnect = "degrade" | "fail";
+
+/** One link, as both of its ends know it. */
+export interface LinkConfig {
+  readonly name: string;
+  /** The upstream node. */
+  readonly from: string;
+  /** The downstream node. */
+  readonly to: string;
+  readonly mode: LinkMode;
+  readonly onDisconnect: OnDisconnect;
+  /** How long a sync peer may stay silent or away before `onDisconnect` takes effect. */
+  readonly timeoutMs: number;
+  /** Which end dials. `to`: the downstream node dials its upstream. */
+  readonly dial: "to" | "from";
+  /** Where the end that dials finds the other end: its `listen` addresses, best first. */
+  readonly addresses: readonly string[];
+  /** Paused by the topology: connected to nothing. */
+  readonly paused: boolean;
+}
+
+/** One volume of the group. Its place in the list is its number in records. */
+export interface VolumeConfig {
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** File or block device on this node; null on a log-only node. */
+  readonly path: string | null;
+}
+
+/** Sizes of a node's log. */
+export interface LogConfig {
+  /** Room for segments in all; at most one segment more is ever on disk. */
+  readonly budgetBytes: number;
+  readonly segmentBytes: number;
+}
+
+/** All that a node runs on. */
+export interface NodeConfig {
+  readonly cluster: string;
+  readonly name: string;
+  readonly role: Role;
+  /** The node's folder: log, state, lock. */
+  readonly dir: string;
+  /** The shared secret of the cluster; never shown anywhere. */
+  readonly secret: Uint8Array;
+  readonly listen: readonly string[];
+  /** Every volume of the group, in the order of the topology. */
+  readonly volumes: readonly VolumeConfig[];
+  readonly log: LogConfig;
+  /** Addresses of NBD exports. */
+  readonly nbd: readonly string[];
+  /** The link from the upstream node; null on the primary. */
+  readonly upstream: LinkConfig | null;
+  /** The links to nodes below. */
+  readonly downstream: readonly LinkConfig[];
+  /** Every node name of the topology: whoever else knocks is refused as unknown. */
+  readonly nodeNames: readonly string[];
+}

@@ -1,0 +1,79 @@
+/**
+ * The status of a node: the one document that `status --json`, the live view, the admin page and
+ * the metrics are drawn from. Fields are only ever added.
+ *
+ * Positions are LSNs (bytes in the primary's record stream), ends exclusive.
+ *
+ * @module
+ */
+import { z } from "zod";
+
+/** What a link is doing. */
+export const LINK_STATES = [
+  "connecting",
+  "streaming",
+  "catching-up",
+  "delta",
+  "degraded",
+  "paused",
+  "overflowed",
+  "disconnected",
+  "refused",
+] as const;
+
+const lsn = z.number().int().nonnegative().describe("an LSN: byte position in the record stream");
+const bytes = z.number().int().nonnegative().describe("bytes");
+
+/** One link, as the node that reports it sees it. */
+export const linkStatusSchema = z.object({
+  name: z.string(),
+  from: z.string(),
+  to: z.string(),
+  mode: z.enum(["sync", "async", "periodic"]),
+  state: z.enum(LINK_STATES),
+  reason: z.string().nullable().describe("why it is in this state, when that is not plain"),
+  received: lsn.nullable().describe("appended at the downstream node; null while unknown"),
+  durable: lsn.nullable().describe("durable at the downstream node"),
+  applied: lsn.nullable().describe("applied at the downstream node"),
+  lagBytes: bytes.nullable().describe("upstream's end less what is durable downstream"),
+  lagSeconds: z.number().nonnegative().nullable()
+    .describe("age, by the primary's clock, of the oldest record that is not durable downstream"),
+  sentBytes: bytes.describe("since this node started, frames included"),
+  connectedSince: z.number().nullable().describe("ms since 1970"),
+});
+
+/** One node. */
+export const nodeStatusSchema = z.object({
+  cluster: z.string(),
+  name: z.string(),
+  role: z.enum(["primary", "intermediate", "secondary"]),
+  state: z.enum(["starting", "running", "draining", "stopped", "failed", "abandoned-tail"]),
+  reason: z.string().nullable(),
+  epoch: z.object({ number: z.number().int(), id: z.string(), firstLsn: lsn, node: z.string() })
+    .nullable(),
+  consistent: z.boolean().describe("the volumes are (with the log) an image that existed"),
+  lsn: z.object({ appended: lsn, durable: lsn, stable: lsn, applied: lsn, checkpointed: lsn }),
+  lagBytes: bytes.nullable().describe("primary's end less what is durable here; null if unknown"),
+  lagSeconds: z.number().nonnegative().nullable(),
+  log: z.object({ start: lsn, bytes, budget: bytes, segments: z.number().int() }),
+  volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
+  exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
+  links: z.array(linkStatusSchema)
+    .describe("own links (up and down), then those of the subtree as acks tell of them"),
+  counters: z.object({
+    writes: z.number().int(),
+    writeBytes: bytes,
+    reads: z.number().int(),
+    readBytes: bytes,
+    flushes: z.number().int().describe("client flushes and FUA writes"),
+    logFlushes: z.number().int().describe("flushes of the log (group commits)"),
+  }),
+  pid: z.number().int().nullable(),
+  version: z.string(),
+  startedAt: z.number().describe("ms since 1970"),
+  nowMs: z.number(),
+});
+
+export type LinkState = (typeof LINK_STATES)[number];
+export type LinkStatus = z.infer<typeof linkStatusSchema>;
+export type NodeStatus = z.infer<typeof nodeStatusSchema>;
