@@ -1,0 +1,136 @@
+/**
+ * The state file of a node, `DIR/state.json`: who the folder belongs to, the last checkpoint, the
+ * epoch history. Written whole to a second file, flushed, renamed over the first, folder flushed:
+ * after any crash one of the two versions is there in full.
+ *
+ *     line 1   {"format":1, ...}            the state, one line of JSON
+ *     line 2   crc32 of line 1, 8 hexadecimal digits
+ *
+ * @module
+ */
+import { crc32 } from "node:zlib";
+import { z } from "zod";
+import { CascadeError } from "./errors.ts";
+import type { Disk } from "./ports.ts";
+
+/** Version of the folder's layout and of this file. */
+export const STATE_FORMAT = 1;
+const STATE_BYTES_MAX = 1024 * 1024;
+
+const count = z.number().int().nonnegative();
+
+const stateSchema = z.object({
+  format: z.literal(STATE_FORMAT),
+  cluster: z.string(),
+  node: z.string(),
+  /** Whether this node reigned or followed when it last ran. */
+  reigned: z.boolean(),
+  volumes: z.array(z.object({
+    name: z.string(),
+    sizeBytes: count,
+    path: z.string().nullable(),
+  })),
+  /** Fingerprints of the volumes at LSN 0, by volume name; null on a log-only node that has none yet. */
+  base: z.record(z.string(), z.string()).nullable(),
+  /** The volumes hold everything below this LSN, on stable storage. */
+  checkpointLsn: count,
+  /** The reigns that began below the end of the log when this was written. */
+  history: z.array(z.object({
+    number: count,
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    firstLsn: count,
+    node: z.string(),
+  })),
+  /** The node was stopped in order: everything it had appended was durable and applied. */
+  clean: z.boolean(),
+});
+
+/** What the state file holds. */
+export type NodeState = z.infer<typeof stateSchema>;
+
+/** Reads and replaces the state file of one folder. */
+export class StateFile {
+  readonly #disk: Disk;
+  readonly #folder: string;
+  readonly #path: string;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(disk: Disk, folder: string) {
+    this.#disk = disk;
+    this.#folder = folder;
+    this.#path = `${folder}/state.json`;
+  }
+
+  get path(): string {
+    return this.#path;
+  }
+
+  /** The state, or null when there is none yet. Throws `state-corrupt`, `wrong-folder`. */
+  load(): NodeState | null {
+    if (!this.#disk.exists(this.#path)) return null;
+    const file = this.#disk.open(this.#path, { readOnly: true });
+    try {
+      const size = file.size();
+      if (size > STATE_BYTES_MAX) throw this.#corrupt(`it has ${size} bytes`);
+      const bytes = new Uint8Array(size);
+      file.readAt(bytes, 0);
+      return this.#parse(new TextDecoder().decode(bytes));
+    } finally {
+      file.close();
+    }
+  }
+
+  #parse(text: string): NodeState {
+    const [line = "", sum = ""] = text.split("\n");
+    if (checksum(line) !== sum) throw this.#corrupt("its checksum does not fit");
+    const value: unknown = JSON.parse(line);
+    const format = z.object({ format: z.number() }).safeParse(value);
+    if (format.success && format.data.format !== STATE_FORMAT) {
+      throw new CascadeError(
+        "wrong-folder",
+        `the folder has format ${format.data.format}, this version reads format ${STATE_FORMAT}`,
+        { where: { file: this.#path }, hint: "Run the version of cascade that wrote it" },
+      );
+    }
+    const parsed = stateSchema.safeParse(value);
+    if (!parsed.success) throw this.#corrupt(z.prettifyError(parsed.error));
+    return parsed.data;
+  }
+
+  #corrupt(found: string): CascadeError {
+    return new CascadeError("state-corrupt", `the state file is damaged: ${found}`, {
+      where: { file: this.#path },
+      hint:
+        "Look after the disk; then restore the node's folder, or remove it and its volumes and " +
+        "let the node be filled anew",
+    });
+  }
+
+  /** Replaces the state, durably. Saves are done one after the other. */
+  save(state: NodeState): Promise<void> {
+    const text = JSON.stringify(state);
+    const bytes = new TextEncoder().encode(`${text}\n${checksum(text)}\n`);
+    const next = this.#saving.then(() => this.#replace(bytes));
+    // A failed save must not fail the next one's caller; this one's caller is told.
+    this.#saving = next.catch(() => {});
+    return next;
+  }
+
+  async #replace(bytes: Uint8Array): Promise<void> {
+    const temporary = `${this.#path}.new`;
+    const file = this.#disk.open(temporary, { create: true });
+    try {
+      file.truncate(0);
+      file.writeAt(bytes, 0);
+      await file.flush();
+    } finally {
+      file.close();
+    }
+    this.#disk.rename(temporary, this.#path);
+    await this.#disk.flushFolder(this.#folder);
+  }
+}
+
+function checksum(line: string): string {
+  return crc32(line).toString(16).padStart(8, "0");
+}

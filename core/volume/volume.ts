@@ -1,0 +1,187 @@
+/**
+ * One volume of a node: its file or device, and over it the extents that are in the log but not
+ * yet applied. Reads see what was appended; {@linkcode Volume.apply} moves it down.
+ *
+ * @module
+ */
+import { assert } from "../assert.ts";
+import { CascadeError } from "../errors.ts";
+import type { DataRange, Disk, DiskFile } from "../ports.ts";
+import { DATA, ExtentMap, ZERO } from "./extents.ts";
+
+/** Reads the bytes of a record's payload at a log position. */
+export type LogReader = (lsn: number, into: Uint8Array) => void;
+
+/** See the module's text. All ranges were checked against the size by the caller. */
+export class Volume {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly #file: DiskFile;
+  readonly #overlay = new ExtentMap();
+  readonly #readLog: LogReader;
+
+  constructor(name: string, sizeBytes: number, file: DiskFile, readLog: LogReader) {
+    this.name = name;
+    this.sizeBytes = sizeBytes;
+    this.#file = file;
+    this.#readLog = readLog;
+  }
+
+  /** Extents that wait to be applied: what bounds the memory of the overlay. */
+  get overlayCount(): number {
+    return this.#overlay.count;
+  }
+
+  /** Notes appended bytes; `source` is the log position of their first. Hot path. */
+  overlayWrite(offset: number, length: number, source: number): void {
+    this.#overlay.set(offset, offset + length, DATA, source);
+  }
+
+  /** Notes an appended zero or trim record. */
+  overlayZero(offset: number, length: number, recordLsn: number): void {
+    this.#overlay.set(offset, offset + length, ZERO, recordLsn);
+  }
+
+  /** Forgets what was applied. */
+  prune(appliedLsn: number): void {
+    this.#overlay.prune(appliedLsn);
+  }
+
+  /** Reads what was appended: the volume, with the overlay on top. Hot path. */
+  read(into: Uint8Array, offset: number): void {
+    const end = offset + into.length;
+    if (this.#overlay.isEmptyIn(offset, end)) {
+      this.#file.readAt(into, offset);
+      return;
+    }
+    let at = offset;
+    this.#overlay.lookup(offset, end, (start, stop, kind, source) => {
+      if (start > at) this.#file.readAt(into.subarray(at - offset, start - offset), at);
+      const piece = into.subarray(start - offset, stop - offset);
+      if (kind === DATA) this.#readLog(source, piece);
+      else piece.fill(0);
+      at = stop;
+    });
+    if (at < end) this.#file.readAt(into.subarray(at - offset), at);
+  }
+
+  /** Reads the applied image alone: what a read-only export of a secondary shows. */
+  readApplied(into: Uint8Array, offset: number): void {
+    this.#file.readAt(into, offset);
+  }
+
+  /** Applies the bytes of a durable, stable write record. */
+  applyWrite(payload: Uint8Array, offset: number): void {
+    assert(offset + payload.length <= this.sizeBytes, "a write stays within its volume");
+    this.#file.writeAt(payload, offset);
+  }
+
+  /** Applies a durable, stable zero or trim record. */
+  applyZero(offset: number, length: number, hole: boolean): void {
+    assert(offset + length <= this.sizeBytes, "a zero stays within its volume");
+    this.#file.zeroAt(offset, length, hole);
+  }
+
+  /** The ranges that may hold data, in order, merged: those of the file and of the overlay. */
+  dataRanges(offset: number, length: number): DataRange[] {
+    const end = offset + length;
+    const base = this.#file.dataRanges(offset, length);
+    const result: DataRange[] = [];
+    const add = (start: number, stop: number) => {
+      const last = result.at(-1);
+      if (start >= stop) return;
+      if (last !== undefined && last.end >= start) {
+        result[result.length - 1] = { start: last.start, end: Math.max(last.end, stop) };
+      } else result.push({ start, end: stop });
+    };
+    const addBase = (start: number, stop: number) => {
+      for (const range of base) add(Math.max(range.start, start), Math.min(range.end, stop));
+    };
+    let at = offset;
+    this.#overlay.lookup(offset, end, (start, stop, kind) => {
+      addBase(at, start);
+      if (kind === DATA) add(start, stop);
+      at = stop;
+    });
+    addBase(at, end);
+    return result;
+  }
+
+  flush(): Promise<void> {
+    return this.#file.flush();
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+/** What a volume must be when it is opened. */
+export interface VolumeExpectation {
+  readonly name: string;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** First start of the node: a missing file is made, and an existing one adopted. */
+  readonly first: boolean;
+  readonly owner: { readonly cluster: string; readonly node: string };
+}
+
+/**
+ * Opens a volume's file or device, locked, and checks that it is the one that is meant. Throws
+ * `locked`, `wrong-volume` (another size, missing, of another node), or what the disk throws.
+ */
+export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
+  const where = { volume: want.name, file: want.path };
+  if (!disk.exists(want.path) && !want.first) {
+    throw new CascadeError("wrong-volume", "the volume is gone: its file is not there any more", {
+      where,
+      hint: "Put it back as it was. To fill the node anew, remove the node's folder too",
+    });
+  }
+  const file = disk.open(want.path, { create: want.first, lock: true });
+  try {
+    checkOwner(disk, want, file.isDevice);
+    const size = file.size();
+    if (want.first && size === 0 && !file.isDevice) file.truncate(want.sizeBytes);
+    else if (file.isDevice ? size < want.sizeBytes : size !== want.sizeBytes) {
+      throw new CascadeError(
+        "wrong-volume",
+        `the volume has ${size} bytes, the topology declares ${want.sizeBytes}`,
+        { where, hint: "Correct `volumes.size` in the topology, or give the right file" },
+      );
+    }
+    return file;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+/**
+ * A volume in a regular file has a note beside it, `FILE.cascade`, which tells whose it is, so
+ * that no other node or cluster takes it. A raw device has no place for one.
+ */
+function checkOwner(disk: Disk, want: VolumeExpectation, isDevice: boolean): void {
+  if (isDevice) return;
+  const path = `${want.path}.cascade`;
+  const mine = `${JSON.stringify({ ...want.owner, volume: want.name })}\n`;
+  if (disk.exists(path)) {
+    const note = disk.open(path, { readOnly: true });
+    const bytes = new Uint8Array(Math.min(note.size(), 4096));
+    note.readAt(bytes, 0);
+    note.close();
+    const found = new TextDecoder().decode(bytes);
+    if (found === mine) return;
+    // A note that was cut short by a crash at the very first start binds nobody.
+    if (found.endsWith("\n")) {
+      throw new CascadeError("wrong-volume", `the volume belongs to ${found.trim()}`, {
+        where: { volume: want.name, file: want.path },
+        hint: `Use another file, or remove ${path} if that owner is gone for good`,
+      });
+    }
+  }
+  const note = disk.open(path, { create: true });
+  note.truncate(0);
+  note.writeAt(new TextEncoder().encode(mine), 0);
+  note.close();
+}
