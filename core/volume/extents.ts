@@ -198,7 +198,6 @@ export class ExtentMap {
     this.#removeFrom(leaf, index, end);
     if (index < leaf.size) {
       this.#trimLeft(leaf, index, end);
-      if (index === 0) this.#firsts[at] = leaf.starts[0]!;
       return index;
     }
     this.#carveLeavesAfter(at, end);
