@@ -1,0 +1,320 @@
+/**
+ * The front of a node: what its exports do with the pipeline. On the primary, writes become
+ * records; elsewhere exports show the applied image, read-only.
+ *
+ * Hot path: one call a request, no promise, no allocation; records are built in one staging
+ * buffer, and one commit hands a batch to the log in one write.
+ *
+ * @module
+ */
+import { assert } from "./assert.ts";
+import { CascadeError } from "./errors.ts";
+import { RECORD_BYTES_MAX } from "./limits.ts";
+import { FRONT_STAGING_BYTES } from "./node_limits.ts";
+import {
+  RECORD_HEADER_BYTES,
+  recordBytes,
+  RecordFlag,
+  RecordType,
+  writeRecord,
+} from "./log/record.ts";
+import type { ExportBackend, Front, FrontListener, Refusal } from "./nbd/backend.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Bytes, Clock, DataRange } from "./ports.ts";
+import type { Volume } from "./volume/volume.ts";
+
+const NO_PAYLOAD = new Uint8Array(0);
+
+/** What the front asks of the links: how far all sync peers that count have come. */
+export interface SyncGroup {
+  /** The least LSN that all required sync peers have received; Infinity without any. */
+  receivedLsn(): number;
+  durableLsn(): number;
+  /** A sync link with `onDisconnect: fail` has lost its peer. */
+  failed(): boolean;
+  /** Records were appended: sync links ship them at once. */
+  onAppended(firstLsn: number, timeMs: number): void;
+  /** A client waits for a flush: sync peers should hurry. */
+  onFlushWanted(): void;
+}
+
+/** Counters of what clients did. */
+export interface FrontCounters {
+  writes: number;
+  writeBytes: number;
+  reads: number;
+  readBytes: number;
+  flushes: number;
+}
+
+export class NodeFront implements Front {
+  readonly counters: FrontCounters = {
+    writes: 0,
+    writeBytes: 0,
+    reads: 0,
+    readBytes: 0,
+    flushes: 0,
+  };
+  readonly #pipeline: Pipeline;
+  readonly #sync: SyncGroup;
+  readonly #clock: Clock;
+  readonly #listeners = new Set<FrontListener>();
+  readonly #staging: Bytes;
+  #staged = 0;
+  #batchTimeMs = 0;
+  #lastTimeMs: number;
+  #acknowledgedLsn: number;
+  #flushedLsn: number;
+  #stopping: Refusal | null = null;
+  #wasFailed = false;
+
+  constructor(pipeline: Pipeline, sync: SyncGroup, clock: Clock, lastRecordTimeMs: number) {
+    this.#pipeline = pipeline;
+    this.#sync = sync;
+    this.#clock = clock;
+    this.#lastTimeMs = lastRecordTimeMs;
+    this.#staging = new Uint8Array(pipeline.reigns ? FRONT_STAGING_BYTES : 0);
+    this.#acknowledgedLsn = pipeline.appendedLsn;
+    this.#flushedLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn);
+  }
+
+  get acknowledgedLsn(): number {
+    return this.#acknowledgedLsn;
+  }
+
+  get flushedLsn(): number {
+    return this.#flushedLsn;
+  }
+
+  get accepting(): boolean {
+    return !this.#pipeline.reigns || this.#stopping !== null ||
+      this.#pipeline.accepts(FRONT_STAGING_BYTES);
+  }
+
+  get refusal(): Refusal | null {
+    if (!this.#pipeline.reigns) return "not-primary";
+    return this.#stopping ?? (this.#sync.failed() ? "sync-peer-lost" : null);
+  }
+
+  get volumes(): readonly Volume[] {
+    return this.#pipeline.volumes;
+  }
+
+  flushTicket(): number {
+    return this.#pipeline.appendedLsn + this.#staged;
+  }
+
+  requestFlush(): void {
+    this.commit();
+    this.counters.flushes++;
+    if (this.#flushedLsn >= this.#pipeline.appendedLsn) return;
+    this.#pipeline.flushNow();
+    this.#sync.onFlushWanted();
+  }
+
+  /** Builds a record behind those staged; returns the LSN at which it ends. Hot path. */
+  append(
+    type: RecordType,
+    flags: number,
+    volume: number,
+    offset: number,
+    length: number,
+    payload: Uint8Array,
+  ): number {
+    const bytes = recordBytes(type, length);
+    if (this.#staged + bytes > this.#staging.length) this.commit();
+    if (this.#staged === 0) this.#batchTimeMs = this.nextTimeMs();
+    const lsn = this.#pipeline.appendedLsn + this.#staged;
+    const epoch = this.#pipeline.history.lastNumber;
+    writeRecord(this.#staging, this.#staged, {
+      type,
+      flags,
+      volume,
+      epoch,
+      lsn,
+      offset,
+      length,
+      timeMs: this.#batchTimeMs,
+    }, payload);
+    this.#staged += bytes;
+    return lsn + bytes;
+  }
+
+  /** The primary's time for a record: it never goes back. */
+  nextTimeMs(): number {
+    this.#lastTimeMs = Math.max(this.#lastTimeMs, this.#clock.nowMs());
+    return this.#lastTimeMs;
+  }
+
+  commit(): void {
+    if (this.#staged === 0) return;
+    const bytes = this.#staged;
+    this.#staged = 0;
+    const firstLsn = this.#pipeline.appendedLsn;
+    this.#pipeline.log.append(this.#staging.subarray(0, bytes));
+    this.#pipeline.appended();
+    this.#sync.onAppended(firstLsn, this.#batchTimeMs);
+    this.#advance();
+  }
+
+  subscribe(listener: FrontListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Moves the two positions; both only grow. */
+  #advance(): boolean {
+    const acknowledged = Math.min(this.#pipeline.appendedLsn, this.#sync.receivedLsn());
+    const flushed = Math.min(this.#pipeline.durableLsn, this.#sync.durableLsn());
+    const moved = acknowledged > this.#acknowledgedLsn || flushed > this.#flushedLsn;
+    this.#acknowledgedLsn = Math.max(this.#acknowledgedLsn, acknowledged);
+    this.#flushedLsn = Math.max(this.#flushedLsn, flushed);
+    return moved;
+  }
+
+  /** Positions of the pipeline or of sync peers changed, or room was made. */
+  progress(): void {
+    const failed = this.#sync.failed();
+    if (failed && !this.#wasFailed) this.#refuseAll("sync-peer-lost");
+    this.#wasFailed = failed;
+    this.#advance();
+    for (const listener of this.#listeners) listener.onProgress();
+  }
+
+  #refuseAll(refusal: Refusal): void {
+    for (const listener of this.#listeners) listener.onRefused(refusal);
+  }
+
+  /** From now on writes are refused; `failed` also answers what waits with errors. */
+  stop(refusal: "stopping" | "failed"): void {
+    this.#stopping = refusal;
+    if (refusal === "failed") this.#refuseAll("failed");
+  }
+}
+
+/** One volume of a primary as an export. */
+export class WritableExport implements ExportBackend {
+  readonly readOnly = false;
+  readonly description: string;
+  readonly front: NodeFront;
+  readonly #volume: Volume;
+  readonly #number: number;
+
+  constructor(front: NodeFront, volume: Volume, number: number, description: string) {
+    this.front = front;
+    this.#volume = volume;
+    this.#number = number;
+    this.description = description;
+  }
+
+  get name(): string {
+    return this.#volume.name;
+  }
+
+  get sizeBytes(): number {
+    return this.#volume.sizeBytes;
+  }
+
+  get refusal(): Refusal | null {
+    return this.front.refusal;
+  }
+
+  read(into: Uint8Array, offset: number): void {
+    this.front.commit();
+    this.front.counters.reads++;
+    this.front.counters.readBytes += into.length;
+    this.#volume.read(into, offset);
+  }
+
+  write(payload: Uint8Array, offset: number): number {
+    assert(payload.length > 0 && offset + payload.length <= this.sizeBytes, "a checked write");
+    this.#checkWelcome();
+    const end = this.front.append(
+      RecordType.WRITE,
+      0,
+      this.#number,
+      offset,
+      payload.length,
+      payload,
+    );
+    const start = end - recordBytes(RecordType.WRITE, payload.length);
+    this.#volume.overlayWrite(offset, payload.length, start + RECORD_HEADER_BYTES);
+    this.front.counters.writes++;
+    this.front.counters.writeBytes += payload.length;
+    return end;
+  }
+
+  zero(offset: number, length: number, hole: boolean): number {
+    return this.#zero(RecordType.ZERO, hole ? 0 : RecordFlag.NO_HOLE, offset, length);
+  }
+
+  trim(offset: number, length: number): number {
+    return this.#zero(RecordType.TRIM, 0, offset, length);
+  }
+
+  #zero(type: RecordType, flags: number, offset: number, length: number): number {
+    assert(length > 0 && offset + length <= this.sizeBytes, "a checked zero");
+    this.#checkWelcome();
+    const end = this.front.append(type, flags, this.#number, offset, length, NO_PAYLOAD);
+    this.#volume.overlayZero(offset, length, end - recordBytes(type, length));
+    this.front.counters.writes++;
+    return end;
+  }
+
+  #checkWelcome(): void {
+    const refusal = this.front.refusal;
+    if (refusal !== null) throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
+  }
+
+  dataRanges(offset: number, length: number): DataRange[] {
+    this.front.commit();
+    return this.#volume.dataRanges(offset, length);
+  }
+}
+
+/** The applied image of a volume below the primary, read-only. */
+export class AppliedExport implements ExportBackend {
+  readonly readOnly = true;
+  readonly refusal = null;
+  readonly description: string;
+  readonly front: NodeFront;
+  readonly #volume: Volume;
+
+  constructor(front: NodeFront, volume: Volume, description: string) {
+    this.front = front;
+    this.#volume = volume;
+    this.description = description;
+  }
+
+  get name(): string {
+    return this.#volume.name;
+  }
+
+  get sizeBytes(): number {
+    return this.#volume.sizeBytes;
+  }
+
+  read(into: Uint8Array, offset: number): void {
+    this.front.counters.reads++;
+    this.front.counters.readBytes += into.length;
+    this.#volume.readApplied(into, offset);
+  }
+
+  write(): number {
+    throw new CascadeError("not-primary", "this node serves its volumes read-only");
+  }
+
+  zero(): number {
+    return this.write();
+  }
+
+  trim(): number {
+    return this.write();
+  }
+
+  dataRanges(offset: number, length: number): DataRange[] {
+    return this.#volume.dataRanges(offset, length);
+  }
+}
+
+assert(FRONT_STAGING_BYTES >= RECORD_BYTES_MAX, "the staging buffer holds the largest record");

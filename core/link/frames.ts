@@ -1,0 +1,271 @@
+/**
+ * The frames of a link, version 1: defined here once. All numbers are little-endian.
+ *
+ *      0        4    5     6        8            12           16
+ *     +--------+----+-----+--------+------------+------------+---------------------------+
+ *     | magic  |type|flags|   0    | body bytes |  CRC-32    | body ...                  |
+ *     +--------+----+-----+--------+------------+------------+---------------------------+
+ *
+ * The CRC covers bytes 0 to 11 and the body; of a DATA frame only the tide at the head of its
+ * body, since every record in it has a CRC of its own, made once on the primary.
+ *
+ *     tide (TIDE: the whole body; DATA: its first 40 bytes)
+ *      0  u64  stable: the sender's stable LSN
+ *      8  u64  the primary's time, ms since 1970, as last heard
+ *     16  u64  the primary's end of log, as last heard
+ *     24  u64  DATA: LSN of the first record; TIDE: the LSN up to which was sent
+ *     32  u64  0
+ *     40  ...  DATA: whole records
+ *
+ *     ack (ACK)
+ *      0  16 B epoch id of the position that follows
+ *     16  u64  received (appended here)      24  u64  durable here      32  u64  applied here
+ *     40  u64  received here and at every sync peer that counts upward
+ *     48  u64  durable here and at every sync peer that counts upward
+ *
+ * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH and SUBTREE carry JSON; see messages.ts.
+ *
+ * @module
+ */
+import { crc32 } from "node:zlib";
+import { CascadeError } from "../errors.ts";
+import type { Bytes } from "../ports.ts";
+import { CONTROL_BODY_BYTES_MAX, DATA_BODY_BYTES_MAX } from "./link_limits.ts";
+
+/** "CSLK" */
+export const FRAME_MAGIC = 0x4b4c5343;
+export const FRAME_HEADER_BYTES = 16;
+export const TIDE_BYTES = 40;
+export const ACK_BYTES = 56;
+
+/** What a frame is. */
+export const FrameType = {
+  HELLO: 1,
+  WELCOME: 2,
+  PROOF: 3,
+  POSITION: 4,
+  ACCEPT: 5,
+  REFUSE: 6,
+  FETCH: 7,
+  DATA: 8,
+  TIDE: 9,
+  ACK: 10,
+  SUBTREE: 11,
+} as const;
+export type FrameType = (typeof FrameType)[keyof typeof FrameType];
+const FRAME_TYPE_MAX = FrameType.SUBTREE;
+
+/** On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. */
+export const FLAG_FLUSH_WANTED = 1;
+
+/** One frame as decoded; a view that the next call of {@linkcode FrameReader.next} makes invalid. */
+export interface Frame {
+  readonly type: FrameType;
+  readonly flags: number;
+  readonly body: Uint8Array;
+}
+
+/** What flows down beside the records. */
+export interface Tide {
+  readonly stableLsn: number;
+  readonly primaryTimeMs: number;
+  readonly primaryEndLsn: number;
+  readonly firstLsn: number;
+}
+
+/** What flows up. */
+export interface Ack {
+  readonly epochId: string;
+  readonly receivedLsn: number;
+  readonly durableLsn: number;
+  readonly appliedLsn: number;
+  readonly groupReceivedLsn: number;
+  readonly groupDurableLsn: number;
+}
+
+/** Writes the header of a frame whose body stands at `at + 16`; `crcBytes` of it are covered. */
+export function sealFrame(
+  into: Uint8Array,
+  at: number,
+  type: FrameType,
+  flags: number,
+  bodyBytes: number,
+  crcBytes = bodyBytes,
+): void {
+  const view = new DataView(into.buffer, into.byteOffset + at, FRAME_HEADER_BYTES);
+  view.setUint32(0, FRAME_MAGIC, true);
+  view.setUint8(4, type);
+  view.setUint8(5, flags);
+  view.setUint16(6, 0, true);
+  view.setUint32(8, bodyBytes, true);
+  view.setUint32(12, frameCrc(into, at, crcBytes), true);
+}
+
+function frameCrc(bytes: Uint8Array, at: number, bodyBytes: number): number {
+  const head = crc32(bytes.subarray(at, at + 12));
+  const body = at + FRAME_HEADER_BYTES;
+  return crc32(bytes.subarray(body, body + bodyBytes), head);
+}
+
+/** A whole control frame with a JSON body. */
+export function jsonFrame(type: FrameType, value: unknown): Bytes {
+  const body = new TextEncoder().encode(JSON.stringify(value));
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + body.length);
+  frame.set(body, FRAME_HEADER_BYTES);
+  sealFrame(frame, 0, type, 0, body.length);
+  return frame;
+}
+
+/** Writes a tide at `at`. */
+export function writeTide(into: Uint8Array, at: number, tide: Tide): void {
+  const view = new DataView(into.buffer, into.byteOffset + at, TIDE_BYTES);
+  setU64(view, 0, tide.stableLsn);
+  setU64(view, 8, tide.primaryTimeMs);
+  setU64(view, 16, tide.primaryEndLsn);
+  setU64(view, 24, tide.firstLsn);
+  setU64(view, 32, 0);
+}
+
+/** Throws `protocol` when the body is too short or a number is out of range. */
+export function readTide(body: Uint8Array): Tide {
+  if (body.length < TIDE_BYTES) throw badFrame(`a tide of ${body.length} bytes`);
+  const view = new DataView(body.buffer, body.byteOffset, TIDE_BYTES);
+  return {
+    stableLsn: getU64(view, 0),
+    primaryTimeMs: getU64(view, 8),
+    primaryEndLsn: getU64(view, 16),
+    firstLsn: getU64(view, 24),
+  };
+}
+
+/** Writes a whole ACK frame at `at`. */
+export function writeAckFrame(into: Uint8Array, at: number, ack: Ack): void {
+  const body = at + FRAME_HEADER_BYTES;
+  for (let i = 0; i < 16; i++) into[body + i] = parseInt(ack.epochId.slice(2 * i, 2 * i + 2), 16);
+  const view = new DataView(into.buffer, into.byteOffset + body, ACK_BYTES);
+  setU64(view, 16, ack.receivedLsn);
+  setU64(view, 24, ack.durableLsn);
+  setU64(view, 32, ack.appliedLsn);
+  setU64(view, 40, ack.groupReceivedLsn);
+  setU64(view, 48, ack.groupDurableLsn);
+  sealFrame(into, at, FrameType.ACK, 0, ACK_BYTES);
+}
+
+/** Throws `protocol` when the body is not an ack, or its positions contradict each other. */
+export function readAck(body: Uint8Array): Ack {
+  if (body.length !== ACK_BYTES) throw badFrame(`an ack of ${body.length} bytes`);
+  const view = new DataView(body.buffer, body.byteOffset, ACK_BYTES);
+  let epochId = "";
+  for (let i = 0; i < 16; i++) epochId += view.getUint8(i).toString(16).padStart(2, "0");
+  const ack = {
+    epochId,
+    receivedLsn: getU64(view, 16),
+    durableLsn: getU64(view, 24),
+    appliedLsn: getU64(view, 32),
+    groupReceivedLsn: getU64(view, 40),
+    groupDurableLsn: getU64(view, 48),
+  };
+  const ordered = ack.appliedLsn <= ack.durableLsn && ack.durableLsn <= ack.receivedLsn &&
+    ack.groupDurableLsn <= ack.groupReceivedLsn && ack.groupReceivedLsn <= ack.receivedLsn;
+  if (!ordered) throw badFrame("an ack whose positions contradict each other");
+  return ack;
+}
+
+function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 0x1_0000_0000, true);
+  view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
+}
+
+function getU64(view: DataView, at: number): number {
+  const value = view.getUint32(at, true) + view.getUint32(at + 4, true) * 0x1_0000_0000;
+  if (!Number.isSafeInteger(value)) throw badFrame(`the number ${value}`);
+  return value;
+}
+
+function badFrame(found: string): CascadeError {
+  return new CascadeError("protocol", `the peer sent ${found}`, { retryable: true });
+}
+
+/**
+ * Decodes frames from any split of the byte stream. The caller reads into {@linkcode room}, says
+ * how much with {@linkcode advance}, and takes frames with {@linkcode next} until it gives null.
+ * A length is believed only after magic, type and limit were checked.
+ */
+export class FrameReader {
+  #buffer: Bytes;
+  #start = 0;
+  #end = 0;
+  #dataAllowed = false;
+
+  constructor(initialBytes = 16 * 1024) {
+    this.#buffer = new Uint8Array(initialBytes);
+  }
+
+  /** From now on DATA frames are welcome: the peer has proved itself. */
+  allowData(): void {
+    this.#dataAllowed = true;
+  }
+
+  /** Where the next bytes go; never empty. Views handed out before become invalid. */
+  room(): Bytes {
+    if (this.#start === this.#end) this.#start = this.#end = 0;
+    const wanted = Math.max(this.#missingBytes(), 1);
+    if (this.#start > 0 && this.#buffer.length - this.#end < wanted) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    if (this.#buffer.length - this.#end < wanted) {
+      const most = FRAME_HEADER_BYTES + DATA_BODY_BYTES_MAX;
+      const bytes = Math.max(this.#end + wanted, Math.min(2 * this.#buffer.length, most));
+      const larger = new Uint8Array(bytes);
+      larger.set(this.#buffer.subarray(0, this.#end));
+      this.#buffer = larger;
+    }
+    return this.#buffer.subarray(this.#end);
+  }
+
+  advance(count: number): void {
+    this.#end += count;
+  }
+
+  #missingBytes(): number {
+    const available = this.#end - this.#start;
+    if (available < FRAME_HEADER_BYTES) return FRAME_HEADER_BYTES - available;
+    return FRAME_HEADER_BYTES + this.#bodyBytes() - available;
+  }
+
+  #bodyBytes(): number {
+    const header = new DataView(this.#buffer.buffer, this.#start, FRAME_HEADER_BYTES);
+    const type = header.getUint8(4);
+    const bodyBytes = header.getUint32(8, true);
+    if (header.getUint32(0, true) !== FRAME_MAGIC) throw badFrame("what is no frame");
+    if (type < 1 || type > FRAME_TYPE_MAX) throw badFrame(`a frame of unknown type ${type}`);
+    const isData = type === FrameType.DATA;
+    if (isData && !this.#dataAllowed) throw badFrame("data before it proved itself");
+    const most = isData ? DATA_BODY_BYTES_MAX : CONTROL_BODY_BYTES_MAX;
+    if (bodyBytes > most) throw badFrame(`a frame of ${bodyBytes} bytes (at most ${most})`);
+    if (isData && bodyBytes < TIDE_BYTES) throw badFrame(`a DATA frame of ${bodyBytes} bytes`);
+    return bodyBytes;
+  }
+
+  /** The next whole frame, or null. Throws `protocol` on anything that is not one. */
+  next(): Frame | null {
+    const available = this.#end - this.#start;
+    if (available < FRAME_HEADER_BYTES) return null;
+    const bodyBytes = this.#bodyBytes();
+    if (available < FRAME_HEADER_BYTES + bodyBytes) return null;
+    const at = this.#start;
+    const type = this.#buffer[at + 4] as FrameType;
+    const crcBytes = type === FrameType.DATA ? TIDE_BYTES : bodyBytes;
+    const crc = new DataView(this.#buffer.buffer, at + 12, 4).getUint32(0, true);
+    if (frameCrc(this.#buffer, at, crcBytes) !== crc) throw badFrame("a frame with a wrong CRC");
+    const body = at + FRAME_HEADER_BYTES;
+    this.#start = body + bodyBytes;
+    return {
+      type,
+      flags: this.#buffer[at + 5] ?? 0,
+      body: this.#buffer.subarray(body, body + bodyBytes),
+    };
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What the links of a node ask of the node that they belong to.
+ *
+ * @module
+ */
+import type { NodeConfig } from "../config.ts";
+import type { Pipeline } from "../pipeline.ts";
+import type { Ports } from "../ports.ts";
+import type { LinkStatus } from "../status.ts";
+import type { Tide } from "./frames.ts";
+import type { Refusal } from "./messages.ts";
+import type { PrimaryTide } from "./sender.ts";
+import type { TimeIndex } from "./time_index.ts";
+
+export interface LinkHost {
+  readonly config: NodeConfig;
+  readonly ports: Ports;
+  readonly pipeline: Pipeline;
+  readonly times: TimeIndex;
+  readonly tide: PrimaryTide;
+  /** Random for this run of the process. */
+  readonly instance: string;
+  /** Fingerprints of the volumes at LSN 0; null on a log-only node that was not told yet. */
+  readonly base: Readonly<Record<string, string>> | null;
+  /** A log-only node learns from its upstream what the volumes were at LSN 0. */
+  adoptBase(base: Readonly<Record<string, string>>): Promise<void>;
+  /** How far all required sync peers are; Infinity without any. */
+  groupReceivedLsn(): number;
+  groupDurableLsn(): number;
+  /** Records were appended by the link from above. */
+  onAppended(): void;
+  /** A link changed: a position, its state. */
+  onLinkProgress(): void;
+  /** The tide as heard from above. */
+  onTide(tide: Tide): void;
+  /** Waits until `bytes` can be appended. */
+  room(bytes: number): Promise<void>;
+  /** The provisional tail goes: links below must shake hands anew. */
+  onCutBack(): void;
+  /** The upstream refused this node for good. */
+  onRefusedForGood(refusal: Refusal): void;
+  /** A primary after a crash, before its new epoch: asks its sync peers for what it lost. */
+  readonly recovery: TailRecovery | null;
+  /** What is known of the links below this node's own. */
+  subtree(): LinkStatus[];
+  onFatal(error: unknown): void;
+}
+
+/** See core/recover_tail.ts. */
+export interface TailRecovery {
+  /** Takes whole records that follow the end of the log; throws `protocol` when they do not. */
+  take(records: Uint8Array): void;
+  /** This peer has been heard, or is gone. */
+  heard(link: string): void;
+  /** Settles once the new epoch has begun. */
+  readonly over: Promise<void>;
+}

@@ -1,0 +1,292 @@
+/**
+ * All links of a node: listens, dials, shakes hands, and gives each proved connection to the link
+ * that it belongs to.
+ *
+ * @module
+ */
+import type { LinkConfig } from "../config.ts";
+import { CascadeError, describeError } from "../errors.ts";
+import type { Connection, Listener } from "../ports.ts";
+import { DownstreamLink } from "./downstream.ts";
+import { FrameType, jsonFrame } from "./frames.ts";
+import { Handshake, type HandshakeStep } from "./handshake.ts";
+import type { LinkHost } from "./host.ts";
+import {
+  HANDSHAKE_TIMEOUT_MS,
+  REDIAL_FACTOR,
+  REDIAL_FIRST_MS,
+  REDIAL_MAX_MS,
+  REDIAL_REFUSED_MS,
+  UNPROVED_CONNECTIONS_MAX,
+} from "./link_limits.ts";
+import type { Hello, Refusal } from "./messages.ts";
+import { UpstreamLink } from "./upstream.ts";
+import { Wire } from "./wire.ts";
+
+type Link = DownstreamLink | UpstreamLink;
+
+/** Refusals that time may mend: the redial goes on with ordinary patience. */
+const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+
+export class LinkHub {
+  readonly upstream: UpstreamLink | null;
+  readonly downstream: readonly DownstreamLink[];
+  readonly #host: LinkHost;
+  readonly #listeners: Listener[] = [];
+  readonly #wires = new Set<Wire>();
+  #unproved = 0;
+  #stopped = false;
+
+  constructor(host: LinkHost) {
+    this.#host = host;
+    const { upstream, downstream } = host.config;
+    this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
+    this.downstream = downstream.map((link) => new DownstreamLink(host, link));
+  }
+
+  #links(): Link[] {
+    return this.upstream === null ? [...this.downstream] : [this.upstream, ...this.downstream];
+  }
+
+  /** Addresses that are listened on. */
+  get addresses(): string[] {
+    return this.#listeners.map((listener) => listener.address);
+  }
+
+  /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
+  async start(): Promise<void> {
+    for (const address of this.#host.config.listen) {
+      const accept = (connection: Connection) => this.#accept(connection);
+      this.#listeners.push(await this.#host.ports.network.listen(address, accept));
+    }
+    for (const link of this.#links()) {
+      if (this.#dials(link) && !link.config.paused) this.#dialForever(link);
+    }
+  }
+
+  #dials(link: Link): boolean {
+    return link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
+  }
+
+  async #dialForever(link: Link): Promise<void> {
+    let waitMs = REDIAL_FIRST_MS;
+    for (let turn = 0; !this.#stopped; turn++) {
+      const refusal = await this.#dialOnce(link, turn);
+      if (this.#stopped) return;
+      if (refusal === "served") waitMs = REDIAL_FIRST_MS;
+      const patienceMs = refusal === "refused" ? REDIAL_REFUSED_MS : waitMs;
+      const jitter = 0.5 + this.#host.ports.random.fraction() / 2;
+      await new Promise<void>((go) => this.#host.ports.clock.after(patienceMs * jitter, go));
+      waitMs = Math.min(waitMs * REDIAL_FACTOR, REDIAL_MAX_MS);
+    }
+  }
+
+  async #dialOnce(link: Link, turn: number): Promise<"served" | "refused" | "failed"> {
+    const { addresses } = link.config;
+    const address = addresses[turn % addresses.length] ?? "";
+    try {
+      const connection = await this.#host.ports.network.dial(address);
+      if (this.#stopped) {
+        connection.close();
+        return "failed";
+      }
+      return await this.#shakeHands(connection, link);
+    } catch (error) {
+      if (link instanceof UpstreamLink) link.failed(error);
+      this.#host.ports.journal.write("debug", "cannot connect", {
+        link: link.config.name,
+        reason: describeError(error),
+      });
+      return "failed";
+    }
+  }
+
+  #accept(connection: Connection): void {
+    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
+      connection.close();
+      return;
+    }
+    this.#unproved++;
+    let counted = true;
+    const proved = () => {
+      if (counted) this.#unproved--;
+      counted = false;
+    };
+    this.#shakeHands(connection, null, proved).catch((error) => {
+      this.#host.ports.journal.write("warn", "a connection was dropped before it proved itself", {
+        remote: connection.remote,
+        reason: describeError(error),
+      });
+    }).finally(proved);
+  }
+
+  /** `link` is known when this end dials. */
+  async #shakeHands(
+    connection: Connection,
+    link: Link | null,
+    proved: () => void = () => {},
+  ): Promise<"served" | "refused" | "failed"> {
+    const wire = new Wire(connection, this.#host.ports.clock);
+    this.#wires.add(wire);
+    try {
+      wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "handshake");
+      const handshake = this.#handshake(link);
+      if (link !== null) wire.send(handshake.begin());
+      for (;;) {
+        const step = handshake.step(await wire.receive());
+        if (step.kind === "wait") {
+          if (step.send !== null) wire.send(step.send);
+        } else {
+          return await this.#end(wire, step, link, proved);
+        }
+      }
+    } catch (error) {
+      throw wire.reasonOf(error);
+    } finally {
+      wire.close();
+      this.#wires.delete(wire);
+    }
+  }
+
+  #handshake(link: Link | null): Handshake {
+    const { config, instance, ports } = this.#host;
+    return new Handshake({
+      cluster: config.cluster,
+      node: config.name,
+      instance,
+      secret: config.secret,
+      peer: link?.peerName ?? null,
+      admit: (hello) => link === null ? this.#admit(hello) : null,
+      random: ports.random,
+    });
+  }
+
+  /** Judges a caller by its name, before any proof. */
+  #admit(hello: Hello): Refusal | null {
+    const { config } = this.#host;
+    if (!config.nodeNames.includes(hello.node)) {
+      const message = `the topology of ${config.name} has no node "${hello.node}"`;
+      return { code: "unknown-node", message };
+    }
+    const link = this.#linkTo(hello.node);
+    if (link === undefined) {
+      const message = `the topology of ${config.name} has no link to "${hello.node}"`;
+      return { code: "no-link", message };
+    }
+    if (this.#dials(link)) {
+      const message = `by the topology of ${config.name}, ${config.name} dials ${hello.node}`;
+      return { code: "no-link", message };
+    }
+    if (link.config.paused) {
+      return { code: "paused", message: `link ${link.config.name} is paused at ${config.name}` };
+    }
+    return null;
+  }
+
+  #linkTo(node: string): Link | undefined {
+    return this.#links().find((link) => link.peerName === node);
+  }
+
+  async #end(
+    wire: Wire,
+    step: Exclude<HandshakeStep, { kind: "wait" }>,
+    dialled: Link | null,
+    proved: () => void,
+  ): Promise<"served" | "refused"> {
+    if (step.kind === "refused") {
+      this.#tellRefusal(step.refusal, dialled, wire.remote, step.send !== null);
+      if (step.send !== null) wire.send(step.send);
+      await wire.drain();
+      return PASSING.includes(step.refusal.code) ? "served" : "refused";
+    }
+    proved();
+    const link = dialled ?? this.#linkTo(step.peer.node);
+    if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
+    const refusal = link.admitProved(step.peer);
+    if (refusal !== null) {
+      wire.send(jsonFrame(FrameType.REFUSE, refusal));
+      await wire.drain();
+      return "refused";
+    }
+    if (step.send !== null) wire.send(step.send);
+    wire.setDeadline(null);
+    await link.serve(wire, step.peer);
+    if (link instanceof UpstreamLink && link.refusal !== null) {
+      return PASSING.includes(link.refusal.code) ? "served" : "refused";
+    }
+    return "served";
+  }
+
+  #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
+    if (link instanceof UpstreamLink) link.refused(refusal);
+    this.#host.ports.journal.write("warn", byUs ? "refused a connection" : "was refused", {
+      ...(link === null ? {} : { link: link.config.name }),
+      remote,
+      code: refusal.code,
+      reason: refusal.message,
+    });
+  }
+
+  /** Records were appended: sync links ship them now. Hot path. */
+  onAppended(): void {
+    for (const link of this.downstream) if (link.config.mode === "sync") link.kick();
+  }
+
+  /** Positions moved. */
+  onProgress(): void {
+    for (const link of this.downstream) link.kick();
+    this.upstream?.progress();
+  }
+
+  tick(): void {
+    for (const link of this.#links()) link.tick();
+  }
+
+  /** How far all sync peers that count have come; Infinity without any. */
+  groupReceivedLsn(): number {
+    return this.#least((link) => link.policy.receivedLsn);
+  }
+
+  groupDurableLsn(): number {
+    return this.#least((link) => link.policy.durableLsn);
+  }
+
+  #least(position: (link: DownstreamLink) => number): number {
+    let least = Infinity;
+    for (const link of this.downstream) {
+      if (link.policy.required || link.policy.failed) least = Math.min(least, position(link));
+    }
+    return least;
+  }
+
+  failed(): boolean {
+    return this.downstream.some((link) => link.policy.failed);
+  }
+
+  /** The least LSN that a link below needs. */
+  neededLsn(): number {
+    return Math.min(...this.downstream.map((link) => link.neededLsn()), Infinity);
+  }
+
+  overflow(lsn: number): void {
+    for (const link of this.downstream) link.overflow(lsn);
+  }
+
+  /** Closes the links below: they shake hands anew. */
+  closeDownstream(reason: string): void {
+    const error = new CascadeError("connection-lost", reason, { retryable: true });
+    for (const link of this.downstream) link.close(error);
+  }
+
+  /** Whether every connected peer below has made everything durable. */
+  drained(endLsn: number): boolean {
+    return this.downstream.every((link) => !link.connected || link.neededLsn() >= endLsn);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const listener of this.#listeners) listener.close();
+    const error = new CascadeError("stopping", "the node stops", { retryable: true });
+    for (const wire of this.#wires) wire.close(error);
+  }
+}

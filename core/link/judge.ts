@@ -1,0 +1,69 @@
+/**
+ * Where does a peer that stands here continue? One pure decision for every handshake.
+ *
+ * @module
+ */
+import type { LinkHost } from "./host.ts";
+import type { PositionMessage, Refusal } from "./messages.ts";
+
+/** The answer to a POSITION. */
+export type Verdict =
+  | { readonly kind: "accept"; readonly fromLsn: number }
+  | { readonly kind: "refuse"; readonly refusal: Refusal };
+
+/** Judges the position of a node below. */
+export function judgePosition(
+  host: Pick<LinkHost, "config" | "base" | "pipeline">,
+  position: PositionMessage,
+): Verdict {
+  const { pipeline, config } = host;
+  const different = volumesDiffer(host, position);
+  if (different !== null) return { kind: "refuse", refusal: different };
+  const fork = pipeline.history.fork(position.history);
+  if (position.stableLsn > fork.lsn) {
+    // The peer holds records as final that this history does not have.
+    const mine = fork.mine?.number ?? 0;
+    const theirs = fork.theirs?.number ?? 0;
+    const abandoned = fork.mine !== null && mine > theirs;
+    const onlyAhead = fork.mine === null && !pipeline.reigns && fork.lsn >= pipeline.appendedLsn;
+    if (!onlyAhead) return refuseFork(config.name, abandoned, fork.lsn);
+  } else if (pipeline.reigns && position.stableLsn > pipeline.appendedLsn) {
+    return refuseFork(config.name, false, pipeline.appendedLsn);
+  }
+  const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
+  if (fromLsn >= pipeline.log.startLsn) return { kind: "accept", fromLsn };
+  const message = `the log of ${config.name} begins at LSN ${pipeline.log.startLsn}, the peer ` +
+    `stands at ${fromLsn}: it needs a delta, which this version cannot make`;
+  return { kind: "refuse", refusal: { code: "delta-needed", message } };
+}
+
+function refuseFork(node: string, abandoned: boolean, forkLsn: number): Verdict {
+  const message = abandoned
+    ? `the peer's records from LSN ${forkLsn} on are of an abandoned epoch; nothing was changed`
+    : `the peer has records from LSN ${forkLsn} on that ${node} never had; nothing was changed`;
+  return {
+    kind: "refuse",
+    refusal: { code: abandoned ? "abandoned-tail" : "conflict", message, forkLsn },
+  };
+}
+
+function volumesDiffer(
+  host: Pick<LinkHost, "config" | "base">,
+  position: PositionMessage,
+): Refusal | null {
+  const mine = host.config.volumes.map(({ name, sizeBytes }) => `${name} of ${sizeBytes} bytes`);
+  const theirs = position.volumes.map(({ name, sizeBytes }) => `${name} of ${sizeBytes} bytes`);
+  if (mine.join() !== theirs.join()) {
+    const message = `${host.config.name} has the volumes ${mine.join(", ")}; the peer has ` +
+      theirs.join(", ");
+    return { code: "wrong-volumes", message };
+  }
+  if (host.base === null || position.base === null) return null;
+  for (const { name } of host.config.volumes) {
+    if (host.base[name] === position.base[name]) continue;
+    const message = `volume ${name} did not begin as the same image on both nodes: start with ` +
+      "blank volumes, or with copies of one image";
+    return { code: "other-image", message };
+  }
+  return null;
+}

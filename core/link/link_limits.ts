@@ -1,0 +1,43 @@
+/**
+ * Every bound of the link protocol, with its reason.
+ *
+ * @module
+ */
+
+/** Version of the protocol: the frames, the messages and the order in which they are said. */
+export const PROTOCOL_VERSION = 1;
+
+/** Hellos and positions fit many times over; an unproved peer can make us hold no more than this. */
+export const CONTROL_BODY_BYTES_MAX = 64 * 1024;
+
+/** Records of a DATA frame: room for one record of the largest size and small ones beside it. */
+export const DATA_RECORDS_BYTES_MAX = 1024 * 1024 + 64 * 1024;
+
+/** A DATA frame's body: its tide and its records. */
+export const DATA_BODY_BYTES_MAX = DATA_RECORDS_BYTES_MAX + 64;
+
+/** Sent and not yet acknowledged as received: what a slow link may hold in the system's buffers. */
+export const WINDOW_BYTES_MAX = 8 * 1024 * 1024;
+
+/** A peer that has not proved itself after this is cut off. */
+export const HANDSHAKE_TIMEOUT_MS = 5_000;
+
+/** Both ends say something at least this often. */
+export const HEARTBEAT_INTERVAL_MS = 1_000;
+
+/** Silence after which a connection counts as half-open and is closed. */
+export const SILENCE_MAX_MS = 5_000;
+
+/** Redial: first wait, growth and bound; each wait is drawn from half to the whole of it. */
+export const REDIAL_FIRST_MS = 100;
+export const REDIAL_FACTOR = 2;
+export const REDIAL_MAX_MS = 5_000;
+
+/** Wait after a refusal that a retry cannot mend by itself. */
+export const REDIAL_REFUSED_MS = 10_000;
+
+/** Positions of the nodes below go up at most this often. */
+export const SUBTREE_INTERVAL_MS = 200;
+
+/** Connections that have not yet proved who they are. */
+export const UNPROVED_CONNECTIONS_MAX = 64;

@@ -1,0 +1,100 @@
+/**
+ * The JSON bodies of control frames, version 1, with their schemas: nothing of a peer's message is
+ * believed before it has passed one.
+ *
+ * @module
+ */
+import { z } from "zod";
+import { CascadeError } from "../errors.ts";
+import { linkStatusSchema } from "../status.ts";
+
+const name = z.string().min(1).max(128);
+const lsn = z.number().int().nonnegative();
+const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
+const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** HELLO (by the end that dials) and WELCOME (its answer). */
+export const helloSchema = z.object({
+  protocol: z.number().int(),
+  cluster: name,
+  node: name,
+  /** Whom the speaker believes to speak to. */
+  peer: name,
+  /** Random for each run of a process: tells a reconnect from a second process of one name. */
+  instance: hex32,
+  nonce: hex64,
+});
+export type Hello = z.infer<typeof helloSchema>;
+
+export const proofSchema = z.object({ mac: hex64 });
+
+export const epochSchema = z.object({
+  number: z.number().int().positive().max(0xffff_ffff),
+  id: hex32,
+  firstLsn: lsn,
+  node: name,
+});
+
+/** POSITION: the downstream node says where it stands. */
+export const positionSchema = z.object({
+  history: z.array(epochSchema).max(1000),
+  endLsn: lsn,
+  stableLsn: lsn,
+  volumes: z.array(z.object({ name, sizeBytes: lsn })).max(1024),
+  base: z.record(name, z.string().max(64)).nullable(),
+});
+export type PositionMessage = z.infer<typeof positionSchema>;
+
+/** ACCEPT: the upstream node streams from `fromLsn`. */
+export const acceptSchema = z.object({
+  fromLsn: lsn,
+  base: z.record(name, z.string().max(64)).nullable(),
+});
+export type AcceptMessage = z.infer<typeof acceptSchema>;
+
+/** FETCH: a primary that lost its tail in a crash asks for the peer's provisional records. */
+export const fetchSchema = z.object({ fromLsn: lsn, toLsn: lsn });
+
+/** Why a peer is not served. */
+export const REFUSALS = [
+  "wrong-version",
+  "wrong-cluster",
+  "unknown-node",
+  "no-link",
+  "wrong-secret",
+  "already-connected",
+  "paused",
+  "wrong-volumes",
+  "other-image",
+  "abandoned-tail",
+  "conflict",
+  "delta-needed",
+  "not-ready",
+] as const;
+export const refuseSchema = z.object({
+  code: z.enum(REFUSALS),
+  message: z.string().max(1000),
+  forkLsn: lsn.optional(),
+});
+export type Refusal = z.infer<typeof refuseSchema>;
+
+/** SUBTREE: what the sender knows of the links at and below it. */
+export const subtreeSchema = z.object({ links: z.array(linkStatusSchema).max(256) });
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Decodes a JSON body by its schema. Throws `protocol`. */
+export function decodeMessage<T>(schema: z.ZodType<T>, body: Uint8Array, what: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(decoder.decode(body));
+  } catch (cause) {
+    throw new CascadeError("protocol", `the peer sent a ${what} that is no JSON`, { cause });
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new CascadeError(
+    "protocol",
+    `the peer sent a wrong ${what}: ${z.prettifyError(parsed.error)}`,
+  );
+}

@@ -1,0 +1,220 @@
+/**
+ * The downstream end of a streaming link: checks every record, appends it, and tells how far this
+ * node and its sync peers are.
+ *
+ * The stream may begin below the end of this log. What is already here is the same bytes and is
+ * skipped, with one exception: an epoch record that this log does not have tells that the
+ * upstream never had our tail from there on. That tail is provisional (never applied, never
+ * forwarded on an async link) and is cut off. A stable tail is never cut: the link is refused.
+ *
+ * @module
+ */
+import { CascadeError } from "../errors.ts";
+import { checkRecord, readEpoch, RecordReader, RecordType } from "../log/record.ts";
+import type { Pipeline } from "../pipeline.ts";
+import type { Bytes } from "../ports.ts";
+import {
+  type Ack,
+  ACK_BYTES,
+  FLAG_FLUSH_WANTED,
+  type Frame,
+  FRAME_HEADER_BYTES,
+  readTide,
+  type Tide,
+  TIDE_BYTES,
+  writeAckFrame,
+} from "./frames.ts";
+import type { TimeIndex } from "./time_index.ts";
+import type { WireSource } from "./wire.ts";
+
+/** Room that a receiver's output buffer must have. */
+export const RECEIVER_BUFFER_BYTES = FRAME_HEADER_BYTES + ACK_BYTES;
+
+/** What the receiver asks of its node. */
+export interface ReceiverParts {
+  readonly pipeline: Pipeline;
+  readonly times: TimeIndex;
+  /** Sizes of the volumes, by number: what a record may name. */
+  readonly volumeSizes: readonly number[];
+  readonly fromLsn: number;
+  /** How far all required sync peers below are; Infinity without any. */
+  readonly groupReceivedLsn: () => number;
+  readonly groupDurableLsn: () => number;
+  /** Records were appended: look at the links below. */
+  readonly onAppended: () => void;
+  /** Waits until `bytes` can be appended; rejects when the link is closed meanwhile. */
+  readonly room: (bytes: number) => Promise<void>;
+  /** The tail from this LSN on goes: whoever was sent it must be asked anew where it stands. */
+  readonly onCutBack: () => void;
+  readonly onTide: (tide: Tide) => void;
+}
+
+export class Receiver implements WireSource {
+  readonly #parts: ReceiverParts;
+  readonly #record = new RecordReader();
+  readonly #first = new RecordReader();
+  #expectedLsn: number;
+  /** Below this LSN the upstream's log and this one are known to be the same. */
+  #agreedLsn: number;
+  #toldAck = "";
+  #ackDue = true;
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+    this.#expectedLsn = parts.fromLsn;
+    this.#agreedLsn = parts.fromLsn;
+  }
+
+  /** Takes a TIDE frame. Throws `protocol`. */
+  onTide(frame: Frame): void {
+    const tide = readTide(frame.body);
+    this.#takeTide(tide, frame.flags);
+    this.ackSoon();
+  }
+
+  /** Takes a DATA frame; the promise, if any, settles once there was room for it. */
+  async onData(frame: Frame): Promise<void> {
+    const tide = readTide(frame.body);
+    if (tide.firstLsn !== this.#expectedLsn) {
+      throw violation(`records from LSN ${tide.firstLsn}, expected ${this.#expectedLsn}`);
+    }
+    const records = frame.body.subarray(TIDE_BYTES);
+    await this.#takeRecords(records);
+    this.#agreedLsn = Math.max(this.#agreedLsn, this.#expectedLsn);
+    this.#takeTide(tide, frame.flags);
+    this.ackSoon();
+  }
+
+  #takeTide(tide: Tide, flags: number): void {
+    const { pipeline, onTide } = this.#parts;
+    pipeline.setUpstreamMark(Math.min(tide.stableLsn, this.#agreedLsn, pipeline.appendedLsn));
+    onTide(tide);
+    if ((flags & FLAG_FLUSH_WANTED) !== 0) pipeline.flushNow();
+  }
+
+  /** Checks all records of a frame, and appends those that are new in as few writes as can be. */
+  async #takeRecords(bytes: Uint8Array): Promise<void> {
+    const { pipeline } = this.#parts;
+    let newFrom = -1;
+    let at = 0;
+    while (at < bytes.length) {
+      this.#checkRecord(bytes, at);
+      const { lsn, type, totalBytes } = this.#record;
+      if (newFrom < 0 && lsn < pipeline.appendedLsn && type === RecordType.EPOCH) {
+        await this.#meetEpoch(lsn, readEpoch(bytes, at, this.#record).id);
+      }
+      if (newFrom < 0 && lsn >= pipeline.appendedLsn) newFrom = at;
+      if (newFrom >= 0) this.#checkEpoch();
+      if (newFrom >= 0 && type === RecordType.EPOCH) {
+        // The reign changes here: what comes before it is appended under the old one.
+        await this.#append(bytes.subarray(newFrom, at));
+        await this.#makeRoom(totalBytes);
+        this.#beginEpoch(bytes, at);
+        await this.#append(bytes.subarray(at, at + totalBytes));
+        newFrom = at + totalBytes;
+      }
+      at += totalBytes;
+      this.#expectedLsn += totalBytes;
+    }
+    if (newFrom >= 0) await this.#append(bytes.subarray(newFrom));
+  }
+
+  /** One record, wholly checked before anything acts on it. */
+  #checkRecord(bytes: Uint8Array, at: number): void {
+    const fault = checkRecord(bytes, at, bytes.length - at);
+    if (fault !== null) throw violation(`a damaged record at LSN ${this.#expectedLsn}: ${fault}`);
+    const record = this.#record;
+    record.at(bytes, at);
+    if (record.lsn !== this.#expectedLsn) {
+      throw violation(`a record of LSN ${record.lsn} at LSN ${this.#expectedLsn}`);
+    }
+    if (record.type === RecordType.MARK || record.type === RecordType.EPOCH) return;
+    const size = this.#parts.volumeSizes[record.volume];
+    if (size === undefined) throw violation(`a record of volume number ${record.volume}`);
+    if (record.offset + record.length > size) {
+      throw violation(`a record past the end of volume number ${record.volume}`);
+    }
+  }
+
+  /** A new record must be of the present reign, or begin the next. */
+  #checkEpoch(): void {
+    const { type, epoch } = this.#record;
+    const present = this.#parts.pipeline.history.lastNumber;
+    if (type === RecordType.EPOCH ? epoch > present : epoch === present) return;
+    throw violation(`a record of epoch ${epoch} in epoch ${present}`);
+  }
+
+  /** An epoch record below our end: ours too, or our tail from there on was never upstream's. */
+  async #meetEpoch(lsn: number, id: string): Promise<void> {
+    const { pipeline, onCutBack } = this.#parts;
+    if (pipeline.history.has(id)) return;
+    if (lsn < pipeline.stableLsn) throw violation(`an epoch below what is stable, at LSN ${lsn}`);
+    onCutBack();
+    await pipeline.cutBack(lsn);
+  }
+
+  #beginEpoch(bytes: Uint8Array, at: number): void {
+    const epoch = readEpoch(bytes, at, this.#record);
+    if (epoch.number !== this.#record.epoch || epoch.firstLsn !== this.#record.lsn) {
+      throw violation(`an epoch record that contradicts itself at LSN ${this.#record.lsn}`);
+    }
+    this.#parts.pipeline.history.add(epoch);
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    if (bytes.length === 0) return;
+    const { pipeline, times, onAppended } = this.#parts;
+    await this.#makeRoom(bytes.length);
+    this.#first.at(bytes, 0);
+    times.note(this.#first.lsn, this.#first.timeMs);
+    pipeline.log.append(bytes);
+    pipeline.appended();
+    onAppended();
+  }
+
+  async #makeRoom(bytes: number): Promise<void> {
+    if (!this.#parts.pipeline.accepts(bytes)) await this.#parts.room(bytes);
+  }
+
+  /** Something changed that the upstream wants to know. */
+  ackSoon(): void {
+    this.#ackDue = true;
+  }
+
+  /** What this node would acknowledge now. */
+  ack(): Ack {
+    const { pipeline, groupReceivedLsn, groupDurableLsn } = this.#parts;
+    const receivedLsn = pipeline.appendedLsn;
+    const durableLsn = Math.min(pipeline.durableLsn, receivedLsn);
+    return {
+      epochId: pipeline.history.lastId,
+      receivedLsn,
+      durableLsn,
+      appliedLsn: Math.min(pipeline.appliedLsn, durableLsn),
+      groupReceivedLsn: Math.min(receivedLsn, groupReceivedLsn()),
+      groupDurableLsn: Math.min(durableLsn, groupDurableLsn(), receivedLsn, groupReceivedLsn()),
+    };
+  }
+
+  /** See {@linkcode WireSource.fill}. */
+  fill(into: Bytes, at: number): number {
+    if (!this.#ackDue) return at;
+    this.#ackDue = false;
+    const ack = this.ack();
+    const text = Object.values(ack).join();
+    if (text === this.#toldAck) return at;
+    this.#toldAck = text;
+    writeAckFrame(into, at, ack);
+    return at + RECEIVER_BUFFER_BYTES;
+  }
+
+  /** The heartbeat of an idle link: the ack is told again although nothing changed. */
+  heartbeat(): void {
+    this.#toldAck = "";
+    this.#ackDue = true;
+  }
+}
+
+function violation(found: string): CascadeError {
+  return new CascadeError("protocol", `the upstream sent ${found}`, { retryable: true });
+}

@@ -1,0 +1,140 @@
+/**
+ * The upstream end of a streaming link: ships the log in order, from where the peer stands, within
+ * a window, and tells the tide (what is stable, the primary's time and end) beside it.
+ *
+ * One sender serves all modes; what tells them apart is one line: a `sync` link ships what is
+ * appended, an `async` link what is stable.
+ *
+ * @module
+ */
+import type { LinkConfig } from "../config.ts";
+import type { Pipeline } from "../pipeline.ts";
+import type { Bytes, Clock } from "../ports.ts";
+import {
+  type Ack,
+  FLAG_FLUSH_WANTED,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  sealFrame,
+  TIDE_BYTES,
+  writeTide,
+} from "./frames.ts";
+import { DATA_RECORDS_BYTES_MAX, HEARTBEAT_INTERVAL_MS, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import type { SyncPolicy } from "./sync_policy.ts";
+import type { WireSource } from "./wire.ts";
+
+/** The primary's clock and end of log, as this node knows them. */
+export interface PrimaryTide {
+  timeMs(): number;
+  endLsn(): number;
+}
+
+/** Room that a sender's output buffer must have. */
+export const SENDER_BUFFER_BYTES = FRAME_HEADER_BYTES + TIDE_BYTES + DATA_RECORDS_BYTES_MAX;
+
+export class Sender implements WireSource {
+  readonly #pipeline: Pipeline;
+  readonly #link: LinkConfig;
+  readonly #policy: SyncPolicy;
+  readonly #tide: PrimaryTide;
+  readonly #clock: Clock;
+  #cursorLsn: number;
+  #receivedLsn: number;
+  #toldStableLsn = -1;
+  #toldFlushLsn = 0;
+  #toldMs = -Infinity;
+
+  constructor(
+    pipeline: Pipeline,
+    link: LinkConfig,
+    policy: SyncPolicy,
+    tide: PrimaryTide,
+    clock: Clock,
+    fromLsn: number,
+  ) {
+    this.#pipeline = pipeline;
+    this.#link = link;
+    this.#policy = policy;
+    this.#tide = tide;
+    this.#clock = clock;
+    this.#cursorLsn = fromLsn;
+    this.#receivedLsn = fromLsn;
+  }
+
+  /** The next LSN to be sent. */
+  get cursorLsn(): number {
+    return this.#cursorLsn;
+  }
+
+  /** Everything that may be sent now has been sent. */
+  get caughtUp(): boolean {
+    return this.#cursorLsn >= this.#limitLsn();
+  }
+
+  #limitLsn(): number {
+    return this.#link.mode === "sync" ? this.#pipeline.appendedLsn : this.#pipeline.stableLsn;
+  }
+
+  /** See {@linkcode WireSource.fill}. */
+  fill(into: Bytes, at: number): number {
+    const end = this.#fillData(into, at);
+    if (this.caughtUp && this.#link.mode === "sync") {
+      this.#policy.caughtUp(this.#pipeline.appendedLsn, this.#clock.monotonicMs());
+    }
+    return end > at || !this.#tideDue() ? end : this.#fillTide(into, at);
+  }
+
+  #fillData(into: Bytes, at: number): number {
+    const limit = this.#limitLsn();
+    if (this.#cursorLsn >= limit) return at;
+    if (this.#cursorLsn - this.#receivedLsn >= WINDOW_BYTES_MAX) return at;
+    const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
+    const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
+    const bytes = this.#pipeline.log.read(this.#cursorLsn, room, limit);
+    const first = this.#cursorLsn;
+    this.#cursorLsn += bytes;
+    this.#writeTide(into, at + FRAME_HEADER_BYTES, first);
+    sealFrame(into, at, FrameType.DATA, this.#flags(), TIDE_BYTES + bytes, TIDE_BYTES);
+    return records + bytes;
+  }
+
+  /** Sync peers hear at once of a stable position and of a flush; all hear a heartbeat. */
+  #tideDue(): boolean {
+    if (this.#clock.monotonicMs() - this.#toldMs >= HEARTBEAT_INTERVAL_MS) return true;
+    if (this.#pipeline.stableLsn > this.#toldStableLsn) return true;
+    return this.#link.mode === "sync" && this.#pipeline.flushWantedLsn > this.#toldFlushLsn;
+  }
+
+  #fillTide(into: Bytes, at: number): number {
+    this.#writeTide(into, at + FRAME_HEADER_BYTES, this.#cursorLsn);
+    sealFrame(into, at, FrameType.TIDE, this.#flags(), TIDE_BYTES);
+    return at + FRAME_HEADER_BYTES + TIDE_BYTES;
+  }
+
+  #writeTide(into: Bytes, at: number, firstLsn: number): void {
+    const stableLsn = this.#pipeline.stableLsn;
+    writeTide(into, at, {
+      stableLsn,
+      primaryTimeMs: this.#tide.timeMs(),
+      primaryEndLsn: this.#tide.endLsn(),
+      firstLsn,
+    });
+    this.#toldStableLsn = stableLsn;
+    this.#toldMs = this.#clock.monotonicMs();
+  }
+
+  /** Asks for a flush once for each flush that a client waits for, when all of it was sent. */
+  #flags(): number {
+    if (this.#link.mode !== "sync") return 0;
+    const wanted = this.#pipeline.flushWantedLsn;
+    if (wanted <= this.#toldFlushLsn) return 0;
+    this.#toldFlushLsn = Math.min(wanted, this.#cursorLsn);
+    return FLAG_FLUSH_WANTED;
+  }
+
+  /** An ack that lies on this node's history. */
+  acked(ack: Ack): void {
+    this.#receivedLsn = Math.max(this.#receivedLsn, ack.receivedLsn);
+    this.#policy.acked(ack.groupReceivedLsn, ack.groupDurableLsn, this.#clock.monotonicMs());
+  }
+}

@@ -1,0 +1,335 @@
+/**
+ * The link to the node above, as its downstream end: tells where this node stands, receives, and
+ * acknowledges for itself and the nodes below it.
+ *
+ * @module
+ */
+import type { LinkConfig } from "../config.ts";
+import { CascadeError, describeError, isCascadeError } from "../errors.ts";
+import type { LinkState, LinkStatus } from "../status.ts";
+import type { Bytes } from "../ports.ts";
+import {
+  type Frame,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  jsonFrame,
+  sealFrame,
+  type Tide,
+  TIDE_BYTES,
+  writeTide,
+} from "./frames.ts";
+import type { LinkHost } from "./host.ts";
+import {
+  DATA_RECORDS_BYTES_MAX,
+  HEARTBEAT_INTERVAL_MS,
+  SILENCE_MAX_MS,
+  SUBTREE_INTERVAL_MS,
+} from "./link_limits.ts";
+import {
+  acceptSchema,
+  decodeMessage,
+  fetchSchema,
+  type Hello,
+  type PositionMessage,
+  type Refusal,
+  refuseSchema,
+} from "./messages.ts";
+import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
+import { SENDER_BUFFER_BYTES } from "./sender.ts";
+import { StateTeller } from "./state_teller.ts";
+import type { Wire, WireSource } from "./wire.ts";
+
+/** How long the upstream may take to judge our position (it may be looking for its lost tail). */
+const VERDICT_TIMEOUT_MS = 60_000;
+
+/** Refusals that only a person can mend. */
+const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict"];
+
+export class UpstreamLink {
+  readonly config: LinkConfig;
+  readonly #host: LinkHost;
+  readonly #teller: StateTeller;
+  #wire: Wire | null = null;
+  #receiver: Receiver | null = null;
+  #peerInstance = "";
+  #refusal: Refusal | null = null;
+  #reason: string | null = null;
+  #everConnected = false;
+  #waitsForRoom = false;
+  #connectedSinceMs: number | null = null;
+  #heartbeatMs = 0;
+  #subtreeMs = 0;
+  #toldSubtree = "";
+  #behind = true;
+  #sentBytes = 0;
+
+  constructor(host: LinkHost, config: LinkConfig) {
+    this.config = config;
+    this.#host = host;
+    this.#teller = new StateTeller(host.ports.journal, config.name);
+  }
+
+  get peerName(): string {
+    return this.config.from;
+  }
+
+  get connected(): boolean {
+    return this.#receiver !== null;
+  }
+
+  /** The refusal that the last try met, for the dialler's patience. */
+  get refusal(): Refusal | null {
+    return this.#refusal;
+  }
+
+  admitProved(hello: Hello): Refusal | null {
+    if (this.#wire === null || this.#wire.closed || hello.instance === this.#peerInstance) {
+      return null;
+    }
+    const message = `${this.config.to} is connected to ${hello.node} already`;
+    return { code: "already-connected", message };
+  }
+
+  /** Remembers why the upstream would not speak to us at all. */
+  refused(refusal: Refusal): void {
+    this.#refusal = refusal;
+  }
+
+  failed(error: unknown): void {
+    this.#reason = describeError(error);
+  }
+
+  /** Runs a proved connection to its end. Never throws. */
+  async serve(wire: Wire, peer: Hello): Promise<void> {
+    this.#wire?.close();
+    this.#wire = wire;
+    this.#peerInstance = peer.instance;
+    this.#refusal = null;
+    try {
+      await this.#serve(wire);
+    } catch (error) {
+      const reason = wire.reasonOf(error);
+      this.#reason = describeError(reason);
+      if (isCascadeError(reason, "bug") || isCascadeError(reason, "disk-failed")) {
+        this.#host.onFatal(reason);
+      }
+    }
+    wire.close();
+    if (this.#wire !== wire) return;
+    this.#sentBytes += wire.sentBytes;
+    this.#wire = null;
+    this.#receiver = null;
+    this.#connectedSinceMs = null;
+    this.#host.onLinkProgress();
+  }
+
+  async #serve(wire: Wire): Promise<void> {
+    wire.allowData();
+    wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
+    wire.send(jsonFrame(FrameType.POSITION, this.#position()));
+    let frame = await wire.receive();
+    if (frame.type === FrameType.FETCH) {
+      this.#sendTail(wire, frame);
+      frame = await wire.receive();
+    }
+    wire.setDeadline(null);
+    if (frame.type === FrameType.REFUSE) return this.#onRefused(frame);
+    if (frame.type !== FrameType.ACCEPT) throw unexpected(frame.type);
+    const accept = decodeMessage(acceptSchema, frame.body, "acceptance");
+    const { pipeline } = this.#host;
+    if (accept.fromLsn > pipeline.appendedLsn) {
+      throw new CascadeError(
+        "protocol",
+        `the upstream streams from LSN ${accept.fromLsn}, this ` +
+          `node ends at ${pipeline.appendedLsn}`,
+      );
+    }
+    if (this.#host.base === null && accept.base !== null) await this.#host.adoptBase(accept.base);
+    await this.#receive(wire, accept.fromLsn);
+  }
+
+  #position(): PositionMessage {
+    const { pipeline, config, base } = this.#host;
+    return {
+      history: [...pipeline.history.epochs],
+      endLsn: pipeline.appendedLsn,
+      stableLsn: pipeline.stableLsn,
+      volumes: config.volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
+      base,
+    };
+  }
+
+  #onRefused(frame: Frame): void {
+    const refusal = decodeMessage(refuseSchema, frame.body, "refusal");
+    this.#refusal = refusal;
+    if (FOR_GOOD.includes(refusal.code)) this.#host.onRefusedForGood(refusal);
+  }
+
+  /** The upstream crashed and asks for what it lost: our provisional records. */
+  #sendTail(wire: Wire, frame: Frame): void {
+    const { fromLsn, toLsn } = decodeMessage(fetchSchema, frame.body, "fetch");
+    const { pipeline } = this.#host;
+    const end = Math.min(toLsn, pipeline.appendedLsn);
+    wire.stream(new TailSource(this.#host, fromLsn, end), SENDER_BUFFER_BYTES);
+  }
+
+  async #receive(wire: Wire, fromLsn: number): Promise<void> {
+    const { pipeline, ports, times, config } = this.#host;
+    const receiver = new Receiver({
+      pipeline,
+      times,
+      volumeSizes: config.volumes.map((volume) => volume.sizeBytes),
+      fromLsn,
+      groupReceivedLsn: () => this.#host.groupReceivedLsn(),
+      groupDurableLsn: () => this.#host.groupDurableLsn(),
+      onAppended: () => this.#host.onAppended(),
+      room: (bytes) => this.#room(wire, bytes),
+      onCutBack: () => this.#host.onCutBack(),
+      onTide: (tide) => this.#onTide(tide),
+    });
+    this.#receiver = receiver;
+    this.#connectedSinceMs = ports.clock.nowMs();
+    this.#everConnected = true;
+    this.#reason = null;
+    this.#behind = true;
+    this.#toldSubtree = "";
+    wire.stream(receiver, RECEIVER_BUFFER_BYTES);
+    this.#host.onLinkProgress();
+    for (;;) {
+      const frame = wire.next() ?? await this.#nextBatch(wire);
+      if (frame.type === FrameType.DATA) await receiver.onData(frame);
+      else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
+      else throw unexpected(frame.type);
+    }
+  }
+
+  /** All frames that had arrived were taken: one ack for all of them, then on to the next. */
+  #nextBatch(wire: Wire): Promise<Frame> {
+    if (this.config.mode === "sync") wire.kick();
+    return wire.receive();
+  }
+
+  #onTide(tide: Tide): void {
+    this.#behind = tide.primaryEndLsn > this.#host.pipeline.appendedLsn;
+    this.#host.onTide(tide);
+  }
+
+  async #room(wire: Wire, bytes: number): Promise<void> {
+    this.#waitsForRoom = true;
+    try {
+      await this.#host.room(bytes);
+    } finally {
+      this.#waitsForRoom = false;
+    }
+    // The connection may be gone, and another may have taken its place.
+    if (wire.closed) throw new CascadeError("connection-lost", "closed while waiting for room");
+  }
+
+  /** Positions moved: tell them. */
+  progress(): void {
+    if (this.#receiver === null) return;
+    this.#receiver.ackSoon();
+    this.#wire?.kick();
+  }
+
+  tick(): void {
+    const { clock } = this.#host.ports;
+    const wire = this.#wire;
+    if (wire !== null && this.#receiver !== null) {
+      if (wire.silenceMs() > SILENCE_MAX_MS && !this.#waitsForRoom) {
+        wire.close(new CascadeError("timed-out", `silent for ${SILENCE_MAX_MS} ms`));
+      }
+      if (clock.monotonicMs() - this.#heartbeatMs >= HEARTBEAT_INTERVAL_MS) {
+        this.#heartbeatMs = clock.monotonicMs();
+        this.#receiver.heartbeat();
+        wire.kick();
+      }
+      this.#tellSubtree(wire);
+    }
+    this.#teller.tell(this.state(), this.#stateReason());
+  }
+
+  #tellSubtree(wire: Wire): void {
+    const nowMs = this.#host.ports.clock.monotonicMs();
+    if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
+    this.#subtreeMs = nowMs;
+    const links = this.#host.subtree();
+    const text = JSON.stringify(links);
+    if (text === this.#toldSubtree) return;
+    this.#toldSubtree = text;
+    wire.send(jsonFrame(FrameType.SUBTREE, { links }));
+  }
+
+  close(reason: unknown): void {
+    this.#wire?.close(reason);
+  }
+
+  state(): LinkState {
+    if (this.config.paused) return "paused";
+    if (this.#receiver !== null) return this.#behind ? "catching-up" : "streaming";
+    if (this.#refusal?.code === "delta-needed") return "overflowed";
+    if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
+    return this.#everConnected ? "disconnected" : "connecting";
+  }
+
+  #stateReason(): string | null {
+    if (this.#receiver !== null) return null;
+    return this.#refusal?.message ?? this.#reason;
+  }
+
+  status(lag: { bytes: number | null; seconds: number | null }): LinkStatus {
+    const { pipeline } = this.#host;
+    return {
+      name: this.config.name,
+      from: this.config.from,
+      to: this.config.to,
+      mode: this.config.mode,
+      state: this.state(),
+      reason: this.#stateReason(),
+      received: pipeline.appendedLsn,
+      durable: Math.min(pipeline.durableLsn, pipeline.appendedLsn),
+      applied: pipeline.appliedLsn,
+      lagBytes: lag.bytes,
+      lagSeconds: lag.seconds,
+      sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
+      connectedSince: this.#connectedSinceMs,
+    };
+  }
+}
+
+/** Sends [from, end) of this node's log once, as DATA frames. */
+class TailSource implements WireSource {
+  readonly #host: LinkHost;
+  #cursorLsn: number;
+  readonly #endLsn: number;
+
+  constructor(host: LinkHost, fromLsn: number, endLsn: number) {
+    this.#host = host;
+    this.#cursorLsn = fromLsn;
+    this.#endLsn = endLsn;
+  }
+
+  fill(into: Bytes, at: number): number {
+    if (this.#cursorLsn >= this.#endLsn) return at;
+    const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
+    const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
+    const bytes = this.#host.pipeline.log.read(this.#cursorLsn, room, this.#endLsn);
+    const firstLsn = this.#cursorLsn;
+    writeTide(into, at + FRAME_HEADER_BYTES, {
+      stableLsn: 0,
+      primaryTimeMs: 0,
+      primaryEndLsn: 0,
+      firstLsn,
+    });
+    this.#cursorLsn += bytes;
+    sealFrame(into, at, FrameType.DATA, 0, TIDE_BYTES + bytes, TIDE_BYTES);
+    return records + bytes;
+  }
+}
+
+function unexpected(type: number): CascadeError {
+  return new CascadeError(
+    "protocol",
+    `the upstream sent frame ${type}, which does not belong here`,
+  );
+}

@@ -1,0 +1,165 @@
+/**
+ * One connection of a link as frames: reads them in order, gathers what is to be sent and writes
+ * it, one write at a time. What is sent is pulled when the line is free, so a slow line holds no
+ * queue of data: only small control frames ever wait.
+ *
+ * @module
+ */
+import { CascadeError, isCascadeError } from "../errors.ts";
+import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
+import { type Frame, FrameReader } from "./frames.ts";
+
+/** What a side of the protocol gives to the wire. */
+export interface WireSource {
+  /** Writes the frames that are due into `into` from `at`; returns where they end. */
+  fill(into: Bytes, at: number): number;
+}
+
+const CONTROL_QUEUE_MAX = 64;
+
+export class Wire {
+  readonly remote: string;
+  readonly #connection: Connection;
+  readonly #clock: Clock;
+  readonly #reader = new FrameReader();
+  readonly #queue: Bytes[] = [];
+  #source: WireSource | null = null;
+  #out: Bytes = new Uint8Array(0);
+  #writing = false;
+  #error: unknown = null;
+  #closed = false;
+  #deadline: Timer | null = null;
+  #heardMs: number;
+  #sentBytes = 0;
+
+  constructor(connection: Connection, clock: Clock) {
+    this.remote = connection.remote;
+    this.#connection = connection;
+    this.#clock = clock;
+    this.#heardMs = clock.monotonicMs();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+
+  /** How long nothing was heard from the peer. */
+  silenceMs(): number {
+    return this.#clock.monotonicMs() - this.#heardMs;
+  }
+
+  /** Closes the connection `ms` from now unless called again; null: no deadline. */
+  setDeadline(ms: number | null, what = ""): void {
+    this.#deadline?.cancel();
+    this.#deadline = ms === null ? null : this.#clock.after(ms, () => {
+      this.close(new CascadeError("timed-out", `no ${what} within ${ms} ms`, { retryable: true }));
+    });
+  }
+
+  /** The peer has proved itself: DATA frames are welcome. */
+  allowData(): void {
+    this.#reader.allowData();
+  }
+
+  /** From now on `source` is asked for frames whenever the line is free. */
+  stream(source: WireSource, bufferBytes: number): void {
+    this.#source = source;
+    this.#out = new Uint8Array(bufferBytes);
+    this.kick();
+  }
+
+  /** Sends a control frame, behind those before it. */
+  send(frame: Bytes): void {
+    if (this.#queue.length >= CONTROL_QUEUE_MAX) {
+      this.close(
+        new CascadeError("connection-lost", "the peer does not read", { retryable: true }),
+      );
+      return;
+    }
+    this.#queue.push(frame);
+    this.kick();
+  }
+
+  /** Tells that there may be something to send. Cheap to repeat. */
+  kick(): void {
+    if (!this.#writing && !this.#closed) this.#write();
+  }
+
+  async #write(): Promise<void> {
+    this.#writing = true;
+    try {
+      while (!this.#closed) {
+        const frame = this.#queue.shift() ?? this.#pull();
+        if (frame === null) break;
+        await this.#connection.write(frame);
+        this.#sentBytes += frame.length;
+      }
+    } catch (error) {
+      this.close(error);
+    } finally {
+      this.#writing = false;
+    }
+  }
+
+  #pull(): Bytes | null {
+    const end = this.#source?.fill(this.#out, 0) ?? 0;
+    return end === 0 ? null : this.#out.subarray(0, end);
+  }
+
+  /** Waits until all control frames were handed to the system, or the connection is lost. */
+  async drain(): Promise<void> {
+    while (!this.#closed && (this.#writing || this.#queue.length > 0)) {
+      await new Promise<void>((go) => this.#clock.after(1, go));
+    }
+  }
+
+  /** The next frame, valid until the next call. Throws when the connection ends or breaks. */
+  async receive(): Promise<Frame> {
+    for (;;) {
+      const frame = this.next();
+      if (frame !== null) return frame;
+      await this.#read();
+    }
+  }
+
+  /** A frame that is already here, or null. Throws like {@linkcode Wire.receive}. */
+  next(): Frame | null {
+    if (this.#closed) throw this.#lost();
+    return this.#reader.next();
+  }
+
+  async #read(): Promise<void> {
+    const count = await this.#connection.read(this.#reader.room());
+    if (this.#closed) throw this.#lost();
+    if (count === null) {
+      throw new CascadeError("connection-lost", "the peer closed the connection", {
+        retryable: true,
+      });
+    }
+    this.#heardMs = this.#clock.monotonicMs();
+    this.#reader.advance(count);
+  }
+
+  #lost(): unknown {
+    return this.#error ??
+      new CascadeError("connection-lost", "the connection was closed", { retryable: true });
+  }
+
+  /** Closes the connection; the first reason given is the one that readers meet. */
+  close(reason: unknown = null): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#error = reason;
+    this.#deadline?.cancel();
+    this.#connection.close();
+  }
+
+  /** The reason to show for `error`: a closed connection's own reason when it has one. */
+  reasonOf(error: unknown): unknown {
+    return isCascadeError(error, "connection-lost") && this.#error !== null ? this.#error : error;
+  }
+}

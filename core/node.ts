@@ -1,0 +1,366 @@
+/**
+ * One node of a cascade: the pipeline, its links, its exports, and the order in which they start
+ * and stop. The same code runs on Deno and in the simulator, over other ports.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { DRAIN_TIMEOUT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import type { NodeConfig } from "./config.ts";
+import { CascadeError, describeError } from "./errors.ts";
+import { AppliedExport, NodeFront, WritableExport } from "./front.ts";
+import type { Epoch } from "./history.ts";
+import type { Tide } from "./link/frames.ts";
+import type { LinkHost } from "./link/host.ts";
+import { LinkHub } from "./link/hub.ts";
+import type { Refusal } from "./link/messages.ts";
+import { TimeIndex } from "./link/time_index.ts";
+import { encodeEpoch, RecordType } from "./log/record.ts";
+import type { ExportBackend } from "./nbd/backend.ts";
+import { NbdServer } from "./nbd/server.ts";
+import { type OpenedNode, openNode } from "./open_node.ts";
+import { Pipeline } from "./pipeline.ts";
+import type { Ports, Timer } from "./ports.ts";
+import { PrimaryClock } from "./primary_clock.ts";
+import { TailRecoverer } from "./recover_tail.ts";
+import { reportNode } from "./report.ts";
+import type { NodeState } from "./state.ts";
+import type { NodeStatus } from "./status.ts";
+
+/** What a node is doing, for its status. */
+export type NodePhase = NodeStatus["state"];
+
+export class CascadeNode implements LinkHost {
+  readonly config: NodeConfig;
+  readonly ports: Ports;
+  readonly instance: string;
+  readonly pipeline: Pipeline;
+  readonly times = new TimeIndex();
+  readonly tide: PrimaryClock;
+  readonly hub: LinkHub;
+  readonly front: NodeFront;
+  /** The exports: writable on the primary, the applied image elsewhere. */
+  readonly exports: readonly ExportBackend[];
+  readonly nbd: NbdServer;
+  readonly startedAtMs: number;
+  /** Settles when the node has stopped; rejects with the fatal error when it had to. */
+  readonly done: Promise<void>;
+  /** Settles when the node serves its clients. */
+  readonly ready: Promise<void>;
+  recovery: TailRecoverer | null = null;
+  phase: NodePhase = "starting";
+  reason: string | null = null;
+  readonly #opened: OpenedNode;
+  #state: NodeState;
+  #ticker: Timer | null = null;
+  #roomWaiters: { bytes: number; go: () => void }[] = [];
+  #finish: () => void = () => {};
+  #fail: (error: unknown) => void = () => {};
+
+  /**
+   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}.
+   * Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
+   * `state-corrupt`, `address-in-use`, ...
+   */
+  static async start(config: NodeConfig, ports: Ports): Promise<CascadeNode> {
+    const holder: { node: CascadeNode | null } = { node: null };
+    const opened = await openNode(config, ports, {
+      onDurable: () => holder.node?.pipeline.onDurable(),
+      onRoom: () => ports.clock.soon(() => holder.node?.onProgress()),
+      onDiskFull: (error) => holder.node?.onDiskFull(error),
+      onFatal: (error) => holder.node?.onFatal(error),
+    });
+    const node = new CascadeNode(config, ports, opened);
+    holder.node = node;
+    try {
+      await node.#start();
+    } catch (error) {
+      node.#shut(error);
+      throw error;
+    }
+    return node;
+  }
+
+  private constructor(config: NodeConfig, ports: Ports, opened: OpenedNode) {
+    this.config = config;
+    this.ports = ports;
+    this.#opened = opened;
+    this.#state = opened.state;
+    this.startedAtMs = ports.clock.nowMs();
+    this.instance = Buffer.from(ports.random.bytes(16)).toString("hex");
+    this.done = new Promise((finish, fail) => {
+      this.#finish = finish;
+      this.#fail = fail;
+    });
+    this.done.catch(() => {/* whoever awaits it is told; nobody has to */});
+    const reigns = config.role === "primary";
+    this.pipeline = new Pipeline({
+      log: opened.log,
+      history: opened.history,
+      volumes: opened.volumes,
+      reigns,
+      checkpointLsn: opened.state.checkpointLsn,
+      budgetBytes: config.log.budgetBytes,
+      segmentBytes: config.log.segmentBytes,
+      clock: ports.clock,
+      events: {
+        onProgress: () => this.onProgress(),
+        saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
+        neededLsn: () => this.hub.neededLsn(),
+        onOverflow: (lsn) => this.hub.overflow(lsn),
+        onFatal: (error) => this.onFatal(error),
+      },
+    });
+    this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
+    this.hub = new LinkHub(this);
+    const sync = {
+      receivedLsn: () => this.hub.groupReceivedLsn(),
+      durableLsn: () => this.hub.groupDurableLsn(),
+      failed: () => this.hub.failed(),
+      onAppended: (firstLsn: number, timeMs: number) => this.#onClientAppended(firstLsn, timeMs),
+      onFlushWanted: () => this.hub.onAppended(),
+    };
+    this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
+    const description = `${config.cluster}/${config.name}`;
+    this.exports = opened.volumes.map((volume, number) =>
+      reigns
+        ? new WritableExport(this.front, volume, number, description)
+        : new AppliedExport(this.front, volume, description)
+    );
+    this.nbd = new NbdServer({
+      network: ports.network,
+      clock: ports.clock,
+      journal: ports.journal,
+      exports: this.exports,
+    });
+    this.ready = new Promise((go, fail) => {
+      this.#setReady = go;
+      this.done.catch(fail);
+    });
+    this.ready.catch(() => {/* as above */});
+  }
+
+  #setReady: () => void = () => {};
+
+  async #start(): Promise<void> {
+    const { report } = this.#opened;
+    if (report.tornBytes > 0) {
+      this.ports.journal.write("warn", "cut the torn end of the log", {
+        lsn: this.pipeline.appendedLsn,
+        bytes: report.tornBytes,
+      });
+    }
+    await this.pipeline.applyAll();
+    const reigns = this.pipeline.reigns;
+    const clean = this.#state.clean;
+    await this.#saveState({ clean: false });
+    const first = this.pipeline.history.last === null;
+    if (reigns && !clean && !first) this.#beginRecovery();
+    else if (reigns && (first || !clean)) await this.#beginEpoch();
+    await this.hub.start();
+    this.#tick();
+    this.#serve().catch((error) => this.onFatal(error));
+  }
+
+  /** Waits for the lost tail if there may be one, then serves clients. */
+  async #serve(): Promise<void> {
+    if (this.recovery !== null) await this.#endRecovery(this.recovery);
+    if (this.phase !== "starting") return;
+    for (const address of this.config.nbd) await this.nbd.listen(address);
+    if (this.phase !== "starting") return;
+    this.phase = "running";
+    this.reason = null;
+    this.#setReady();
+  }
+
+  #beginRecovery(): void {
+    const links = this.config.downstream.filter((link) => link.mode === "sync" && !link.paused);
+    const timeoutMs = Math.max(0, ...links.map((link) => link.timeoutMs));
+    const names = links.map((link) => link.name);
+    this.recovery = new TailRecoverer(this.pipeline, names, timeoutMs, this.ports.clock);
+    if (names.length === 0) this.recovery.heard("");
+    else this.reason = `asking sync peers for what a crash may have lost (${names.join(", ")})`;
+  }
+
+  async #endRecovery(recovery: TailRecoverer): Promise<void> {
+    const unheard = await recovery.wait();
+    for (const link of unheard) {
+      this.ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
+    }
+    await this.#beginEpoch();
+    this.recovery = null;
+    recovery.finish();
+  }
+
+  /** Appends an epoch record, and waits until it is durable: a reign begins on solid ground. */
+  async #beginEpoch(): Promise<void> {
+    const epoch: Epoch = {
+      number: this.pipeline.history.lastNumber + 1,
+      id: Buffer.from(this.ports.random.bytes(16)).toString("hex"),
+      firstLsn: this.pipeline.appendedLsn,
+      node: this.config.name,
+    };
+    this.pipeline.history.add(epoch);
+    const payload = encodeEpoch(epoch);
+    this.front.append(RecordType.EPOCH, 0, 0, 0, payload.length, payload);
+    this.front.commit();
+    this.pipeline.flushNow();
+    await this.pipeline.log.flushed();
+    this.ports.journal.write("info", "a new epoch begins", {
+      epoch: epoch.number,
+      lsn: epoch.firstLsn,
+    });
+  }
+
+  #saveState(change: Partial<NodeState>): Promise<void> {
+    this.#state = { ...this.#state, ...change, history: [...this.pipeline.history.epochs] };
+    return this.#opened.stateFile.save(this.#state);
+  }
+
+  get base(): Readonly<Record<string, string>> | null {
+    return this.#state.base;
+  }
+
+  adoptBase(base: Readonly<Record<string, string>>): Promise<void> {
+    return this.#saveState({ base: { ...base } });
+  }
+
+  /** Hot path: a client's batch was appended. */
+  #onClientAppended(firstLsn: number, timeMs: number): void {
+    this.times.note(firstLsn, timeMs);
+    this.hub.onAppended();
+  }
+
+  onAppended(): void {
+    this.hub.onAppended();
+  }
+
+  groupReceivedLsn(): number {
+    return this.hub.groupReceivedLsn();
+  }
+
+  groupDurableLsn(): number {
+    return this.hub.groupDurableLsn();
+  }
+
+  onLinkProgress(): void {
+    this.front.progress();
+    this.hub.upstream?.progress();
+  }
+
+  /** Positions of the pipeline moved, or room was made. */
+  onProgress(): void {
+    this.front.progress();
+    this.hub.onProgress();
+    if (this.#roomWaiters.length > 0) this.#wakeRoomWaiters();
+  }
+
+  onTide(tide: Tide): void {
+    this.tide.heard(tide.primaryTimeMs, tide.primaryEndLsn);
+    if (this.pipeline.durableLsn >= tide.primaryEndLsn) this.tide.caughtUp();
+  }
+
+  room(bytes: number): Promise<void> {
+    return new Promise((go) => this.#roomWaiters.push({ bytes, go }));
+  }
+
+  #wakeRoomWaiters(): void {
+    this.#roomWaiters = this.#roomWaiters.filter(({ bytes, go }) => {
+      if (!this.pipeline.accepts(bytes)) return true;
+      go();
+      return false;
+    });
+  }
+
+  onCutBack(): void {
+    this.hub.closeDownstream("the provisional tail was cut off");
+  }
+
+  onRefusedForGood(refusal: Refusal): void {
+    if (refusal.code !== "abandoned-tail" || this.phase !== "running") return;
+    this.phase = "abandoned-tail";
+    this.reason = refusal.message;
+    this.ports.journal.write("error", "this node holds an abandoned tail", {
+      reason: refusal.message,
+    });
+  }
+
+  onDiskFull(error: unknown): void {
+    this.reason = `no room for the log: ${describeError(error)}`;
+    this.ports.journal.write("error", "no room for the log: writers wait", {
+      reason: describeError(error),
+    });
+  }
+
+  #tick(): void {
+    if (this.phase === "stopped" || this.phase === "failed") return;
+    this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
+    this.hub.tick();
+    this.pipeline.tick();
+    if (this.#roomWaiters.length > 0) this.#wakeRoomWaiters();
+    if (!this.front.accepting) this.pipeline.makeRoom(0);
+    this.front.progress();
+  }
+
+  /** Statuses of the links at and below this node. */
+  subtree(): NodeStatus["links"] {
+    return this.hub.downstream.flatMap((link) => [link.status(), ...link.subtree]);
+  }
+
+  status(): NodeStatus {
+    return reportNode(this, this.#opened.log);
+  }
+
+  /** Stops for good: nothing is flushed any more, clients and peers are cut off. */
+  onFatal(error: unknown): void {
+    if (this.phase === "failed" || this.phase === "stopped") return;
+    this.#shut(error);
+    this.ports.journal.write("error", "the node stops", { reason: describeError(error) });
+    this.#fail(error);
+  }
+
+  #shut(error: unknown): void {
+    this.phase = "failed";
+    this.reason = describeError(error);
+    this.#ticker?.cancel();
+    this.front.stop("failed");
+    this.hub.stop();
+    this.nbd.abort();
+    this.pipeline.stop(null).catch(() => {/* it had failed already */})
+      .finally(() => this.#opened.lock.close());
+  }
+
+  /** Drains clients and peers, makes everything durable and applied, and stops. */
+  async stop(): Promise<void> {
+    if (this.phase === "stopped" || this.phase === "failed" || this.phase === "draining") {
+      return this.done;
+    }
+    this.phase = "draining";
+    try {
+      this.front.stop("stopping");
+      await this.nbd.stop();
+      this.front.commit();
+      this.pipeline.flushNow();
+      await this.#drainLinks();
+      this.hub.stop();
+      await this.pipeline.stop(() => this.#saveState({ clean: true }));
+    } catch (error) {
+      this.onFatal(error);
+      throw error;
+    }
+    this.#ticker?.cancel();
+    this.phase = "stopped";
+    this.#opened.lock.close();
+    this.#finish();
+  }
+
+  /** Gives connected peers a moment to take the last records. */
+  async #drainLinks(): Promise<void> {
+    const { clock } = this.ports;
+    const deadlineMs = clock.monotonicMs() + DRAIN_TIMEOUT_MS;
+    await this.pipeline.log.flushed();
+    while (!this.hub.drained(this.pipeline.stableLsn) && clock.monotonicMs() < deadlineMs) {
+      await new Promise<void>((go) => clock.after(TICK_INTERVAL_MS / 10, go));
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * Every bound of the pipeline, the front and the node, with its reason. Those of the log stand in
+ * limits.ts, those of the link protocol in link/link_limits.ts.
+ *
+ * @module
+ */
+
+/** Records that clients' batches are built in: one of the largest size, and small ones beside it. */
+export const FRONT_STAGING_BYTES = 1024 * 1024 + 256 * 1024;
+
+/** Unflushed bytes at which the log is flushed although nobody waits. */
+export const FLUSH_LAZY_BYTES = 1024 * 1024;
+
+/** Time after which it is flushed although little came: bounds the lag of async links. */
+export const FLUSH_DELAY_MS = 10;
+
+/** Applied in one turn of the event loop: what a client's request may wait for. */
+export const APPLY_SLICE_BYTES = 64 * 1024;
+
+/** Past this, what is appended and not applied slows clients down. */
+export const UNAPPLIED_BYTES_MAX = 256 * 1024 * 1024;
+
+/** Extents in a volume's overlay: bounds its memory (about 32 bytes each). */
+export const OVERLAY_EXTENTS_MAX = 128 * 1024;
+
+/** A checkpoint is due when a quarter of the log budget, or this much, was applied since the last. */
+export const CHECKPOINT_BYTES_MAX = 256 * 1024 * 1024;
+
+/** A checkpoint is due when anything was applied and this has passed. */
+export const CHECKPOINT_INTERVAL_MS = 30_000;
+
+/** A full disk is tried again after this. */
+export const DISK_FULL_RETRY_MS = 1_000;
+
+/** How often a node looks at its clock: deadlines, heartbeats, states. */
+export const TICK_INTERVAL_MS = 100;
+
+/** How long a node that stops gives its peers to take the last records. */
+export const DRAIN_TIMEOUT_MS = 5_000;

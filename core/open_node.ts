@@ -1,0 +1,194 @@
+/**
+ * Opening a node: its folder, lock, state, volumes and log; all that is checked before anything
+ * is served.
+ *
+ *  1. The folder is made if need be, and locked: one process a node.
+ *  2. The state file says whose folder it is; another cluster's, node's or version's is refused.
+ *  3. The volumes are opened and locked; on the first start they are made or adopted, and their
+ *     fingerprint taken, before the state file says that the node exists.
+ *  4. The log is read from end to end; damage below what is known durable is refused.
+ *  5. What the log holds is made durable, and applied from the checkpoint on.
+ *
+ * @module
+ */
+import type { NodeConfig, VolumeConfig } from "./config.ts";
+import { CascadeError } from "./errors.ts";
+import { type Epoch, History } from "./history.ts";
+import { Log, type RecoveryReport } from "./log/log.ts";
+import type { DiskFile, Ports } from "./ports.ts";
+import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
+import { fingerprint } from "./volume/base.ts";
+import { openVolumeFile, Volume } from "./volume/volume.ts";
+
+/** A node's parts, opened and checked; nothing runs yet. */
+export interface OpenedNode {
+  readonly lock: DiskFile;
+  readonly stateFile: StateFile;
+  readonly state: NodeState;
+  readonly volumes: readonly Volume[];
+  readonly log: Log;
+  readonly report: RecoveryReport;
+  readonly history: History;
+}
+
+/** What the log tells while the node runs. */
+export interface LogEvents {
+  onDurable(): void;
+  onRoom(): void;
+  onDiskFull(error: unknown): void;
+  onFatal(error: unknown): void;
+}
+
+/** Opens a node's folder. Throws what is in the way, with its place; leaves nothing open then. */
+export async function openNode(
+  config: NodeConfig,
+  ports: Ports,
+  events: LogEvents,
+): Promise<OpenedNode> {
+  const opened: { close(): void }[] = [];
+  try {
+    ports.disk.makeFolder(config.dir);
+    const lock = ports.disk.open(`${config.dir}/lock`, { create: true, lock: true });
+    opened.push(lock);
+    const stateFile = new StateFile(ports.disk, config.dir);
+    const loaded = stateFile.load();
+    if (loaded !== null) checkIdentity(loaded, config, stateFile.path);
+    const files = openVolumes(config, ports, loaded, opened);
+    const state = loaded ?? await firstState(config, ports, files, stateFile);
+    const holder: { log: Log | null } = { log: null };
+    const volumes = files.map(({ volume, file }) =>
+      new Volume(volume.name, volume.sizeBytes, file, (lsn, into) => holder.log?.readAt(lsn, into))
+    );
+    const { log, report } = await openLog(config, ports, state, events);
+    holder.log = log;
+    const history = joinHistory(state.history, report, log.startLsn);
+    return { lock, stateFile, state, volumes, log, report, history };
+  } catch (error) {
+    for (const file of opened.reverse()) file.close();
+    throw error;
+  }
+}
+
+/** A folder serves the node that it was made for, and no other. */
+function checkIdentity(state: NodeState, config: NodeConfig, path: string): void {
+  const wrong = (found: string, hint: string) => {
+    throw new CascadeError("wrong-folder", `the node's folder ${found}`, {
+      where: { file: path },
+      hint,
+    });
+  };
+  if (state.cluster !== config.cluster || state.node !== config.name) {
+    wrong(
+      `belongs to node "${state.node}" of cluster "${state.cluster}", not to node ` +
+        `"${config.name}" of cluster "${config.cluster}"`,
+      "Give every node a `dir` of its own in the topology",
+    );
+  }
+  if (state.reigned !== (config.role === "primary")) {
+    wrong(
+      state.reigned ? "is that of a primary" : "is that of a node below the primary",
+      "This version cannot change who is primary: give the node its old role back, or a new `dir`",
+    );
+  }
+  const names = (volumes: readonly { name: string; sizeBytes: number }[]) =>
+    volumes.map(({ name, sizeBytes }) => `${name} of ${sizeBytes} bytes`).join(", ");
+  if (names(state.volumes) !== names(config.volumes)) {
+    wrong(
+      `holds the volumes ${names(state.volumes)}; the topology declares ${names(config.volumes)}`,
+      "Volumes cannot be added, removed or resized in this version",
+    );
+  }
+}
+
+interface OpenVolume {
+  readonly volume: VolumeConfig;
+  readonly file: DiskFile;
+}
+
+function openVolumes(
+  config: NodeConfig,
+  ports: Ports,
+  state: NodeState | null,
+  opened: { close(): void }[],
+): OpenVolume[] {
+  const owner = { cluster: config.cluster, node: config.name };
+  const result: OpenVolume[] = [];
+  for (const volume of config.volumes) {
+    if (volume.path === null) continue;
+    const { name, path, sizeBytes } = volume;
+    const file = openVolumeFile(ports.disk, {
+      name,
+      path,
+      sizeBytes,
+      first: state === null,
+      owner,
+    });
+    opened.push(file);
+    result.push({ volume, file });
+  }
+  return result;
+}
+
+/** The first start: what the volumes are now is what LSN 0 means. */
+async function firstState(
+  config: NodeConfig,
+  ports: Ports,
+  files: readonly OpenVolume[],
+  stateFile: StateFile,
+): Promise<NodeState> {
+  const base: Record<string, string> = {};
+  for (const { volume, file } of files) {
+    base[volume.name] = await fingerprint(file, volume.sizeBytes, ports.clock);
+    await file.flush();
+    if (!file.isDevice) await ports.disk.flushFolder(folderOf(file.path));
+  }
+  const state: NodeState = {
+    format: STATE_FORMAT,
+    cluster: config.cluster,
+    node: config.name,
+    reigned: config.role === "primary",
+    volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, sizeBytes, path })),
+    base: files.length === 0 ? null : base,
+    checkpointLsn: 0,
+    history: [],
+    clean: true,
+  };
+  await stateFile.save(state);
+  return state;
+}
+
+function folderOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
+}
+
+async function openLog(
+  config: NodeConfig,
+  ports: Ports,
+  state: NodeState,
+  events: LogEvents,
+): Promise<{ log: Log; report: RecoveryReport }> {
+  const folder = `${config.dir}/log`;
+  ports.disk.makeFolder(folder);
+  await ports.disk.flushFolder(config.dir);
+  const { log, report } = await Log.open({
+    disk: ports.disk,
+    clock: ports.clock,
+    folder,
+    budgetBytes: config.log.budgetBytes,
+    segmentBytes: config.log.segmentBytes,
+    checkpointLsn: state.checkpointLsn,
+    events,
+  });
+  log.setUpstreamMark(Math.max(log.upstreamMark, state.checkpointLsn));
+  log.requestFlush();
+  await log.flushed();
+  return { log, report };
+}
+
+/** Epochs whose records the log has dropped come from the state file, the rest from the log. */
+function joinHistory(saved: readonly Epoch[], report: RecoveryReport, startLsn: number): History {
+  const history = new History(saved.filter((epoch) => epoch.firstLsn < startLsn));
+  for (const epoch of report.epochs) history.add(epoch);
+  return history;
+}

@@ -1,0 +1,63 @@
+/**
+ * A node's status, drawn from its parts. Nothing is kept for it: every figure is computed.
+ *
+ * @module
+ */
+import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
+import type { Log } from "./log/log.ts";
+import type { CascadeNode } from "./node.ts";
+import type { NodeStatus } from "./status.ts";
+import { VERSION } from "./version.ts";
+
+/** See core/status.ts. */
+export function reportNode(node: CascadeNode, log: Log): NodeStatus {
+  const { pipeline, config, hub, front } = node;
+  const lag = lagOf(node);
+  return {
+    cluster: config.cluster,
+    name: config.name,
+    role: config.role,
+    state: node.phase,
+    reason: node.reason ?? pipeline.blocked,
+    epoch: pipeline.history.last,
+    consistent: true,
+    lsn: {
+      appended: pipeline.appendedLsn,
+      durable: Math.min(pipeline.durableLsn, pipeline.appendedLsn),
+      stable: pipeline.stableLsn,
+      applied: pipeline.appliedLsn,
+      checkpointed: pipeline.checkpointedLsn,
+    },
+    lagBytes: lag.bytes,
+    lagSeconds: lag.seconds,
+    log: {
+      start: log.startLsn,
+      bytes: log.bytesOnDisk,
+      budget: config.log.budgetBytes,
+      segments: log.segmentCount,
+    },
+    volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, size: sizeBytes, path })),
+    exports: node.nbd.listening,
+    links: [...(hub.upstream === null ? [] : [hub.upstream.status(lag)]), ...node.subtree()],
+    counters: { ...front.counters, logFlushes: log.flushCount },
+    pid: null,
+    version: VERSION,
+    startedAt: node.startedAtMs,
+    nowMs: node.ports.clock.nowMs(),
+  };
+}
+
+/** How far this node is behind the primary. A silent upstream counts as lag from the first miss. */
+function lagOf(node: CascadeNode): { bytes: number | null; seconds: number | null } {
+  const { pipeline, tide, times } = node;
+  if (pipeline.reigns) return { bytes: 0, seconds: 0 };
+  if (!tide.known) return { bytes: null, seconds: null };
+  const durableLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn);
+  const bytes = Math.max(0, tide.endLsn() - durableLsn);
+  const silenceMs = tide.silenceMs();
+  const silent = silenceMs > 2 * HEARTBEAT_INTERVAL_MS ? silenceMs / 1000 : 0;
+  const age = bytes === 0
+    ? 0
+    : times.ageSeconds(durableLsn, tide.timeMs(), tide.caughtUpTimeMs) ?? silent;
+  return { bytes, seconds: Math.max(age, silent) };
+}
