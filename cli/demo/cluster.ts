@@ -1,0 +1,157 @@
+/**
+ * The demo's cascade: a temporary folder, a topology of four nodes, four real processes of this
+ * very program. Everything is gone when it ends, however it ends.
+ *
+ * @module
+ */
+import { delay } from "@std/async";
+import { type NodeStatus, nodeStatusSchema } from "../../core/status.ts";
+
+/** hq -sync-> metro -async-> dr1, dr2. */
+export const DEMO_NODES = ["hq", "metro", "dr1", "dr2"] as const;
+export type DemoNode = (typeof DEMO_NODES)[number];
+
+const START_TIMEOUT_MS = 10_000;
+const POLL_MS = 50;
+
+/** How to run this program again: the compiled binary itself, or Deno with the main module. */
+export function selfCommand(): string[] {
+  if (Deno.build.standalone) return [Deno.execPath()];
+  return [Deno.execPath(), "run", "-A", "--quiet", new URL("../../mod.ts", import.meta.url).href];
+}
+
+export class DemoCluster {
+  readonly folder: string;
+  readonly #sizeBytes: number;
+  readonly #processes = new Map<DemoNode, Deno.ChildProcess>();
+
+  private constructor(folder: string, sizeBytes: number) {
+    this.folder = folder;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** Makes the folder and the topology; starts nothing. */
+  static async create(sizeBytes: number): Promise<DemoCluster> {
+    const folder = await Deno.makeTempDir({ prefix: "cascade-demo-" });
+    const cluster = new DemoCluster(folder, sizeBytes);
+    await Deno.writeTextFile(cluster.topology, cluster.#topologyText());
+    const secret = [...crypto.getRandomValues(new Uint8Array(32))];
+    const hex = secret.map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    await Deno.writeTextFile(`${folder}/demo.secret`, `${hex}\n`, { mode: 0o600 });
+    return cluster;
+  }
+
+  get topology(): string {
+    return `${this.folder}/topology.yaml`;
+  }
+
+  /** The Unix socket of the primary's export. */
+  get exportSocket(): string {
+    return `${this.folder}/hq.nbd`;
+  }
+
+  image(node: DemoNode): string {
+    return `${this.folder}/${node}.img`;
+  }
+
+  #topologyText(): string {
+    const node = (name: DemoNode, role: string, extra: string) =>
+      `  ${name}:\n    role: ${role}\n    dir: ./${name}\n    listen: [unix:./${name}.sock]\n` +
+      `    volumes: { data: ./${name}.img }\n    log: { budget: 256MiB, segment: 16MiB }\n` +
+      `    admin: unix:./${name}.admin\n${extra}`;
+    return `cascade: 1\nname: demo\nsecret: ./demo.secret\nvolumes:\n` +
+      `  data: { size: ${this.#sizeBytes} }\nnodes:\n` +
+      node("hq", "primary", "    nbd: [unix:./hq.nbd]\n") + node("metro", "intermediate", "") +
+      node("dr1", "secondary", "") + node("dr2", "secondary", "") +
+      `links:\n  - { from: hq, to: metro, mode: sync, timeout: 5s }\n` +
+      `  - { from: metro, to: dr1, mode: async }\n  - { from: metro, to: dr2, mode: async }\n`;
+  }
+
+  /** Starts a node's process; its journal goes to NODE.log in the folder. */
+  start(node: DemoNode): void {
+    const [program = "", ...args] = selfCommand();
+    const log = `${this.folder}/${node}.log`;
+    const words = [program, ...args, "serve", "--topology", this.topology, "--node", node];
+    // A shell only to send the journal to a file; `exec` makes it the process itself.
+    const child = new Deno.Command("/bin/sh", {
+      args: ["-c", 'exec "$@" >>"$0" 2>&1', log, ...words],
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    this.#processes.set(node, child);
+  }
+
+  /** kill -9, and waits until the process is gone. */
+  async kill(node: DemoNode): Promise<void> {
+    const child = this.#processes.get(node);
+    if (child === undefined) return;
+    this.#processes.delete(node);
+    child.kill("SIGKILL");
+    await child.status;
+  }
+
+  /** Asks a node for its status; null while it does not answer. */
+  async status(node: DemoNode): Promise<NodeStatus | null> {
+    const client = Deno.createHttpClient({
+      proxy: { transport: "unix", path: `${this.folder}/${node}.admin` },
+    });
+    try {
+      const answer = await fetch("http://localhost/status", {
+        client,
+        signal: AbortSignal.timeout(1000),
+      });
+      return nodeStatusSchema.parse(await answer.json());
+    } catch {
+      return null;
+    } finally {
+      client.close();
+    }
+  }
+
+  /** Statuses of all nodes that answer. */
+  async statuses(): Promise<NodeStatus[]> {
+    const all = await Promise.all(DEMO_NODES.map((node) => this.status(node)));
+    return all.filter((status) => status !== null);
+  }
+
+  /** Waits until `test` holds; throws with the nodes' last words when it does not in time. */
+  async waitFor(what: string, test: () => Promise<boolean>, timeoutMs = START_TIMEOUT_MS) {
+    const deadline = performance.now() + timeoutMs;
+    while (!await test()) {
+      if (performance.now() > deadline) {
+        throw new Error(`${what}: not within ${timeoutMs / 1000} s\n${await this.lastWords()}`);
+      }
+      await delay(POLL_MS);
+    }
+  }
+
+  /** The ends of the nodes' journals. */
+  async lastWords(): Promise<string> {
+    const parts: string[] = [];
+    for (const node of DEMO_NODES) {
+      const text = await Deno.readTextFile(`${this.folder}/${node}.log`).catch(() => "");
+      parts.push(`--- ${node}\n${text.split("\n").slice(-8).join("\n")}`);
+    }
+    return parts.join("\n");
+  }
+
+  /** Stops all processes in order (SIGTERM); what does not stop in time is killed. */
+  async stop(): Promise<void> {
+    for (const node of DEMO_NODES) {
+      const child = this.#processes.get(node);
+      if (child === undefined) continue;
+      child.kill("SIGTERM");
+      const late = setTimeout(() => child.kill("SIGKILL"), START_TIMEOUT_MS);
+      await child.status;
+      clearTimeout(late);
+      this.#processes.delete(node);
+    }
+  }
+
+  /** Kills what still runs and removes the folder. */
+  async remove(): Promise<void> {
+    for (const node of [...this.#processes.keys()]) await this.kill(node);
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
