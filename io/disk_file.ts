@@ -1,0 +1,225 @@
+/**
+ * One open file or block device, over positioned synchronous calls (about 1 us for 4 KiB in the page
+ * cache) and asynchronous flushes.
+ *
+ * @module
+ */
+import {
+  closeSync,
+  fdatasync,
+  fstatSync,
+  ftruncateSync,
+  readSync,
+  statSync,
+  writeSync,
+} from "node:fs";
+import { setImmediate } from "node:timers";
+import { assert } from "../core/assert.ts";
+import type { DataRange, DiskFile } from "../core/ports.ts";
+import { diskError } from "./disk_errors.ts";
+import type { FileLock } from "./file_lock.ts";
+import { type Libc, libc } from "./libc.ts";
+
+/** Holes and zeroed ranges come in blocks of this size; smaller ones are written. Bytes. */
+const BLOCK_BYTES = 4096;
+/** Below this, writing zeroes costs less than asking the file system to keep track of them. */
+const ZERO_RANGE_BYTES_MIN = 64 * 1024;
+/** One write of zeroes: some 0.2 ms, after which `preallocate` lets the event loop go on. */
+const ZERO_SLICE_BYTES = 1024 * 1024;
+/** How much `preallocate` leaves to the page cache before it flushes, for the flushes of others. */
+const PREALLOCATE_FLUSH_BYTES = 8 * 1024 * 1024;
+
+const ZEROES = new Uint8Array(ZERO_SLICE_BYTES);
+
+/** What {@linkcode OpenFile} is made of. */
+export interface OpenedFile {
+  readonly path: string;
+  readonly fd: number;
+  /** The capacity of a block device in bytes; null for a regular file. */
+  readonly deviceBytes: number | null;
+  readonly lock: FileLock | null;
+}
+
+/** A {@linkcode DiskFile} over a descriptor of `node:fs`. */
+export class OpenFile implements DiskFile {
+  readonly path: string;
+  readonly isDevice: boolean;
+  readonly #deviceBytes: number | null;
+  readonly #lock: FileLock | null;
+  /** Null where the descriptor cannot be handed to the C library. */
+  readonly #libc: Libc | null;
+  /** -1 once closed, so that no late call can meet another file under the same number. */
+  #fd: number;
+  #flushesRunning = 0;
+  /** Closed while a flush ran, which releases the descriptor when it ends. */
+  #closing = false;
+
+  constructor(opened: OpenedFile) {
+    this.path = opened.path;
+    this.isDevice = opened.deviceBytes !== null;
+    this.#fd = opened.fd;
+    this.#deviceBytes = opened.deviceBytes;
+    this.#lock = opened.lock;
+    this.#libc = libcFor(opened.fd);
+  }
+
+  size(): number {
+    if (this.#deviceBytes !== null) return this.#deviceBytes;
+    try {
+      return fstatSync(this.#fd).size;
+    } catch (error) {
+      throw diskError(error, "ask for the size", this.path);
+    }
+  }
+
+  readAt(into: Uint8Array, offset: number): void {
+    let done = 0;
+    try {
+      while (done < into.length) {
+        const count = readSync(this.#fd, into, done, into.length - done, offset + done);
+        if (count === 0) break;
+        done += count;
+      }
+    } catch (error) {
+      throw diskError(error, `read ${into.length - done} bytes`, this.path, offset + done);
+    }
+    if (done < into.length) into.fill(0, done);
+  }
+
+  writeAt(bytes: Uint8Array, offset: number): void {
+    let done = 0;
+    try {
+      while (done < bytes.length) {
+        const count = writeSync(this.#fd, bytes, done, bytes.length - done, offset + done);
+        assert(count > 0, "a write takes at least one byte");
+        done += count;
+      }
+    } catch (error) {
+      throw diskError(error, `write ${bytes.length - done} bytes`, this.path, offset + done);
+    }
+  }
+
+  zeroAt(offset: number, length: number, hole: boolean): void {
+    // What lies past the end reads as zero already, and the size must not change.
+    const end = Math.min(offset + length, this.size());
+    if (end <= offset) return;
+    const first = Math.ceil(offset / BLOCK_BYTES) * BLOCK_BYTES;
+    const last = Math.floor(end / BLOCK_BYTES) * BLOCK_BYTES;
+    if (last <= first || !this.#zeroBlocks(first, last - first, hole)) {
+      return this.#writeZeroes(offset, end);
+    }
+    this.#writeZeroes(offset, first);
+    this.#writeZeroes(last, end);
+  }
+
+  #zeroBlocks(offset: number, length: number, hole: boolean): boolean {
+    if (this.#libc === null) return false;
+    if (hole) return this.#libc.punchHole(this.#fd, offset, length);
+    if (length < ZERO_RANGE_BYTES_MIN) return false;
+    return this.#libc.zeroRange(this.#fd, offset, length);
+  }
+
+  #writeZeroes(start: number, end: number): void {
+    for (let at = start; at < end; at += ZERO_SLICE_BYTES) {
+      this.writeAt(ZEROES.subarray(0, Math.min(ZERO_SLICE_BYTES, end - at)), at);
+    }
+  }
+
+  truncate(size: number): void {
+    try {
+      ftruncateSync(this.#fd, size);
+    } catch (error) {
+      throw diskError(error, "set the size", this.path, size);
+    }
+  }
+
+  async preallocate(size: number): Promise<void> {
+    let flushedTo = 0;
+    for (let at = 0; at < size;) {
+      const end = Math.min(at + ZERO_SLICE_BYTES, size);
+      this.#writeZeroes(at, end);
+      at = end;
+      if (at - flushedTo >= PREALLOCATE_FLUSH_BYTES) {
+        await this.flush();
+        flushedTo = at;
+      } else {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+    }
+    await this.flush();
+  }
+
+  dataRanges(offset: number, length: number): DataRange[] {
+    const end = Math.min(offset + length, this.size());
+    const ranges: DataRange[] = [];
+    if (end <= offset) return ranges;
+    if (this.#libc === null) return [{ start: offset, end }];
+    let at = offset;
+    while (at < end) {
+      const hole = this.#libc.seekHole(this.#fd, at);
+      // Every file has a hole at its end, so no answer means that it cannot tell.
+      if (hole < 0) {
+        ranges.push({ start: at, end });
+        break;
+      }
+      if (hole > at) ranges.push({ start: at, end: Math.min(hole, end) });
+      const data = hole >= end ? -1 : this.#libc.seekData(this.#fd, hole);
+      if (data < 0) break;
+      at = Math.max(data, hole);
+    }
+    return ranges;
+  }
+
+  flush(): Promise<void> {
+    const fd = this.#fd;
+    return new Promise<void>((resolve, reject) => {
+      if (fd === -1) throw diskError(new Error("the file is closed"), "flush", this.path);
+      this.#flushesRunning += 1;
+      fdatasync(fd, (error) => {
+        this.#flushesRunning -= 1;
+        try {
+          if (this.#closing && this.#flushesRunning === 0) this.#release(fd);
+          if (error !== null && error !== undefined) throw diskError(error, "flush", this.path);
+          resolve();
+        } catch (failure) {
+          reject(failure);
+        }
+      });
+    });
+  }
+
+  /** A flush that still runs keeps the descriptor, and the lock, until it has ended. */
+  close(): void {
+    if (this.#fd === -1) return;
+    const fd = this.#fd;
+    this.#fd = -1;
+    if (this.#flushesRunning === 0) this.#release(fd);
+    else this.#closing = true;
+  }
+
+  #release(fd: number): void {
+    try {
+      closeSync(fd);
+    } catch (error) {
+      throw diskError(error, "close", this.path);
+    } finally {
+      this.#lock?.release();
+    }
+  }
+}
+
+/**
+ * The C library for this descriptor. That the runtime's number is the system's is what it happens to
+ * do, and a hole punched into the wrong file would be a disaster: so it is proved for each file.
+ */
+function libcFor(fd: number): Libc | null {
+  const library = libc();
+  if (library === null) return null;
+  try {
+    const ours = fstatSync(fd);
+    const systems = statSync(`/proc/self/fd/${fd}`);
+    return ours.dev === systems.dev && ours.ino === systems.ino ? library : null;
+  } catch {
+    return null; // No /proc: the plain ways remain.
+  }
+}

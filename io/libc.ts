@@ -1,0 +1,92 @@
+/**
+ * The few calls of the C library that the runtime does not offer: punching holes, zeroing ranges,
+ * finding data, and claiming a block device. Linux only, and all of it optional: without it (another
+ * system, no permission for FFI, a file system that cannot) zeroes are written and everything counts as data.
+ *
+ * No call here looks at `errno`: between two FFI calls the runtime may make system calls of its own.
+ * A failure only ever means "do it the plain way", and the plain way reports the real error.
+ *
+ * Figures are those of the kernel's interface (`linux/falloc.h`, `lseek(2)`, `open(2)`), the same on
+ * x86-64 and arm64.
+ *
+ * @module
+ */
+
+const FALLOC_FL_KEEP_SIZE = 0x01;
+const FALLOC_FL_PUNCH_HOLE = 0x02;
+const FALLOC_FL_ZERO_RANGE = 0x10;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+const O_EXCL = 0o200;
+const O_CLOEXEC = 0o2000000;
+
+const SYMBOLS = {
+  fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
+  open: { parameters: ["buffer", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+} as const;
+
+type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
+
+/** The calls, over real file descriptors of this process. Offsets and lengths are bytes. */
+export class Libc {
+  readonly #library: Library;
+
+  constructor(library: Library) {
+    this.#library = library;
+  }
+
+  /** Makes a range read as zero and gives its room back. False: not done. */
+  punchHole(fd: number, offset: number, length: number): boolean {
+    const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    return this.#library.symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)) === 0;
+  }
+
+  /** Makes a range read as zero and keeps its room. False: not done. */
+  zeroRange(fd: number, offset: number, length: number): boolean {
+    const mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+    return this.#library.symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)) === 0;
+  }
+
+  /** Where data next begins, at `offset` or after it; -1: nowhere, or it cannot tell. */
+  seekData(fd: number, offset: number): number {
+    return Number(this.#library.symbols.lseek(fd, BigInt(offset), SEEK_DATA));
+  }
+
+  /** Where a hole next begins, the end of the file counting as one; -1: it cannot tell. */
+  seekHole(fd: number, offset: number): number {
+    return Number(this.#library.symbols.lseek(fd, BigInt(offset), SEEK_HOLE));
+  }
+
+  /**
+   * Opens a block device exclusively: the kernel grants that to one holder at a time, and mounts,
+   * RAID and LVM hold it too. Returns a descriptor for {@linkcode close}; -1: somebody has it.
+   */
+  claimDevice(path: string): number {
+    return this.#library.symbols.open(new TextEncoder().encode(path + "\0"), O_EXCL | O_CLOEXEC);
+  }
+
+  close(fd: number): void {
+    this.#library.symbols.close(fd);
+  }
+}
+
+let loaded: Libc | null | undefined;
+
+/** The C library, or null where it cannot be used. Asks for no permission; loads once. */
+export function libc(): Libc | null {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Libc | null {
+  if (Deno.build.os !== "linux") return null;
+  // Without this look the runtime would stop and ask on a terminal.
+  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
+  try {
+    return new Libc(Deno.dlopen("libc.so.6", SYMBOLS));
+  } catch {
+    return null; // Another C library: the plain ways remain.
+  }
+}

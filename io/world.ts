@@ -1,0 +1,45 @@
+/**
+ * The world as core sees it, on Deno: all ports in one.
+ *
+ * @module
+ */
+import type { Journal, LogLevel, Ports } from "../core/ports.ts";
+import { DenoClock } from "./clock.ts";
+import { DenoDisk } from "./disk.ts";
+import { type JournalFormat, LineJournal } from "./journal.ts";
+import { DenoNetwork } from "./network.ts";
+import { DenoRandom } from "./random.ts";
+
+/** What {@linkcode denoPorts} can be told. */
+export interface WorldOptions {
+  readonly journal: Journal;
+  readonly dialTimeoutMs?: number;
+}
+
+/** The real world. */
+export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
+  const network = dialTimeoutMs === undefined ? { journal } : { journal, dialTimeoutMs };
+  return {
+    disk: new DenoDisk(),
+    network: new DenoNetwork(network),
+    clock: new DenoClock(),
+    random: new DenoRandom(),
+    journal,
+  };
+}
+
+/** A journal on standard error; coloured only on a terminal, and not under `NO_COLOR`. */
+export function stderrJournal(node: string, format: JournalFormat, level: LogLevel): LineJournal {
+  const encoder = new TextEncoder();
+  return new LineJournal({
+    node,
+    format,
+    level,
+    colour: Deno.stderr.isTerminal() && !Deno.noColor,
+    sink: (line) => {
+      let rest = encoder.encode(line);
+      while (rest.length > 0) rest = rest.subarray(Deno.stderr.writeSync(rest));
+    },
+    nowMs: () => Date.now(),
+  });
+}
