@@ -4,6 +4,7 @@
  * @module
  */
 import { unreachable } from "../core/assert.ts";
+import { isCascadeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener, Network } from "../core/ports.ts";
 import { parseAddress } from "./address.ts";
 import { dialTcp, listenTcp } from "./tcp.ts";
@@ -42,6 +43,17 @@ export class DenoNetwork implements Network {
   }
 
   async listen(address: string, accept: (connection: Connection) => void): Promise<Listener> {
+    try {
+      return await this.#listen(address, accept);
+    } catch (error) {
+      if (!isCascadeError(error, "address-in-use")) throw error;
+      // A listener of ours that was closed just now lets go of its address a turn later.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      return await this.#listen(address, accept);
+    }
+  }
+
+  async #listen(address: string, accept: (connection: Connection) => void): Promise<Listener> {
     const parsed = parseAddress(address);
     switch (parsed.scheme) {
       case "tcp":
