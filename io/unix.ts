@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, renameSync, unlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener } from "../core/ports.ts";
 import { systemCode } from "./disk_errors.ts";
@@ -11,8 +12,6 @@ import { acceptLoop, listenError, StreamConnection, unreachableError } from "./s
 
 /** Owner and group may connect: QEMU and its like often run as a user of their own. */
 const SOCKET_MODE = 0o660;
-/** While a socket is made: nobody else may slip in before its mode is set. */
-const SOCKET_UMASK = 0o007;
 
 /** Connects. Throws `unreachable`. */
 export async function dialUnix(path: string): Promise<Connection> {
@@ -31,10 +30,8 @@ export async function listenUnix(
   journal: Journal | null,
 ): Promise<Listener> {
   const address = `unix:${path}`;
-  const { bound: listener, remove } = await bindSocket(
-    path,
-    () => Deno.listen({ transport: "unix", path }),
-  );
+  const bind = (path: string) => Deno.listen({ transport: "unix", path });
+  const { bound: listener, remove } = await bindSocket(path, bind);
   let count = 0;
   acceptLoop(listener, address, journal, (socket) => {
     count += 1;
@@ -43,7 +40,6 @@ export async function listenUnix(
   return {
     address,
     close() {
-      // The file goes first: the runtime removes whatever has this path when the listener closes.
       remove();
       listener.close();
     },
@@ -58,29 +54,30 @@ export interface BoundSocket<T> {
 }
 
 /**
- * Makes a socket file with `bind`: clears away a stale one, sees to it that only owner and group may
- * connect, at no moment anybody else. Throws `address-in-use`, `bad-address`.
+ * Makes a socket file, for owner and group only, in the place of a stale one. `bind` gets another
+ * path than `path`: the file takes its place, all at once, when it is ready. It also keeps the file safe
+ * from the runtime, which removes whatever has the path of a listener some time after that was closed.
+ * Throws `address-in-use`, `bad-address`.
  */
 export async function bindSocket<T>(
   path: string,
-  bind: () => T | Promise<T>,
+  bind: (path: string) => T | Promise<T>,
 ): Promise<BoundSocket<T>> {
-  await clearStale(path);
-  const umask = Deno.umask(SOCKET_UMASK);
-  let bound: T;
+  await refuseUnlessStale(path);
+  const fresh = join(dirname(path), `.${crypto.randomUUID().slice(0, 8)}`);
   try {
-    bound = await bind();
+    const bound = await bind(fresh);
+    chmodSync(fresh, SOCKET_MODE);
+    const made = lstatSync(fresh).ino;
+    renameSync(fresh, path);
+    return { bound, remove: () => removeIfSame(path, made) };
   } catch (error) {
     throw listenError(`unix:${path}`, error);
-  } finally {
-    Deno.umask(umask);
   }
-  chmodSync(path, SOCKET_MODE);
-  const made = lstatSync(path).ino;
-  return { bound, remove: () => removeIfSame(path, made) };
 }
 
-async function clearStale(path: string): Promise<void> {
+/** What a killed program has left may be replaced, and nothing else. */
+async function refuseUnlessStale(path: string): Promise<void> {
   const kind = kindAt(path);
   if (kind === "nothing") return;
   if (kind === "other") {
@@ -92,8 +89,7 @@ async function clearStale(path: string): Promise<void> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();
   } catch (error) {
-    // Refused: the file is what a program that was killed has left.
-    if (error instanceof Deno.errors.ConnectionRefused) return removeFile(path);
+    if (error instanceof Deno.errors.ConnectionRefused) return;
     if (error instanceof Deno.errors.NotFound) return;
     throw listenError(`unix:${path}`, error);
   }
@@ -116,14 +112,6 @@ function kindAt(path: string): "nothing" | "socket" | "other" {
 function removeIfSame(path: string, ino: number): void {
   try {
     if (lstatSync(path).ino === ino) unlinkSync(path);
-  } catch (error) {
-    if (systemCode(error) !== "ENOENT") throw listenError(`unix:${path}`, error);
-  }
-}
-
-function removeFile(path: string): void {
-  try {
-    unlinkSync(path);
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw listenError(`unix:${path}`, error);
   }

@@ -198,6 +198,22 @@ Deno.test("a socket file is for owner and group, and goes when its listener clos
     assertEquals([...Deno.readDirSync(folder)], []);
   }));
 
+Deno.test("a listener that takes the place of one just closed keeps its file", () =>
+  withFolder(async (folder) => {
+    const address = `unix:${folder}/socket`;
+    for (let round = 0; round < 3; round++) {
+      const { listener, next } = await open(address);
+      const near = await network.dial(address);
+      (await next()).close();
+      near.close();
+      listener.close();
+    }
+    const listener = await network.listen(address, () => {});
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    assert(Deno.lstatSync(`${folder}/socket`).isSocket);
+    listener.close();
+  }));
+
 Deno.test("a socket file that a killed program left is replaced, any other file is not", () =>
   withFolder(async (folder) => {
     const path = `${folder}/socket`;
@@ -215,6 +231,7 @@ Deno.test("a socket file that a killed program left is replaced, any other file 
     assert(Deno.lstatSync(path).isSocket);
     (await network.listen(`unix:${path}`, () => {})).close();
 
+    // Written in the same turn, while the runtime still tidies up behind that listener.
     await Deno.writeTextFile(path, "precious");
     await rejectsWith("address-in-use", network.listen(`unix:${path}`, () => {}));
     assertEquals(await Deno.readTextFile(path), "precious");
