@@ -9,8 +9,6 @@
  */
 import { assert } from "./assert.ts";
 import { CascadeError } from "./errors.ts";
-import { RECORD_BYTES_MAX } from "./limits.ts";
-import { FRONT_STAGING_BYTES } from "./node_limits.ts";
 import {
   RECORD_HEADER_BYTES,
   recordBytes,
@@ -73,7 +71,7 @@ export class NodeFront implements Front {
     this.#sync = sync;
     this.#clock = clock;
     this.#lastTimeMs = lastRecordTimeMs;
-    this.#staging = new Uint8Array(pipeline.reigns ? FRONT_STAGING_BYTES : 0);
+    this.#staging = new Uint8Array(pipeline.reigns ? pipeline.batchBytesMax : 0);
     this.#acknowledgedLsn = pipeline.appendedLsn;
     this.#flushedLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn);
   }
@@ -88,7 +86,7 @@ export class NodeFront implements Front {
 
   get accepting(): boolean {
     return !this.#pipeline.reigns || this.#stopping !== null ||
-      this.#pipeline.accepts(FRONT_STAGING_BYTES);
+      this.#pipeline.accepts(2 * this.#pipeline.batchBytesMax);
   }
 
   get refusal(): Refusal | null {
@@ -126,7 +124,9 @@ export class NodeFront implements Front {
     if (this.#staged === 0) this.#batchTimeMs = this.nextTimeMs();
     const lsn = this.#pipeline.appendedLsn + this.#staged;
     const epoch = this.#pipeline.history.lastNumber;
-    writeRecord(this.#staging, this.#staged, {
+    writeRecord(
+      this.#staging,
+      this.#staged,
       type,
       flags,
       volume,
@@ -134,8 +134,9 @@ export class NodeFront implements Front {
       lsn,
       offset,
       length,
-      timeMs: this.#batchTimeMs,
-    }, payload);
+      this.#batchTimeMs,
+      payload,
+    );
     this.#staged += bytes;
     return lsn + bytes;
   }
@@ -316,5 +317,3 @@ export class AppliedExport implements ExportBackend {
     return this.#volume.dataRanges(offset, length);
   }
 }
-
-assert(FRONT_STAGING_BYTES >= RECORD_BYTES_MAX, "the staging buffer holds the largest record");

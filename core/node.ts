@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { DRAIN_TIMEOUT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
-import { CascadeError, describeError } from "./errors.ts";
+import { describeError } from "./errors.ts";
 import { AppliedExport, NodeFront, WritableExport } from "./front.ts";
 import type { Epoch } from "./history.ts";
 import type { Tide } from "./link/frames.ts";

@@ -5,8 +5,8 @@
  * @module
  */
 
-/** Records that clients' batches are built in: one of the largest size, and small ones beside it. */
-export const FRONT_STAGING_BYTES = 1024 * 1024 + 256 * 1024;
+/** Appended in one write at the most: a record of the largest size, and small ones beside it. */
+export const BATCH_BYTES_MAX = 1024 * 1024 + 256 * 1024;
 
 /** Unflushed bytes at which the log is flushed although nobody waits. */
 export const FLUSH_LAZY_BYTES = 1024 * 1024;

@@ -17,6 +17,7 @@ import type { Log } from "./log/log.ts";
 import { RecordFlag, RecordReader, RecordType } from "./log/record.ts";
 import {
   APPLY_SLICE_BYTES,
+  BATCH_BYTES_MAX,
   CHECKPOINT_BYTES_MAX,
   CHECKPOINT_INTERVAL_MS,
   DISK_FULL_RETRY_MS,
@@ -119,6 +120,11 @@ export class Pipeline {
   /** The end of what clients have asked to be flushed; tells sync peers to hurry. */
   get flushWantedLsn(): number {
     return this.#flushWantedLsn;
+  }
+
+  /** What is appended in one go at the most: a fraction of the log, however small that is. */
+  get batchBytesMax(): number {
+    return Math.min(BATCH_BYTES_MAX, this.#parts.segmentBytes / 2);
   }
 
   /** Whether more may be appended now; else the giver slows down until `onProgress`. */

@@ -43,7 +43,7 @@ export class TailRecoverer implements TailRecovery {
       if (!begins && epoch !== history.lastNumber) {
         throw violation(`a record of epoch ${epoch}`, expectedLsn);
       }
-      if (begins) history.add(readEpoch(records, at, this.#record));
+      if (begins) history.add(readEpoch(records, this.#record));
       expectedLsn += totalBytes;
     }
     log.append(records);

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError } from "../errors.ts";
 import type { Connection, Listener } from "../ports.ts";
 import { DownstreamLink } from "./downstream.ts";

@@ -101,7 +101,7 @@ export class Receiver implements WireSource {
       this.#checkRecord(bytes, at);
       const { lsn, type, totalBytes } = this.#record;
       if (newFrom < 0 && lsn < pipeline.appendedLsn && type === RecordType.EPOCH) {
-        await this.#meetEpoch(lsn, readEpoch(bytes, at, this.#record).id);
+        await this.#meetEpoch(lsn, readEpoch(bytes, this.#record).id);
       }
       if (newFrom < 0 && lsn >= pipeline.appendedLsn) newFrom = at;
       if (newFrom >= 0) this.#checkEpoch();
@@ -109,7 +109,7 @@ export class Receiver implements WireSource {
         // The reign changes here: what comes before it is appended under the old one.
         await this.#append(bytes.subarray(newFrom, at));
         await this.#makeRoom(totalBytes);
-        this.#beginEpoch(bytes, at);
+        this.#beginEpoch(bytes);
         await this.#append(bytes.subarray(at, at + totalBytes));
         newFrom = at + totalBytes;
       }
@@ -153,8 +153,8 @@ export class Receiver implements WireSource {
     await pipeline.cutBack(lsn);
   }
 
-  #beginEpoch(bytes: Uint8Array, at: number): void {
-    const epoch = readEpoch(bytes, at, this.#record);
+  #beginEpoch(bytes: Uint8Array): void {
+    const epoch = readEpoch(bytes, this.#record);
     if (epoch.number !== this.#record.epoch || epoch.firstLsn !== this.#record.lsn) {
       throw violation(`an epoch record that contradicts itself at LSN ${this.#record.lsn}`);
     }
@@ -162,14 +162,19 @@ export class Receiver implements WireSource {
   }
 
   async #append(bytes: Uint8Array): Promise<void> {
-    if (bytes.length === 0) return;
     const { pipeline, times, onAppended } = this.#parts;
-    await this.#makeRoom(bytes.length);
-    this.#first.at(bytes, 0);
-    times.note(this.#first.lsn, this.#first.timeMs);
-    pipeline.log.append(bytes);
-    pipeline.appended();
-    onAppended();
+    let at = 0;
+    while (at < bytes.length) {
+      // In pieces that even a small log has room for.
+      const piece = pipeline.log.wholeRecords(bytes, at, pipeline.batchBytesMax);
+      await this.#makeRoom(piece);
+      this.#first.at(bytes, at);
+      times.note(this.#first.lsn, this.#first.timeMs);
+      pipeline.log.append(bytes.subarray(at, at + piece));
+      pipeline.appended();
+      onAppended();
+      at += piece;
+    }
   }
 
   async #makeRoom(bytes: number): Promise<void> {

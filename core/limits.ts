@@ -1,0 +1,43 @@
+/**
+ * Every bound of the log, named, with its reason. Relations between them are asserted when loaded.
+ *
+ * @module
+ */
+import { assert } from "./assert.ts";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** A larger request becomes several records: bounds the buffers of everything that holds one. */
+export const RECORD_PAYLOAD_BYTES_MAX = MIB;
+
+/** Header, payload and padding of the largest record. */
+export const RECORD_BYTES_MAX = RECORD_PAYLOAD_BYTES_MAX + 48;
+
+/** A record can name any byte of a volume of this size. */
+export const VOLUME_BYTES_MAX = 2 ** 50;
+
+/** LSNs are JavaScript numbers: 8 PiB of record stream is 2.8 years at 100 MB/s. */
+export const LSN_MAX = Number.MAX_SAFE_INTEGER;
+
+/** The header page of a segment: one page, so that records begin on a page. */
+export const SEGMENT_HEADER_BYTES = 4 * KIB;
+
+/** What a disk writes whole or not at all. */
+export const SECTOR_BYTES = 512;
+
+/** The most recent records are also kept in memory: links that follow closely read no file. */
+export const LOG_TAIL_BYTES = 8 * MIB;
+
+/** Read in one go by recovery. */
+export const RECOVERY_READ_BYTES = 4 * MIB;
+
+/** Node names and markers are short; an epoch's payload holds one. */
+export const NAME_BYTES_MAX = 255;
+
+/** A full disk is tried again for a spare segment after this. */
+export const SPARE_RETRY_MS = 1_000;
+
+assert(RECORD_BYTES_MAX % 16 === 0, "the largest record needs no padding");
+assert(RECOVERY_READ_BYTES > RECORD_BYTES_MAX, "recovery's buffer holds any record");
+assert(LOG_TAIL_BYTES > 2 * RECORD_BYTES_MAX, "the tail holds more than a record");
