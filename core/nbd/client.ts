@@ -1,0 +1,227 @@
+/**
+ * Drives one client over its connection: handshake, then transmission. Reads and writes of the
+ * socket go on side by side, and there is a promise for each of those, none for a request.
+ *
+ * @module
+ */
+import { describeError, isCascadeError } from "../errors.ts";
+import type { Clock, Connection } from "../ports.ts";
+import type { ExportBackend, Front, Refusal } from "./backend.ts";
+import { type BlockPool, ReceiveBuffer } from "./buffers.ts";
+import { OPTION_HEADER_BYTES } from "./constants.ts";
+import { Handshake, type Session } from "./handshake.ts";
+import { OPTION_BYTES_MAX } from "./nbd_limits.ts";
+import { ReplyBuffer } from "./reply_buffer.ts";
+import { type Lack, Transmission } from "./transmission.ts";
+
+/** What a client needs of its server. */
+export interface ClientOptions {
+  readonly connection: Connection;
+  readonly exports: readonly ExportBackend[];
+  readonly pool: BlockPool;
+  readonly clock: Clock;
+  readonly handshakeTimeoutMs: number;
+  /** Called when it chose an export. */
+  onServing(exportName: string): void;
+  /** Called once, when it is gone for good. `unexpected` tells of a fault here, not of the client. */
+  onClosed(reason: string, unexpected: boolean): void;
+}
+
+/** One client of the server. */
+export class NbdClient {
+  readonly #options: ClientOptions;
+  readonly #connection: Connection;
+  readonly #handshake: Handshake;
+  readonly #input: ReceiveBuffer;
+  readonly #replies: ReplyBuffer;
+  #transmission: Transmission | null = null;
+  #unsubscribe: () => void = () => {};
+  /** Set while the loop waits for something else than bytes from the client. */
+  #wake: (() => void) | null = null;
+  #draining = false;
+  #closed = false;
+  #reason = "";
+  #unexpected = false;
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#connection = options.connection;
+    this.#handshake = new Handshake(options.exports);
+    this.#input = new ReceiveBuffer(options.pool);
+    this.#replies = new ReplyBuffer(options.pool);
+  }
+
+  /** It has chosen an export: stopping waits for what it has in flight. */
+  get isServing(): boolean {
+    return this.#transmission !== null && !this.#closed;
+  }
+
+  /** Serves until the client leaves or is closed. Never fails. */
+  async run(): Promise<void> {
+    try {
+      const session = await this.#shakeHands();
+      if (session !== null && !this.#closed) await this.#serve(session);
+    } catch (error) {
+      const lost = isCascadeError(error, "connection-lost");
+      this.#close(describeError(error), !lost);
+    }
+    this.#close("the client hung up", false);
+    // No read of the socket is under way any more.
+    this.#input.release();
+    this.#options.onClosed(this.#reason, this.#unexpected);
+  }
+
+  /** Refuses what is new, answers what is in flight, then closes. */
+  drain(): void {
+    this.#draining = true;
+    this.#handshake.draining = true;
+    if (this.#transmission === null) return;
+    this.#transmission.draining = true;
+    this.#wakeUp();
+    this.#closeWhenDone();
+  }
+
+  /** Hangs up at once. */
+  close(reason: string): void {
+    this.#close(reason, false);
+  }
+
+  #close(reason: string, unexpected: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#reason = reason;
+    this.#unexpected = unexpected;
+    this.#unsubscribe();
+    this.#connection.close();
+    this.#replies.release();
+    this.#wakeUp();
+  }
+
+  async #shakeHands(): Promise<Session | null> {
+    const { clock, handshakeTimeoutMs } = this.#options;
+    const deadline = clock.after(
+      handshakeTimeoutMs,
+      () => this.close("the handshake took too long"),
+    );
+    try {
+      const handshake = this.#handshake;
+      while (!this.#closed) {
+        const replies = handshake.takeReplies();
+        if (replies.length > 0) await this.#connection.write(replies);
+        if (handshake.phase === "ready") return handshake.session;
+        if (handshake.phase === "closed") {
+          this.close(handshake.reason);
+          return null;
+        }
+        const { bytes, start, end } = this.#input;
+        this.#input.start = handshake.consume(bytes, start, end);
+        const isTaken = this.#input.start !== start;
+        if (!isTaken && !await this.#receive(OPTION_HEADER_BYTES + OPTION_BYTES_MAX)) return null;
+      }
+      return null;
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  /** Waits for bytes from the client; false when it hung up. */
+  async #receive(wanted: number): Promise<boolean> {
+    const count = await this.#connection.read(this.#input.space(wanted));
+    if (count === null) return false;
+    this.#input.received(count);
+    return true;
+  }
+
+  async #serve(session: Session): Promise<void> {
+    const transmission = new Transmission(session, this.#replies);
+    const front = session.backend.front;
+    transmission.draining = this.#draining;
+    this.#transmission = transmission;
+    this.#unsubscribe = front.subscribe({
+      onProgress: () => this.#onProgress(),
+      onRefused: (refusal) => this.#onRefused(refusal),
+    });
+    this.#options.onServing(session.backend.name);
+    while (!this.#closed) {
+      const lack = this.#pump(transmission, front);
+      if (this.#closed) return;
+      if (lack === "input" && !this.#isHeld(front)) {
+        const count = await this.#connection.read(this.#input.space(transmission.wanted));
+        if (count === null) return;
+        this.#input.received(count);
+      } else {
+        await new Promise<void>((resolve) => this.#wake = resolve);
+      }
+    }
+  }
+
+  /** Clients are asked to slow down: nothing more is read from this one. */
+  #isHeld(front: Front): boolean {
+    return !front.accepting && !this.#draining;
+  }
+
+  /** Acts on all that came, as one batch, and sends what there is to say. Hot path. */
+  #pump(transmission: Transmission, front: Front): Lack {
+    for (;;) {
+      const lack = this.#isHeld(front) ? "nothing" : transmission.advance(this.#input);
+      transmission.commit();
+      if (transmission.phase === "broken") {
+        this.close("a read failed in the middle of its reply");
+        return lack;
+      }
+      const hasRoom = this.#send();
+      if (lack === "room" && hasRoom) continue;
+      if (lack === "places" && transmission.hasPlaces) continue;
+      this.#closeWhenDone();
+      return lack;
+    }
+  }
+
+  /** Begins to send what was gathered, unless a write is under way; true if it began. */
+  #send(): boolean {
+    if (this.#replies.isSending || this.#replies.length === 0 || this.#closed) return false;
+    this.#connection.write(this.#replies.take()).then(this.#onSent, this.#onSendFailed);
+    return true;
+  }
+
+  readonly #onSent = (): void => {
+    this.#replies.sent();
+    this.#onProgress();
+  };
+
+  readonly #onSendFailed = (error: unknown): void => {
+    this.#replies.sent();
+    this.#close(describeError(error), !isCascadeError(error, "connection-lost"));
+  };
+
+  /** Positions moved, clients are welcome again, or there is room for replies. */
+  #onProgress(): void {
+    if (this.#closed || this.#transmission === null) return;
+    if (this.#transmission.isWaiting) this.#transmission.settle();
+    this.#send();
+    this.#wakeUp();
+    this.#closeWhenDone();
+  }
+
+  #onRefused(refusal: Refusal): void {
+    if (this.#closed || this.#transmission === null) return;
+    this.#transmission.refuse(refusal);
+    this.#onProgress();
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake;
+    this.#wake = null;
+    wake?.();
+  }
+
+  /** Ends when the client said goodbye or the server stops, and every reply is on its way. */
+  #closeWhenDone(): void {
+    const transmission = this.#transmission;
+    if (transmission === null || this.#closed || this.#wake !== null) return;
+    const isLast = transmission.phase === "ended" || this.#draining;
+    if (!isLast || !transmission.idle) return;
+    if (this.#replies.isSending || this.#replies.length > 0) return;
+    this.close(this.#draining ? "the server stops" : "the client is done");
+  }
+}

@@ -1,0 +1,315 @@
+/**
+ * The NBD handshake (fixed newstyle) as a machine: bytes in, bytes out, at the end a session.
+ *
+ * | phase    | waits for                        | then                                          |
+ * | -------- | -------------------------------- | --------------------------------------------- |
+ * | flags    | the client's 32 bits of flags    | options; closed when one of them is unknown   |
+ * | options  | an option's header and its data  | options, skipping, ready or closed            |
+ * | skipping | the data of an over-long option  | options                                       |
+ * | ready    | nothing: `session` is set        |                                               |
+ * | closed   | nothing: say what was gathered, then hang up                                   ||
+ *
+ * @module
+ */
+import { unreachable } from "../assert.ts";
+import type { Bytes } from "../ports.ts";
+import type { ExportBackend } from "./backend.ts";
+import {
+  ALLOCATION_CONTEXT,
+  ALLOCATION_CONTEXT_ID,
+  BASE_WILDCARD,
+  HandshakeFlag,
+  Info,
+  Option,
+  OPTION_HEADER_BYTES,
+  OPTION_MAGIC_HIGH,
+  OPTION_MAGIC_LOW,
+  OptionReply,
+  TransmissionFlag,
+} from "./constants.ts";
+import { OPTION_BYTES_MAX, OPTION_SKIP_BYTES_MAX, OPTIONS_MAX } from "./nbd_limits.ts";
+import { parseContextRequest, parseExportName, parseInfoRequest } from "./option_data.ts";
+import { OptionReplies } from "./option_replies.ts";
+
+const UTF8 = new TextEncoder();
+const KNOWN_OPTIONS: ReadonlySet<number> = new Set(Object.values(Option));
+
+/** What was agreed: the input of the transmission phase. */
+export interface Session {
+  readonly backend: ExportBackend;
+  /** Structured replies were negotiated. */
+  readonly structured: boolean;
+  /** `base:allocation` was selected for this export. */
+  readonly blockStatus: boolean;
+}
+
+/** See the module's table. */
+export type HandshakePhase = "flags" | "options" | "skipping" | "ready" | "closed";
+
+/** The transmission flags of an export. */
+export function transmissionFlags(backend: ExportBackend, structured: boolean): number {
+  const common = TransmissionFlag.HAS_FLAGS | TransmissionFlag.SEND_FLUSH |
+    TransmissionFlag.SEND_FUA | TransmissionFlag.CAN_MULTI_CONN | TransmissionFlag.SEND_CACHE |
+    (structured ? TransmissionFlag.SEND_DF : 0);
+  if (backend.readOnly) return common | TransmissionFlag.READ_ONLY;
+  return common | TransmissionFlag.SEND_TRIM | TransmissionFlag.SEND_WRITE_ZEROES |
+    TransmissionFlag.SEND_FAST_ZERO;
+}
+
+/** One client's handshake. Whoever drives it sends what {@linkcode Handshake.takeReplies} gives. */
+export class Handshake {
+  /** While the server stops, options are answered with ERR_SHUTDOWN. */
+  draining = false;
+  readonly #exports: readonly ExportBackend[];
+  readonly #replies = new OptionReplies();
+  #phase: HandshakePhase = "flags";
+  #reason = "";
+  #session: Session | null = null;
+  #zeroes = true;
+  #structured = false;
+  /** The export for which the last SET_META_CONTEXT selected `base:allocation`. */
+  #allocationOf: ExportBackend | null = null;
+  #optionCount = 0;
+  #skipBytes = 0;
+
+  constructor(exports: readonly ExportBackend[]) {
+    this.#exports = exports;
+    this.#replies.greeting();
+  }
+
+  get phase(): HandshakePhase {
+    return this.#phase;
+  }
+
+  /** Why it was closed, for messages. */
+  get reason(): string {
+    return this.#reason;
+  }
+
+  /** Set in phase `ready`. */
+  get session(): Session | null {
+    return this.#session;
+  }
+
+  /** All that is to be sent now; empties it. */
+  takeReplies(): Bytes {
+    return this.#replies.take();
+  }
+
+  /**
+   * Takes at most one message from [start, end) and returns where the next one begins: `start`
+   * itself when that one is not whole yet. At most {@linkcode OPTION_BYTES_MAX} and a header must
+   * fit the buffer.
+   */
+  consume(bytes: Bytes, start: number, end: number): number {
+    switch (this.#phase) {
+      case "flags":
+        return this.#takeFlags(bytes, start, end);
+      case "options":
+        return this.#takeOption(bytes, start, end);
+      case "skipping":
+        return this.#skip(start, end);
+      case "ready":
+      case "closed":
+        return start;
+      default:
+        return unreachable(this.#phase);
+    }
+  }
+
+  #takeFlags(bytes: Bytes, start: number, end: number): number {
+    if (end - start < 4) return start;
+    const flags = new DataView(bytes.buffer, bytes.byteOffset + start, 4).getUint32(0);
+    // A client that does not say FIXED_NEWSTYLE may still send any option: the text allows it.
+    const unknown = flags & ~(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES);
+    if (unknown !== 0) this.#close(`unknown client flags 0x${(flags >>> 0).toString(16)}`);
+    else this.#phase = "options";
+    this.#zeroes = (flags & HandshakeFlag.NO_ZEROES) === 0;
+    return start + 4;
+  }
+
+  #takeOption(bytes: Bytes, start: number, end: number): number {
+    if (end - start < OPTION_HEADER_BYTES) return start;
+    const view = new DataView(bytes.buffer, bytes.byteOffset + start, OPTION_HEADER_BYTES);
+    if (view.getUint32(0) !== OPTION_MAGIC_HIGH || view.getUint32(4) !== OPTION_MAGIC_LOW) {
+      this.#close("an option without its magic number");
+      return end;
+    }
+    const option = view.getUint32(8);
+    const length = view.getUint32(12);
+    const dataStart = start + OPTION_HEADER_BYTES;
+    if (length > OPTION_BYTES_MAX) {
+      this.#refuseLong(option, length);
+      return dataStart;
+    }
+    if (end - dataStart < length) return start;
+    this.#optionCount++;
+    if (this.#optionCount > OPTIONS_MAX) this.#close(`more than ${OPTIONS_MAX} options`);
+    else this.#act(option, bytes.subarray(dataStart, dataStart + length));
+    return dataStart + length;
+  }
+
+  #refuseLong(option: number, length: number): void {
+    this.#optionCount++;
+    if (option === Option.ABORT) return this.#abort();
+    const place = `option ${option} with ${length} bytes of data`;
+    if (option === Option.EXPORT_NAME || length > OPTION_SKIP_BYTES_MAX) return this.#close(place);
+    if (this.#optionCount > OPTIONS_MAX) return this.#close(`more than ${OPTIONS_MAX} options`);
+    this.#phase = "skipping";
+    this.#skipBytes = length;
+    if (this.draining) this.#refuseForShutdown(option);
+    else if (!KNOWN_OPTIONS.has(option)) this.#refuseUnknown(option);
+    else {
+      this.#replies.error(option, OptionReply.ERR_TOO_BIG, `more than ${OPTION_BYTES_MAX} bytes`);
+    }
+  }
+
+  #skip(start: number, end: number): number {
+    const count = Math.min(this.#skipBytes, end - start);
+    this.#skipBytes -= count;
+    if (this.#skipBytes === 0) this.#phase = "options";
+    return start + count;
+  }
+
+  #act(option: number, data: Uint8Array): void {
+    if (option === Option.ABORT) return this.#abort();
+    if (option === Option.EXPORT_NAME) return this.#takeExportName(data);
+    if (this.draining) return this.#refuseForShutdown(option);
+    switch (option) {
+      case Option.LIST:
+        return this.#list(option, data);
+      case Option.INFO:
+      case Option.GO:
+        return this.#info(option, data);
+      case Option.STRUCTURED_REPLY:
+        if (data.length > 0) return this.#refuse(option, "this option takes no data");
+        this.#structured = true;
+        return this.#replies.ack(option);
+      case Option.LIST_META_CONTEXT:
+        return this.#listContexts(option, data);
+      case Option.SET_META_CONTEXT:
+        return this.#setContexts(option, data);
+      case Option.STARTTLS:
+        if (data.length > 0) return this.#refuse(option, "this option takes no data");
+        return this.#refuseUnknown(option);
+      default:
+        return this.#refuseUnknown(option);
+    }
+  }
+
+  #abort(): void {
+    this.#replies.ack(Option.ABORT);
+    this.#close("the client ended the handshake");
+  }
+
+  #takeExportName(data: Uint8Array): void {
+    const name = parseExportName(data);
+    const backend = name === null ? null : this.#find(name);
+    if (backend === null || this.draining) {
+      return this.#close(this.draining ? "the server stops" : "no such export");
+    }
+    const flags = transmissionFlags(backend, this.#structured);
+    this.#replies.exportName(backend.sizeBytes, flags, this.#zeroes);
+    this.#enter(backend);
+  }
+
+  #list(option: number, data: Uint8Array): void {
+    if (data.length > 0) return this.#refuse(option, "this option takes no data");
+    for (const { name, description } of this.#exports) {
+      this.#replies.server(option, UTF8.encode(name), UTF8.encode(description));
+    }
+    this.#replies.ack(option);
+  }
+
+  #info(option: number, data: Uint8Array): void {
+    const request = parseInfoRequest(data);
+    if (request === null) return this.#refuse(option, "a name and information requests expected");
+    const backend = this.#find(request.name);
+    if (backend === null) return this.#refuseExport(option, request.name);
+    const flags = transmissionFlags(backend, this.#structured);
+    this.#replies.infoExport(option, backend.sizeBytes, flags);
+    if (request.wantsName) {
+      this.#replies.infoText(option, Info.NAME, UTF8.encode(backend.name));
+    }
+    if (request.wantsDescription && backend.description !== "") {
+      this.#replies.infoText(option, Info.DESCRIPTION, UTF8.encode(backend.description));
+    }
+    if (request.wantsBlockSize) this.#replies.infoBlockSize(option);
+    this.#replies.ack(option);
+    if (option === Option.GO) this.#enter(backend);
+  }
+
+  #listContexts(option: number, data: Uint8Array): void {
+    const request = parseContextRequest(data);
+    if (request === null) return this.#refuse(option, "a name and queries expected");
+    if (request === "too-big") return this.#refuseQueries(option);
+    if (this.#find(request.name) === null) return this.#refuseExport(option, request.name);
+    const { queries } = request;
+    const found = queries.length === 0 ||
+      queries.some((query) => isText(query, ALLOCATION_CONTEXT) || isText(query, BASE_WILDCARD));
+    if (found) this.#replies.metaContext(option, 0, ALLOCATION_CONTEXT);
+    this.#replies.ack(option);
+  }
+
+  #setContexts(option: number, data: Uint8Array): void {
+    // What was selected before is forgotten even when this fails.
+    this.#allocationOf = null;
+    if (!this.#structured) return this.#refuse(option, "negotiate structured replies first");
+    const request = parseContextRequest(data);
+    if (request === null) return this.#refuse(option, "a name and queries expected");
+    if (request === "too-big") return this.#refuseQueries(option);
+    const backend = this.#find(request.name);
+    if (backend === null) return this.#refuseExport(option, request.name);
+    if (request.queries.some((query) => isText(query, ALLOCATION_CONTEXT))) {
+      this.#allocationOf = backend;
+      this.#replies.metaContext(option, ALLOCATION_CONTEXT_ID, ALLOCATION_CONTEXT);
+    }
+    this.#replies.ack(option);
+  }
+
+  #enter(backend: ExportBackend): void {
+    const blockStatus = this.#structured && this.#allocationOf === backend;
+    this.#session = { backend, structured: this.#structured, blockStatus };
+    this.#phase = "ready";
+  }
+
+  /** The export of that name; the only one for the empty name. */
+  #find(name: Uint8Array): ExportBackend | null {
+    if (name.length === 0) return this.#exports.length === 1 ? this.#exports[0] ?? null : null;
+    return this.#exports.find((backend) => isText(name, backend.name)) ?? null;
+  }
+
+  #refuse(option: number, message: string): void {
+    this.#replies.error(option, OptionReply.ERR_INVALID, message);
+  }
+
+  #refuseUnknown(option: number): void {
+    this.#replies.error(option, OptionReply.ERR_UNSUP, "this option is not supported");
+  }
+
+  #refuseForShutdown(option: number): void {
+    this.#replies.error(option, OptionReply.ERR_SHUTDOWN, "the server stops");
+  }
+
+  #refuseQueries(option: number): void {
+    this.#replies.error(option, OptionReply.ERR_TOO_BIG, "too many queries");
+  }
+
+  #refuseExport(option: number, name: Uint8Array): void {
+    const message = name.length === 0 && this.#exports.length > 1
+      ? "there are several exports: choose one by its name"
+      : "no export has this name";
+    this.#replies.error(option, OptionReply.ERR_UNKNOWN, message);
+  }
+
+  #close(reason: string): void {
+    this.#phase = "closed";
+    this.#reason = reason;
+  }
+}
+
+/** Whether the bytes are that text, compared as bytes: any that are not UTF-8 match nothing. */
+function isText(bytes: Uint8Array, text: string): boolean {
+  const expected = UTF8.encode(text);
+  return bytes.length === expected.length && bytes.every((byte, index) => byte === expected[index]);
+}

@@ -1,0 +1,176 @@
+/**
+ * Gathers the replies of many requests for one write to the socket.
+ *
+ * While one buffer is being sent, another one fills; when that is full too, whoever makes replies
+ * must wait: a client that does not read costs no more memory than these.
+ *
+ * @module
+ */
+import { assert } from "../assert.ts";
+import type { Bytes } from "../ports.ts";
+import { Block, type BlockPool } from "./buffers.ts";
+import {
+  Chunk,
+  CHUNK_FLAG_DONE,
+  CHUNK_HEADER_BYTES,
+  CHUNK_MAGIC,
+  SIMPLE_REPLY_BYTES,
+  SIMPLE_REPLY_MAGIC,
+} from "./constants.ts";
+import type { Fault } from "./faults.ts";
+import { REPLY_BYTES } from "./nbd_limits.ts";
+
+const TWO_TO_32 = 0x1_0000_0000;
+
+/** Replies on their way. Hot path: allocates nothing per reply. */
+export class ReplyBuffer {
+  readonly #pool: BlockPool;
+  readonly #ownLength: number;
+  /** Own blocks that are neither filling nor being sent. */
+  readonly #spare: Block[] = [];
+  #fill: Block;
+  #length = 0;
+  #sending: Block | null = null;
+
+  constructor(pool: BlockPool, ownLength = REPLY_BYTES) {
+    this.#pool = pool;
+    this.#ownLength = ownLength;
+    this.#fill = new Block(ownLength);
+  }
+
+  /** Bytes that are gathered and not yet being sent. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Bytes that can be added now. */
+  get room(): number {
+    return this.#fill.bytes.length - this.#length;
+  }
+
+  /** A write to the socket is under way. */
+  get isSending(): boolean {
+    return this.#sending !== null;
+  }
+
+  /** Tries to have room for `count`, by borrowing a large block while empty. Returns the room. */
+  reserve(count: number): number {
+    if (this.#length === 0 && count > this.room) {
+      const large = this.#pool.take();
+      if (large !== null) {
+        this.#keep(this.#fill);
+        this.#fill = large;
+      }
+    }
+    return this.room;
+  }
+
+  /** Begins to send: what was gathered, to be left alone until {@linkcode ReplyBuffer.sent}. */
+  take(): Bytes {
+    assert(this.#sending === null, "one write at a time");
+    const bytes = this.#fill.bytes.subarray(0, this.#length);
+    this.#sending = this.#fill;
+    this.#fill = this.#spare.pop() ?? new Block(this.#ownLength);
+    this.#length = 0;
+    return bytes;
+  }
+
+  /** The write that {@linkcode ReplyBuffer.take} began is over. */
+  sent(): void {
+    const block = this.#sending;
+    assert(block !== null, "what is sent was taken before");
+    this.#sending = null;
+    this.#keep(block);
+  }
+
+  /** Drops what was gathered and returns what was lent, but for what is being sent. */
+  release(): void {
+    this.#length = 0;
+    if (this.#fill.bytes.length === this.#ownLength) return;
+    this.#keep(this.#fill);
+    this.#fill = this.#spare.pop() ?? new Block(this.#ownLength);
+  }
+
+  /** A simple reply without data. */
+  simple(errorNumber: number, handleHigh: number, handleLow: number): void {
+    const at = this.#length;
+    const view = this.#fill.view;
+    view.setUint32(at, SIMPLE_REPLY_MAGIC);
+    view.setUint32(at + 4, errorNumber);
+    view.setUint32(at + 8, handleHigh);
+    view.setUint32(at + 12, handleLow);
+    this.#length = at + SIMPLE_REPLY_BYTES;
+  }
+
+  /** The header of a chunk with `payloadBytes` behind it. */
+  chunk(
+    flags: number,
+    type: number,
+    handleHigh: number,
+    handleLow: number,
+    payloadBytes: number,
+  ): void {
+    const at = this.#length;
+    const view = this.#fill.view;
+    view.setUint32(at, CHUNK_MAGIC);
+    view.setUint16(at + 4, flags);
+    view.setUint16(at + 6, type);
+    view.setUint32(at + 8, handleHigh);
+    view.setUint32(at + 12, handleLow);
+    view.setUint32(at + 16, payloadBytes);
+    this.#length = at + CHUNK_HEADER_BYTES;
+  }
+
+  /** An error chunk that ends a reply. */
+  errorChunk(fault: Fault, handleHigh: number, handleLow: number): void {
+    const { errorNumber, message } = fault;
+    this.chunk(CHUNK_FLAG_DONE, Chunk.ERROR, handleHigh, handleLow, 6 + message.length);
+    this.uint32(errorNumber);
+    this.#fill.view.setUint16(this.#length, message.length);
+    this.#fill.bytes.set(message, this.#length + 2);
+    this.#length += 2 + message.length;
+  }
+
+  uint32(value: number): void {
+    this.#fill.view.setUint32(this.#length, value);
+    this.#length += 4;
+  }
+
+  /** A number below 2^53 as 64 bits. */
+  uint64(value: number): void {
+    this.uint32(Math.floor(value / TWO_TO_32));
+    this.uint32(value % TWO_TO_32);
+  }
+
+  /** The `count` bytes that stand `skip` bytes behind what was gathered. */
+  ahead(skip: number, count: number): Bytes {
+    const at = this.#length + skip;
+    return this.#fill.bytes.subarray(at, at + count);
+  }
+
+  /** Adds `count` bytes that were put {@linkcode ReplyBuffer.ahead}. */
+  advance(count: number): void {
+    this.#length += count;
+    assert(this.room >= 0, "replies stay within their buffer");
+  }
+
+  /** Whether the `count` bytes at {@linkcode ReplyBuffer.ahead} of `skip` are all zero. */
+  isZeroAhead(skip: number, count: number): boolean {
+    const { bytes, words } = this.#fill;
+    let at = this.#length + skip;
+    const end = at + count;
+    // Data that is not all zero mostly shows it here.
+    if (bytes[at] !== 0 || bytes[end - 1] !== 0 || bytes[at + (count >>> 1)] !== 0) return false;
+    while (at < end && (at & 3) !== 0) if (bytes[at++] !== 0) return false;
+    const wordEnd = end >>> 2;
+    for (let index = at >>> 2; index < wordEnd; index++) if (words[index] !== 0) return false;
+    at = Math.max(at, wordEnd << 2);
+    while (at < end) if (bytes[at++] !== 0) return false;
+    return true;
+  }
+
+  #keep(block: Block): void {
+    if (block.bytes.length === this.#ownLength) this.#spare.push(block);
+    else this.#pool.give(block);
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * The NBD server of a node: listens, admits clients up to a bound, and stops without losing an
+ * answer.
+ *
+ * @module
+ */
+import type { Clock, Connection, Journal, Listener, Network, Timer } from "../ports.ts";
+import type { ExportBackend } from "./backend.ts";
+import { BlockPool } from "./buffers.ts";
+import { NbdClient } from "./client.ts";
+import { CONNECTIONS_MAX, DRAIN_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from "./nbd_limits.ts";
+
+/** What an {@linkcode NbdServer} is made of. The bounds have their defaults in nbd_limits.ts. */
+export interface NbdServerOptions {
+  readonly network: Network;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly exports: readonly ExportBackend[];
+  readonly connectionsMax?: number;
+  readonly handshakeTimeoutMs?: number;
+  readonly drainTimeoutMs?: number;
+}
+
+/** One address, and how many clients came through it and are still here. */
+export interface ListeningAddress {
+  readonly address: string;
+  readonly clients: number;
+}
+
+interface Door {
+  readonly listener: Listener;
+  clients: number;
+}
+
+/**
+ * Serves exports to NBD clients.
+ *
+ * @example
+ * ```ts ignore
+ * const server = new NbdServer({ network, clock, journal, exports });
+ * await server.listen("unix:/run/cascade/hq.sock");
+ * // ...
+ * await server.stop();
+ * ```
+ */
+export class NbdServer {
+  readonly #options: NbdServerOptions;
+  readonly #pool = new BlockPool();
+  readonly #doors: Door[] = [];
+  readonly #clients = new Set<NbdClient>();
+  #stopping = false;
+  /** Called whenever a client has gone, while the server stops. */
+  #onLeft: () => void = () => {};
+
+  constructor(options: NbdServerOptions) {
+    this.#options = options;
+  }
+
+  /** The addresses in the order in which they were asked for, with real ports. */
+  get listening(): ListeningAddress[] {
+    return this.#doors.map(({ listener, clients }) => ({ address: listener.address, clients }));
+  }
+
+  /**
+   * Listens on `tcp://host:port` or `unix:/path`; returns the address with its real port. Throws
+   * `address-in-use` or `bad-address`.
+   */
+  async listen(address: string): Promise<string> {
+    let door: Door | null = null;
+    const early: Connection[] = [];
+    const listener = await this.#options.network.listen(address, (connection) => {
+      if (door === null) early.push(connection);
+      else this.#admit(connection, door);
+    });
+    door = { listener, clients: 0 };
+    if (this.#stopping) listener.close();
+    else this.#doors.push(door);
+    for (const connection of early) this.#admit(connection, door);
+    return listener.address;
+  }
+
+  /**
+   * Takes no more clients, refuses new requests, answers what is in flight, and closes; after the
+   * drain deadline it closes in any case. Resolves when every client is gone.
+   */
+  async stop(): Promise<void> {
+    this.#shutDoors();
+    for (const client of [...this.#clients]) client.drain();
+    let deadline: Timer | null = null;
+    await new Promise<void>((resolve) => {
+      const { clock, drainTimeoutMs = DRAIN_TIMEOUT_MS } = this.#options;
+      this.#onLeft = () => {
+        if (![...this.#clients].some((client) => client.isServing)) resolve();
+      };
+      deadline = clock.after(drainTimeoutMs, resolve);
+      this.#onLeft();
+    });
+    (deadline as Timer | null)?.cancel();
+    this.abort();
+  }
+
+  /** Closes everything at once, answered or not. */
+  abort(): void {
+    this.#shutDoors();
+    for (const client of [...this.#clients]) client.close("the server stops");
+  }
+
+  #shutDoors(): void {
+    this.#stopping = true;
+    for (const { listener } of this.#doors) listener.close();
+    this.#doors.length = 0;
+  }
+
+  #admit(connection: Connection, door: Door): void {
+    const { connectionsMax = CONNECTIONS_MAX, journal } = this.#options;
+    if (this.#stopping) return connection.close();
+    if (this.#clients.size >= connectionsMax) {
+      journal.write("warn", "turned an NBD client away: too many are connected", {
+        remote: connection.remote,
+        clients: this.#clients.size,
+      });
+      return connection.close();
+    }
+    const client = this.#welcome(connection, door);
+    this.#clients.add(client);
+    door.clients++;
+    client.run();
+  }
+
+  #welcome(connection: Connection, door: Door): NbdClient {
+    const { clock, exports, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, journal } = this.#options;
+    const { remote } = connection;
+    const client = new NbdClient({
+      connection,
+      exports,
+      pool: this.#pool,
+      clock,
+      handshakeTimeoutMs,
+      onServing: (name) => journal.write("info", "NBD client connected", { remote, export: name }),
+      onClosed: (reason, unexpected) => {
+        this.#clients.delete(client);
+        door.clients--;
+        journal.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
+        this.#onLeft();
+      },
+    });
+    return client;
+  }
+}
