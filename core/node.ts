@@ -107,6 +107,7 @@ export class CascadeNode implements LinkHost {
         onProgress: () => this.onProgress(),
         saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
         neededLsn: () => this.hub.neededLsn(),
+        heldLsn: () => this.hub.heldLsn(),
         onOverflow: (lsn) => this.hub.overflow(lsn),
         onFatal: (error) => this.onFatal(error),
       },

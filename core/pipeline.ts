@@ -38,6 +38,8 @@ export interface PipelineEvents {
   saveCheckpoint(lsn: number): Promise<void>;
   /** The least LSN that a link still needs from the log; Infinity when none does. */
   neededLsn(): number;
+  /** The least LSN that must be kept whatever it costs: clients wait for that link. */
+  heldLsn(): number;
   /** The log below `lsn` must go although a link needs it. */
   onOverflow(lsn: number): void;
   /** The node must stop: a failed flush, a damaged log, a broken invariant. */
@@ -145,7 +147,7 @@ export class Pipeline {
 
   /** To be called after records were appended: sees that they become durable before long. */
   appended(): void {
-    if (this.log.room() < 2 * this.#parts.segmentBytes) this.makeRoom(0);
+    if (this.log.roomAhead() < 2 * this.#parts.segmentBytes) this.makeRoom(0);
     if (this.appendedLsn - this.durableLsn >= FLUSH_LAZY_BYTES) this.log.requestFlush();
     else this.#flushSoon();
   }
@@ -286,7 +288,7 @@ export class Pipeline {
    */
   makeRoom(bytes: number): void {
     const wanted = bytes + this.#parts.segmentBytes;
-    while (this.log.room() < wanted) {
+    while (this.log.roomAhead() < wanted) {
       const next = this.log.oldestSegmentEnd;
       if (next === null) return;
       if (next > this.#checkpointLsn) {
@@ -295,6 +297,7 @@ export class Pipeline {
         }
         return;
       }
+      if (next > this.#parts.events.heldLsn()) return;
       if (next > this.#parts.events.neededLsn()) this.#parts.events.onOverflow(next);
       this.log.dropBelow(next);
     }

@@ -267,6 +267,12 @@ export class LinkHub {
     return Math.min(...this.downstream.map((link) => link.neededLsn()), Infinity);
   }
 
+  /** The same, of the sync links that clients wait for: these never overflow. */
+  heldLsn(): number {
+    const held = this.downstream.filter((link) => link.policy.required);
+    return Math.min(...held.map((link) => link.neededLsn()), Infinity);
+  }
+
   overflow(lsn: number): void {
     for (const link of this.downstream) link.overflow(lsn);
   }

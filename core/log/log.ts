@@ -171,10 +171,19 @@ export class Log {
 
   /** Bytes of records that can be appended now for sure, whatever their sizes. */
   room(): number {
+    return this.#roomWith(this.#pool.spareCount);
+  }
+
+  /** The same, once the segments that are being freed or made are there. */
+  roomAhead(): number {
+    return this.#roomWith(this.#pool.fileCount);
+  }
+
+  #roomWith(spares: number): number {
     if (this.#failed !== null || this.#closed) return 0;
     const left = this.#capacity - (this.#endLsn - this.#current().baseLsn);
     const lost = this.recordBytesMax;
-    const more = this.#pool.spareCount * (this.#capacity - lost);
+    const more = spares * (this.#capacity - lost);
     return more === 0 ? left : Math.max(left, Math.max(0, left - lost) + more);
   }
 
