@@ -1,75 +1,56 @@
 /**
- * Addresses of streams, `tcp://host:port` and `unix:/path`, as the transports take them.
+ * Addresses as the transports take them: what the topology understands, less what is not there yet.
  *
  * @module
  */
 import { CascadeError } from "../core/errors.ts";
+import {
+  parseAdminUrl,
+  parseStreamAddress,
+  SOCKET_PATH_BYTES_MAX,
+} from "../core/topology/address.ts";
 
-/** An address, taken apart. A host has no brackets, even if it is an IPv6 one. */
-export type Address =
-  | { readonly scheme: "tcp"; readonly host: string; readonly port: number }
-  | { readonly scheme: "unix"; readonly path: string };
+/** A TCP host has no brackets, even if it is an IPv6 one. */
+export type TcpAddress = { readonly scheme: "tcp"; readonly host: string; readonly port: number };
+export type HttpAddress = { readonly scheme: "http"; readonly host: string; readonly port: number };
+/** The path is absolute. */
+export type UnixAddress = { readonly scheme: "unix"; readonly path: string };
 
-/** The kernel's `sun_path` has 108 bytes, of which one ends the text. */
-const SOCKET_PATH_BYTES_MAX = 107;
-
-/** Reads an address. Throws `bad-address`, saying what is wrong with it. */
-export function parseAddress(text: string): Address {
-  const colon = text.indexOf(":");
-  const scheme = text.slice(0, Math.max(colon, 0));
-  if (scheme === "tcp") return parseTcp(text);
-  if (scheme === "unix") return parseUnix(text);
-  throw badAddress(text, "no transport for this kind of address");
+/** Reads the address of a stream. Throws `bad-address`, saying what is wrong with it. */
+export function parseAddress(text: string): TcpAddress | UnixAddress {
+  const parsed = parseStreamAddress(text);
+  if (!parsed.ok) throw badAddress(text, `expected ${parsed.expected}`);
+  const { endpoint } = parsed;
+  if (endpoint.scheme === "unix") return checkedUnix(text, endpoint.path);
+  if (endpoint.scheme !== "tcp") throw badAddress(text, `${endpoint.scheme} is not there yet`);
+  return { scheme: "tcp", host: endpoint.host, port: endpoint.port };
 }
 
-function parseTcp(text: string): Address {
-  const { host, port } = parseHostPort(text, "tcp");
-  return { scheme: "tcp", host, port };
+/** Reads the address of an admin side: `http://host:port` or `unix:/path`. Throws `bad-address`. */
+export function parseAdminAddress(text: string): HttpAddress | UnixAddress {
+  if (text.startsWith("unix:")) return parseAddress(text) as UnixAddress;
+  const parsed = parseAdminUrl(text);
+  if (!parsed.ok) throw badAddress(text, `expected ${parsed.expected}`);
+  const { endpoint } = parsed;
+  if (endpoint.scheme !== "http") throw badAddress(text, `${endpoint.scheme} is not there yet`);
+  return { scheme: "http", host: endpoint.host, port: endpoint.port };
 }
 
-/** Takes `scheme://host:port` apart; nothing may follow but a slash. Throws `bad-address`. */
-export function parseHostPort(text: string, scheme: string): { host: string; port: number } {
-  const rest = text.startsWith(`${scheme}://`) ? text.slice(scheme.length + 3) : "";
-  const match = /^(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.-]+)):(\d{1,5})\/?$/.exec(rest);
-  const host = match?.[1] ?? match?.[2];
-  if (match === null || host === undefined) {
-    throw badAddress(text, `expected ${scheme}://HOST:PORT`);
-  }
-  const port = Number(match[3]);
-  if (port > 65535) throw badAddress(text, "a port is 65535 at most");
-  return { host, port };
-}
-
-function parseUnix(text: string): Address {
-  const path = text.replace(/^unix:(\/\/(?=\/))?/, "");
-  if (!path.startsWith("/") || path.endsWith("/") || path.includes("\0")) {
-    throw badAddress(text, "expected unix:/PATH, with an absolute path");
-  }
+function checkedUnix(text: string, path: string): UnixAddress {
+  if (!path.startsWith("/")) throw badAddress(text, "expected an absolute path");
   const bytes = new TextEncoder().encode(path).length;
-  if (bytes > SOCKET_PATH_BYTES_MAX) {
-    throw badAddress(
-      text,
-      `the path has ${bytes} bytes, and the system takes ${SOCKET_PATH_BYTES_MAX} at most`,
-    );
-  }
-  return { scheme: "unix", path };
+  if (bytes <= SOCKET_PATH_BYTES_MAX) return { scheme: "unix", path };
+  throw badAddress(
+    text,
+    `the path has ${bytes} bytes, and the system takes ${SOCKET_PATH_BYTES_MAX} at most`,
+  );
 }
 
-/** The text of a TCP address; IPv6 hosts in brackets. */
-export function formatTcp(host: string, port: number, scheme = "tcp"): string {
+/** The text of an address over TCP; IPv6 hosts in brackets. */
+export function formatHostPort(scheme: "tcp" | "http", host: string, port: number): string {
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
-/** Whether only programs of this machine can reach a listener on `host`. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" ||
-    /^127(\.\d{1,3}){3}$/.test(host);
-}
-
-/** A `bad-address` error. */
-export function badAddress(address: string, message: string): CascadeError {
-  return new CascadeError("bad-address", message, {
-    where: { address },
-    hint: "Write tcp://HOST:PORT or unix:/PATH.",
-  });
+function badAddress(address: string, message: string): CascadeError {
+  return new CascadeError("bad-address", message, { where: { address } });
 }

@@ -51,6 +51,8 @@ export class OpenFile implements DiskFile {
   /** -1 once closed, so that no late call can meet another file under the same number. */
   #fd: number;
   #flushesRunning = 0;
+  /** The file is known to be at least this long; spares asking (8 us) on every zeroed range. */
+  #sizeAtLeast = 0;
   /** Closed while a flush ran, which releases the descriptor when it ends. */
   #closing = false;
 
@@ -66,7 +68,7 @@ export class OpenFile implements DiskFile {
   size(): number {
     if (this.#deviceBytes !== null) return this.#deviceBytes;
     try {
-      return fstatSync(this.#fd).size;
+      return this.#sizeAtLeast = fstatSync(this.#fd).size;
     } catch (error) {
       throw diskError(error, "ask for the size", this.path);
     }
@@ -97,11 +99,13 @@ export class OpenFile implements DiskFile {
     } catch (error) {
       throw diskError(error, `write ${bytes.length - done} bytes`, this.path, offset + done);
     }
+    if (offset + done > this.#sizeAtLeast) this.#sizeAtLeast = offset + done;
   }
 
   zeroAt(offset: number, length: number, hole: boolean): void {
     // What lies past the end reads as zero already, and the size must not change.
-    const end = Math.min(offset + length, this.size());
+    const asked = offset + length;
+    const end = asked <= this.#sizeAtLeast ? asked : Math.min(asked, this.size());
     if (end <= offset) return;
     const first = Math.ceil(offset / BLOCK_BYTES) * BLOCK_BYTES;
     const last = Math.floor(end / BLOCK_BYTES) * BLOCK_BYTES;
@@ -128,6 +132,7 @@ export class OpenFile implements DiskFile {
   truncate(size: number): void {
     try {
       ftruncateSync(this.#fd, size);
+      this.#sizeAtLeast = size;
     } catch (error) {
       throw diskError(error, "set the size", this.path, size);
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Connection, Journal, Listener } from "../core/ports.ts";
-import { formatTcp } from "./address.ts";
+import { formatHostPort } from "./address.ts";
 import { acceptLoop, listenError, StreamConnection, unreachableError } from "./stream.ts";
 
 /** Where to, and for how long to try. */
@@ -16,7 +16,7 @@ export interface TcpDial {
 
 /** Connects, trying every address of the host. Throws `unreachable`. */
 export async function dialTcp({ host, port, timeoutMs }: TcpDial): Promise<Connection> {
-  const address = formatTcp(host, port);
+  const address = formatHostPort("tcp", host, port);
   const giveUp = new AbortController();
   const reason = new Error(`no answer within ${timeoutMs / 1000} s`);
   const timer = setTimeout(() => giveUp.abort(reason), timeoutMs);
@@ -38,12 +38,12 @@ export function listenTcp(
   journal: Journal | null,
 ): Listener {
   const listener = openListener(host, port);
-  const address = formatTcp(host, listener.addr.port);
+  const address = formatHostPort("tcp", host, listener.addr.port);
   acceptLoop(listener, address, journal, (socket) => {
     const { hostname, port } = socket.remoteAddr as Deno.NetAddr;
     let connection: Connection;
     try {
-      connection = tcpConnection(socket as Deno.TcpConn, formatTcp(hostname, port));
+      connection = tcpConnection(socket as Deno.TcpConn, formatHostPort("tcp", hostname, port));
     } catch {
       return; // It was gone before it was greeted.
     }
@@ -56,7 +56,7 @@ function openListener(host: string, port: number): Deno.TcpListener {
   try {
     return Deno.listen({ hostname: host, port });
   } catch (error) {
-    throw listenError(formatTcp(host, port), error);
+    throw listenError(formatHostPort("tcp", host, port), error);
   }
 }
 

@@ -1,0 +1,112 @@
+/**
+ * Asks the admin side of a node.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { get, type IncomingMessage, type RequestOptions } from "node:http";
+import { CascadeError, isCascadeError } from "../core/errors.ts";
+import { type NodeStatus, nodeStatusSchema } from "../core/status.ts";
+import { parseAdminAddress } from "./address.ts";
+
+/** The status of a node with as many links as a topology may have stays far below. */
+const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Whom to ask. */
+export interface AdminTarget {
+  /** `http://host:port` or `unix:/path`. */
+  readonly address: string;
+  readonly token: string | null;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Asks for the status of a node. Throws `unreachable` when nobody answers in time, `refused` when the token
+ * is not taken, `protocol` when the answer is none, `bad-address`.
+ */
+export async function fetchStatus(target: AdminTarget): Promise<NodeStatus> {
+  const { code, body } = await fetchPage(target, "/status");
+  const where = { address: target.address };
+  if (code === 401) {
+    throw new CascadeError("refused", "the node wants another token", {
+      where,
+      hint: "Use the topology that the node runs on.",
+    });
+  }
+  if (code !== 200) {
+    throw new CascadeError("protocol", `expected a status, found HTTP ${code}`, { where });
+  }
+  try {
+    return nodeStatusSchema.parse(JSON.parse(body));
+  } catch (cause) {
+    throw new CascadeError("protocol", "expected a status, found something else", {
+      where,
+      hint: "Does a node of another version, or another program, listen there?",
+      cause,
+    });
+  }
+}
+
+/** Asks for one page of the admin side. Throws `unreachable` or `bad-address`. */
+export function fetchPage(
+  target: AdminTarget,
+  path: string,
+): Promise<{ code: number; body: string }> {
+  const options: RequestOptions = {
+    ...endpoint(target.address),
+    path,
+    agent: false,
+    headers: {
+      host: "localhost",
+      connection: "close",
+      ...(target.token === null ? {} : { authorization: `Bearer ${target.token}` }),
+    },
+  };
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown) => {
+      clearTimeout(timer);
+      request.destroy();
+      reject(unreachable(target.address, error));
+    };
+    const late = () => fail(new Error(`no answer within ${target.timeoutMs / 1000} s`));
+    const timer = setTimeout(late, target.timeoutMs);
+    const request = get(options, (response) => {
+      readBody(response).then((body) => {
+        clearTimeout(timer);
+        resolve({ code: response.statusCode ?? 0, body });
+      }, fail);
+    });
+    request.on("error", fail);
+  });
+}
+
+function endpoint(address: string): RequestOptions {
+  const parsed = parseAdminAddress(address);
+  if (parsed.scheme === "unix") return { socketPath: parsed.path };
+  return { host: parsed.host, port: parsed.port };
+}
+
+function readBody(response: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    response.on("data", (chunk: Uint8Array) => {
+      bytes += chunk.length;
+      if (bytes > ANSWER_BYTES_MAX) reject(new Error("the answer has no end"));
+      else chunks.push(chunk);
+    });
+    response.on("end", () => resolve(Buffer.concat(chunks).toString("utf8")));
+    response.on("error", reject);
+    response.on("aborted", () => reject(new Error("the answer broke off")));
+  });
+}
+
+function unreachable(address: string, error: unknown): CascadeError {
+  if (isCascadeError(error)) return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  return new CascadeError("unreachable", `nobody answers: ${reason}`, {
+    where: { address },
+    retryable: true,
+    cause: error,
+  });
+}

@@ -1,0 +1,189 @@
+/**
+ * A node's status as metrics, in the text format of Prometheus (version 0.0.4).
+ *
+ * Written here rather than with a client library: the figures are all in the status, the format is
+ * a page, and the usual library costs 90 ms and 18 MB when it is loaded.
+ *
+ * @module
+ */
+import type { LinkStatus, NodeStatus } from "../core/status.ts";
+import { LINK_STATES, nodeStatusSchema } from "../core/status.ts";
+
+/** The content type of {@linkcode metricsText}. */
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+type Labels = Readonly<Record<string, string>>;
+
+/** One line: labels beside the node's, and a value. Null values are left out, as unknown. */
+type Sample = readonly [labels: Labels, value: number | null];
+
+interface Metric {
+  readonly name: string;
+  readonly type: "gauge" | "counter";
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
+
+/** What the process knows of itself. */
+export interface ProcessFigures {
+  /** Memory that it has in RAM. */
+  readonly residentBytes: number;
+}
+
+/** All metrics of a node. */
+export function metricsText(status: NodeStatus, process: ProcessFigures): string {
+  const metrics = [
+    ...nodeMetrics(status),
+    ...logMetrics(status),
+    ...counterMetrics(status),
+    ...linkMetrics(status.links),
+    gauge("process_resident_memory_bytes", "Memory of the process in RAM.", process.residentBytes),
+    gauge("process_start_time_seconds", "When the node started.", status.startedAt / 1000),
+  ];
+  return metrics.map((metric) => metricText(metric, status.name)).join("");
+}
+
+function nodeMetrics(status: NodeStatus): Metric[] {
+  return [
+    many("cascade_node_info", "Always 1; tells what the node is.", [[{
+      cluster: status.cluster,
+      role: status.role,
+      version: status.version,
+      epoch_id: status.epoch?.id ?? "",
+    }, 1]]),
+    many(
+      "cascade_node_state",
+      "1 for the state that the node is in.",
+      nodeStatusSchema.shape.state.options.map((
+        state,
+      ) => [{ state }, flag(state === status.state)]),
+    ),
+    gauge(
+      "cascade_node_consistent",
+      "1 if the volumes are, with the log, an image that existed.",
+      flag(status.consistent),
+    ),
+    gauge("cascade_epoch_number", "Number of the epoch.", status.epoch?.number ?? null),
+    many(
+      "cascade_lsn_bytes",
+      "Positions of the node in the primary's record stream.",
+      Object.entries(status.lsn).map(([position, value]) => [{ position }, value]),
+    ),
+    gauge("cascade_lag_bytes", "The primary's end less what is durable here.", status.lagBytes),
+    gauge(
+      "cascade_lag_seconds",
+      "Age of the oldest record that is not durable here, by the primary's clock.",
+      status.lagSeconds,
+    ),
+  ];
+}
+
+function logMetrics(status: NodeStatus): Metric[] {
+  return [
+    gauge("cascade_log_bytes", "Room that the log takes.", status.log.bytes),
+    gauge("cascade_log_budget_bytes", "Room that the log may take.", status.log.budget),
+    gauge("cascade_log_segments", "Segments of the log.", status.log.segments),
+    gauge("cascade_log_start_lsn_bytes", "Where the kept log begins.", status.log.start),
+    many(
+      "cascade_volume_size_bytes",
+      "Size of a volume.",
+      status.volumes.map((volume) => [{ volume: volume.name }, volume.size]),
+    ),
+    many(
+      "cascade_export_clients",
+      "NBD clients that are connected.",
+      status.exports.map(({ address, clients }) => [{ address }, clients]),
+    ),
+  ];
+}
+
+function counterMetrics({ counters }: NodeStatus): Metric[] {
+  return [
+    counter("cascade_writes_total", "Writes of clients.", counters.writes),
+    counter("cascade_write_bytes_total", "Bytes that clients wrote.", counters.writeBytes),
+    counter("cascade_reads_total", "Reads of clients.", counters.reads),
+    counter("cascade_read_bytes_total", "Bytes that clients read.", counters.readBytes),
+    counter("cascade_client_flushes_total", "Flushes and FUA writes.", counters.flushes),
+    counter("cascade_log_flushes_total", "Flushes of the log.", counters.logFlushes),
+  ];
+}
+
+function linkMetrics(links: readonly LinkStatus[]): Metric[] {
+  const each = (value: (link: LinkStatus) => number | null): Sample[] =>
+    links.map((link) => [linkLabels(link), value(link)]);
+  return [
+    many(
+      "cascade_link_state",
+      "1 for the state that the link is in.",
+      links.flatMap((link) =>
+        LINK_STATES.map((state): Sample => [
+          { ...linkLabels(link), state },
+          flag(state === link.state),
+        ])
+      ),
+    ),
+    many(
+      "cascade_link_lsn_bytes",
+      "Positions of the downstream node.",
+      links.flatMap((link) =>
+        (["received", "durable", "applied"] as const).map((position): Sample => [
+          { ...linkLabels(link), position },
+          link[position],
+        ])
+      ),
+    ),
+    many(
+      "cascade_link_lag_bytes",
+      "Upstream's end less what is durable downstream.",
+      each((link) => link.lagBytes),
+    ),
+    many(
+      "cascade_link_lag_seconds",
+      "Age of the oldest record that is not durable downstream, by the primary's clock.",
+      each((link) => link.lagSeconds),
+    ),
+    {
+      ...many("cascade_link_sent_bytes_total", "Bytes sent, with frames.", each(sentBytes)),
+      type: "counter",
+    },
+  ];
+}
+
+function linkLabels(link: LinkStatus): Labels {
+  return { link: link.name, from: link.from, to: link.to, mode: link.mode };
+}
+
+function sentBytes(link: LinkStatus): number {
+  return link.sentBytes;
+}
+
+function flag(holds: boolean): number {
+  return holds ? 1 : 0;
+}
+
+function gauge(name: string, help: string, value: number | null): Metric {
+  return { name, type: "gauge", help, samples: [[{}, value]] };
+}
+
+function counter(name: string, help: string, value: number): Metric {
+  return { name, type: "counter", help, samples: [[{}, value]] };
+}
+
+function many(name: string, help: string, samples: readonly Sample[]): Metric {
+  return { name, type: "gauge", help, samples };
+}
+
+function metricText({ name, type, help, samples }: Metric, node: string): string {
+  const lines = samples.filter(([, value]) => value !== null)
+    .map(([labels, value]) => `${name}{${labelsText({ node, ...labels })}} ${value}\n`);
+  if (lines.length === 0) return "";
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
+}
+
+function labelsText(labels: Labels): string {
+  return Object.entries(labels).map(([key, value]) => `${key}="${escapeLabel(value)}"`).join(",");
+}
+
+function escapeLabel(text: string): string {
+  return text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n").replace(/"/g, '\\"');
+}

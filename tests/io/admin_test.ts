@@ -1,0 +1,225 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { CascadeError } from "../../core/errors.ts";
+import type { NodeStatus } from "../../core/status.ts";
+import { startAdmin } from "../../io/admin.ts";
+import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
+import { linkStatus, nodeStatus } from "./fixtures.ts";
+import { withFolder } from "./helpers.ts";
+
+const TOKEN = "open-sesame";
+
+interface Setting {
+  readonly address?: string;
+  readonly token?: string | null;
+  readonly status?: () => NodeStatus;
+}
+
+async function withAdmin(
+  { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus() }: Setting,
+  body: (address: string) => Promise<void>,
+): Promise<void> {
+  const admin = await startAdmin({ address, token, status });
+  try {
+    await body(admin.address);
+  } finally {
+    admin.close();
+  }
+}
+
+function ask(address: string, path: string, token: string | null = null) {
+  return fetchPage({ address, token, timeoutMs: 5000 }, path);
+}
+
+/** Sends raw bytes over TCP and gives all that comes back. */
+async function talk(address: string, text: string): Promise<string> {
+  const { hostname, port } = new URL(address);
+  const socket = await Deno.connect({ hostname, port: Number(port) });
+  await socket.write(new TextEncoder().encode(text));
+  try {
+    return await new Response(socket.readable).text();
+  } catch {
+    return ""; // Cut off without a word.
+  }
+}
+
+for (const token of [null, TOKEN]) {
+  Deno.test(`the status arrives as it was given (token: ${token !== null})`, () =>
+    withFolder(async (folder) => {
+      for (const address of ["http://127.0.0.1:0", "http://[::1]:0", `unix:${folder}/admin`]) {
+        await withAdmin({ address, token }, async (address) => {
+          assertEquals(await fetchStatus({ address, token, timeoutMs: 5000 }), nodeStatus());
+        });
+      }
+      assertEquals([...Deno.readDirSync(folder)], []);
+    }));
+}
+
+Deno.test("the socket of an admin side is for owner and group", () =>
+  withFolder((folder) =>
+    withAdmin({ address: `unix:${folder}/admin` }, () => {
+      assertEquals(Deno.lstatSync(`${folder}/admin`).mode! & 0o777, 0o660);
+      return Promise.resolve();
+    })
+  ));
+
+Deno.test("off loopback it starts only with a token", async () => {
+  const start = () => startAdmin({ address: "http://0.0.0.0:0", token: null, status: nodeStatus });
+  assertEquals((await assertRejects(start, CascadeError)).code, "bad-address");
+  await withAdmin({ address: "http://0.0.0.0:0", token: TOKEN }, async (address) => {
+    const { code } = await ask(address.replace("0.0.0.0", "127.0.0.1"), "/status");
+    assertEquals(code, 401);
+  });
+});
+
+Deno.test("a wrong token opens nothing, not even health", () =>
+  withAdmin({ token: TOKEN }, async (address) => {
+    for (const path of ["/status", "/metrics", "/healthz", "/nothing"]) {
+      for (const token of [null, "open-sesamE", "open-sesame-", "x".repeat(5000)]) {
+        assertEquals((await ask(address, path, token)).code, 401);
+      }
+      assert((await ask(address, path, TOKEN)).code !== 401);
+    }
+    const wrong = () => fetchStatus({ address, token: "wrong", timeoutMs: 5000 });
+    assertEquals((await assertRejects(wrong, CascadeError)).code, "refused");
+  }));
+
+Deno.test("a request for another host is turned away: a page in a browser cannot reach it", () =>
+  withAdmin({}, async (address) => {
+    const request = (host: string) => `GET /status HTTP/1.1\r\n${host}Connection: close\r\n\r\n`;
+    for (
+      const host of ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", ""]
+    ) {
+      const answer = await talk(address, request(`Host: ${host}\r\n`));
+      assert(answer.startsWith("HTTP/1.1 421"), answer.slice(0, 100));
+    }
+    for (const host of ["localhost", "LOCALHOST:7421", "127.0.0.1:7421", "[::1]:7421"]) {
+      const answer = await talk(address, request(`Host: ${host}\r\n`));
+      assert(answer.startsWith("HTTP/1.1 200"), answer.slice(0, 100));
+    }
+  }));
+
+Deno.test("only GET and HEAD, and only what is there", () =>
+  withAdmin({}, async (address) => {
+    assertEquals((await ask(address, "/")).code, 404);
+    assertEquals((await ask(address, "/status/../status")).code, 404);
+    assertEquals((await ask(address, "/status?pretty")).code, 200);
+    const head = await talk(
+      address,
+      "HEAD /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    );
+    assert(head.startsWith("HTTP/1.1 200") && head.endsWith("\r\n\r\n"), head);
+    const post = await talk(
+      address,
+      "POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+    );
+    assert(post.startsWith("HTTP/1.1 405"), post);
+    assertEquals(post.split("HTTP/1.1").length, 2);
+  }));
+
+Deno.test("health is 200 when the node runs on an image that existed, else 503 and why", async () => {
+  let status = nodeStatus();
+  await withAdmin({ status: () => status }, async (address) => {
+    assertEquals(await ask(address, "/healthz"), { code: 200, body: "ok\n" });
+    status = nodeStatus({ consistent: false });
+    assertEquals(await ask(address, "/healthz"), { code: 503, body: "inconsistent\n" });
+    status = nodeStatus({ state: "failed", reason: "the disk broke" });
+    assertEquals(await ask(address, "/healthz"), { code: 503, body: "failed: the disk broke\n" });
+    status = nodeStatus({ state: "starting" });
+    assertEquals(await ask(address, "/healthz"), { code: 503, body: "starting\n" });
+  });
+});
+
+Deno.test("a status that cannot be made is an error of this answer, not of the server", async () => {
+  let broken = true;
+  const status = () => {
+    if (broken) throw new Error("cannot tell");
+    return nodeStatus();
+  };
+  await withAdmin({ status }, async (address) => {
+    assertEquals(await ask(address, "/status"), { code: 500, body: "cannot tell\n" });
+    broken = false;
+    assertEquals((await ask(address, "/status")).code, 200);
+  });
+});
+
+Deno.test("headers without end are cut off", () =>
+  withAdmin({}, async (address) => {
+    const answer = await talk(
+      address,
+      `GET /status HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(1_000_000)}`,
+    );
+    assert(!answer.startsWith("HTTP/1.1 200"), answer.slice(0, 100));
+    assertEquals((await ask(address, "/healthz")).code, 200);
+  }));
+
+Deno.test("connections beyond the limit are turned away, and those there are served", () =>
+  withAdmin({}, async (address) => {
+    const port = Number(new URL(address).port);
+    const sockets = await Promise.all(Array.from({ length: 60 }, () => Deno.connect({ port })));
+    const answers = await Promise.all(sockets.map(async (socket) => {
+      try {
+        await socket.write(
+          new TextEncoder().encode("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
+        return await socket.read(new Uint8Array(1024));
+      } catch {
+        return null;
+      }
+    }));
+    for (const socket of sockets) socket.close();
+    assertEquals(answers.filter((count) => count !== null).length, 32);
+  }));
+
+Deno.test("nobody there, somebody else there, and no answer in time each have their error", async () => {
+  const code = async (address: string) => {
+    const asking = () => fetchStatus({ address, token: null, timeoutMs: 200 });
+    return (await assertRejects(asking, CascadeError)).code;
+  };
+  assertEquals(await code("unix:/nonexistent/admin"), "unreachable");
+  assertEquals(await code("gopher://host:1"), "bad-address");
+  await withAdmin(
+    { status: () => ({ ...nodeStatus(), state: "odd" }) as never },
+    async (address) => {
+      assertEquals(await code(address), "protocol");
+    },
+  );
+  const silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  assertEquals(await code(`http://127.0.0.1:${silent.addr.port}`), "unreachable");
+  silent.close();
+});
+
+Deno.test("metrics name every figure with its unit, type and help", async () => {
+  const status = nodeStatus({
+    name: 'h"q\\\n',
+    links: [linkStatus(), linkStatus({ name: "metro-dr1", lagBytes: null, state: "degraded" })],
+  });
+  await withAdmin({ status: () => status }, async (address) => {
+    const { body } = await ask(address, "/metrics");
+    const lines = body.split("\n");
+    assertEquals(lines.pop(), "");
+    const typed = new Map<string, string>();
+    for (const line of lines) {
+      const type = /^# TYPE (\S+) (gauge|counter)$/.exec(line);
+      if (type !== null) typed.set(type[1]!, type[2]!);
+      if (line.startsWith("#")) continue;
+      const sample = /^([a-z_]+)\{(?:[a-z_]+="(?:[^"\\]|\\["\\n])*",?)+\} -?[\d.e+]+$/.exec(line);
+      const name = sample?.[1] ?? `no sample: ${line}`;
+      assertEquals(typed.get(name), name.endsWith("_total") ? "counter" : "gauge", line);
+    }
+    assertEquals(lines.filter((line) => line.startsWith("# HELP")).length, typed.size);
+    const node = String.raw`node="h\"q\\\n"`;
+    for (
+      const line of [
+        `cascade_lsn_bytes{${node},position="checkpointed"} 524288`,
+        `cascade_write_bytes_total{${node}} 40960`,
+        `cascade_node_state{${node},state="running"} 1`,
+        `cascade_node_state{${node},state="failed"} 0`,
+        `cascade_link_lag_bytes{${node},link="hq-metro",from="hq",to="metro",mode="sync"} 0`,
+        `cascade_link_state{${node},link="metro-dr1",from="hq",to="metro",mode="sync",state="degraded"} 1`,
+      ]
+    ) assert(lines.includes(line), line);
+    // Unknown is not zero.
+    assertEquals(body.match(/^cascade_link_lag_bytes\{/gm)?.length, 1);
+    assert(/^process_resident_memory_bytes\{.*\} [1-9]\d*$/m.test(body));
+  });
+});

@@ -1,0 +1,61 @@
+/**
+ * Statuses made up for tests: four nodes in a row and a fork, all well unless changed.
+ *
+ * @module
+ */
+import type { LinkStatus, NodeStatus } from "../../core/status.ts";
+
+/** A node at LSN 1 MiB that is well. */
+export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
+  const at = 1024 * 1024;
+  return {
+    cluster: "payroll",
+    name: "hq",
+    role: "primary",
+    state: "running",
+    reason: null,
+    epoch: { number: 3, id: "0123456789abcdef0123456789abcdef", firstLsn: 0, node: "hq" },
+    consistent: true,
+    lsn: { appended: at, durable: at, stable: at, applied: at, checkpointed: at / 2 },
+    lagBytes: 0,
+    lagSeconds: 0,
+    log: { start: 0, bytes: 64 * at, budget: 256 * at, segments: 4 },
+    volumes: [{ name: "data", size: 1024 * at, path: "/srv/data.img" }],
+    exports: [{ address: "unix:/run/hq.sock", clients: 1 }],
+    links: [],
+    counters: {
+      writes: 10,
+      writeBytes: 40960,
+      reads: 5,
+      readBytes: 20480,
+      flushes: 2,
+      logFlushes: 3,
+    },
+    pid: 4711,
+    version: "0.1.0",
+    startedAt: 1_700_000_000_000,
+    nowMs: 1_700_000_060_000,
+    ...change,
+  };
+}
+
+/** A link that streams, caught up at LSN 1 MiB. */
+export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
+  const at = 1024 * 1024;
+  return {
+    name: "hq-metro",
+    from: "hq",
+    to: "metro",
+    mode: "sync",
+    state: "streaming",
+    reason: null,
+    received: at,
+    durable: at,
+    applied: at,
+    lagBytes: 0,
+    lagSeconds: 0,
+    sentBytes: at,
+    connectedSince: 1_700_000_000_000,
+    ...change,
+  };
+}
