@@ -1,0 +1,124 @@
+/**
+ * The benchmark: Cascade side by side with servers that keep no log, in one run.
+ *
+ *     deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
+ *
+ * @module
+ */
+import { cpus, totalmem } from "node:os";
+import { parseArgs } from "node:util";
+import { missing, withCleanup } from "../e2e/support/e2e.ts";
+import type { Cleanup } from "../e2e/support/e2e.ts";
+import { run } from "../e2e/support/programs.ts";
+import { measure, type Pace, ROWS } from "./compared_rows.ts";
+import { startCascade, startNbdkit, startQemuNbd, startQuorum } from "./contenders.ts";
+import { OWN_ROWS } from "./own_rows.ts";
+import { type BenchDocument, draw } from "./report.ts";
+
+const HELP = `deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
+
+  --quick      one short round of each row: a look, not a measurement
+  --rows a,b   these rows alone: ${
+  [...ROWS.map((row) => row.id), ...Object.keys(OWN_ROWS)].join(", ")
+}
+  --json FILE  the document with every round, beside the tables
+  --strict     exit code 1 when a row is below what is required
+`;
+const GIB = 1024 ** 3;
+const NEEDS = ["fio", "nbdkit", "qemu-nbd"];
+/** More than the longest run can write while its peer lags. */
+const BUDGET = "12GiB";
+
+const say = (line: string) => void Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
+const tell = (line: string) => void Deno.stderr.writeSync(new TextEncoder().encode(line + "\n"));
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      rows: { type: "string" },
+      json: { type: "string" },
+      strict: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    say(HELP);
+    return 0;
+  }
+  const lacking = missing(NEEDS);
+  if (lacking !== null) {
+    tell(`${lacking} is missing`);
+    return 1;
+  }
+  const wanted = values.rows?.split(",") ??
+    [...ROWS.map((row) => row.id), ...Object.keys(OWN_ROWS)];
+  const unknown = wanted.find((id) => !(id in OWN_ROWS) && !ROWS.some((row) => row.id === id));
+  if (unknown !== undefined) {
+    tell(`no row is called ${unknown}\n\n${HELP}`);
+    return 2;
+  }
+  const pace: Pace = values.quick
+    ? { rounds: 1, seconds: 2, sizeBytes: GIB / 4 }
+    : { rounds: 3, seconds: 5, sizeBytes: GIB };
+  const document = await describe(pace);
+  await withCleanup((cleanup) => compare(cleanup, wanted, pace, document));
+  for (const id of wanted.filter((id) => id in OWN_ROWS)) {
+    tell(id);
+    await withCleanup(async (cleanup) => {
+      document.own.push(...await OWN_ROWS[id]!(cleanup, values.quick ? GIB / 2 : 2 * GIB));
+    });
+  }
+  say(draw(document));
+  if (values.json !== undefined) {
+    Deno.writeTextFileSync(values.json, JSON.stringify(document, null, 2) + "\n");
+  }
+  return values.strict && document.compared.some((row) => !row.pass) ? 1 : 0;
+}
+
+/** Starts the contenders of the rows that are wanted, and measures those rows. */
+async function compare(
+  cleanup: Cleanup,
+  wanted: readonly string[],
+  pace: Pace,
+  document: BenchDocument,
+): Promise<void> {
+  const plans = ROWS.filter((row) => wanted.includes(row.id));
+  const sets = {
+    async: async () => [
+      await startCascade(cleanup, "cascade", "async", pace.sizeBytes, BUDGET),
+      await startNbdkit(cleanup, pace.sizeBytes),
+      await startQemuNbd(cleanup, pace.sizeBytes),
+    ],
+    sync: async () => [
+      await startCascade(cleanup, "cascade-sync", "sync", pace.sizeBytes, BUDGET),
+      await startQuorum(cleanup, pace.sizeBytes),
+    ],
+  };
+  for (const peer of ["async", "sync"] as const) {
+    const own = plans.filter((plan) => plan.peer === peer);
+    if (own.length === 0) continue;
+    const contenders = await sets[peer]();
+    await run("sync", []);
+    for (const plan of own) {
+      document.compared.push(await measure(plan, contenders, pace, tell));
+    }
+  }
+}
+
+async function describe(pace: Pace): Promise<BenchDocument> {
+  const first = async (program: string) =>
+    (await run(program, ["--version"])).stdout.split("\n")[0]!.trim();
+  const versions: Record<string, string> = { deno: Deno.version.deno };
+  for (const program of NEEDS) versions[program] = await first(program);
+  return {
+    startedAt: new Date().toISOString(),
+    machine: { cpus: cpus().length, model: cpus()[0]?.model ?? "", memoryBytes: totalmem() },
+    versions,
+    settings: { rounds: pace.rounds, seconds: pace.seconds, volume: pace.sizeBytes },
+    compared: [],
+    own: [],
+  };
+}
+
+if (import.meta.main) Deno.exit(await main());
