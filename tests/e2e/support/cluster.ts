@@ -46,6 +46,7 @@ export class Cluster {
   readonly folder: string;
   readonly topologyPath: string;
   readonly spec: ClusterSpec;
+  readonly #admin = new Map<string, string>();
   readonly #running = new Map<string, Background>();
 
   private constructor(folder: string, spec: ClusterSpec) {
@@ -59,10 +60,11 @@ export class Cluster {
     const folder = join(cleanup.folder, subfolder);
     Deno.mkdirSync(folder, { recursive: true });
     const cluster = new Cluster(folder, spec);
-    const ports = spec.tcp ? freePorts(spec.nodes.length) : [];
-    const nodes = Object.fromEntries(
-      spec.nodes.map((name, i) => [name, cluster.#nodeTopology(name, ports[i] ?? 0)]),
-    );
+    const ports = freePorts(spec.nodes.length * 2);
+    const nodes = Object.fromEntries(spec.nodes.map((name, i) => {
+      cluster.#admin.set(name, `http://127.0.0.1:${ports[i * 2]}`);
+      return [name, cluster.#nodeTopology(name, ports[i * 2 + 1]!)];
+    }));
     const volumes = Object.fromEntries(
       Object.entries(spec.volumes ?? { data: "64MiB" }).map(([name, size]) => [name, { size }]),
     );
@@ -133,7 +135,7 @@ export class Cluster {
 
   /** The address of a node's admin side. */
   admin(node: string): string {
-    return `unix:${join(this.folder, `${node}.admin`)}`;
+    return this.#admin.get(node)!;
   }
 
   /** The process of a node that was started. */
