@@ -1,0 +1,310 @@
+/**
+ * What a topology means, beyond its shape: that the links make one tree under one primary, that
+ * names exist, that sizes can work. Addresses and paths are looked at in lint_hosts.ts.
+ *
+ * @module
+ */
+import { lintHosts } from "./lint_hosts.ts";
+import { nearest } from "./nearest.ts";
+import { quote } from "./problem.ts";
+import type { Reporter } from "./reporter.ts";
+import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
+import { formatDuration, formatSize } from "./units.ts";
+
+const MIB = 1024 * 1024;
+
+/** Bounds of what a topology may ask for, each with its reason. */
+export const SEGMENT_BYTES_MIN = 4 * MIB; // room for a few records of the largest size
+export const SEGMENT_BYTES_MAX = 1024 * MIB; // what recycling one costs at once
+const SEGMENT_BYTES_UNIT = 4096; // pages
+const BUDGET_SEGMENTS_MIN = 4; // one written, one being prepared, two that peers still read
+const SECTOR_BYTES = 512; // what block devices and their clients count in
+const NODES_MAX = 128; // the report of a whole subtree fits one message
+const VOLUMES_MAX = 64; // likewise the list of volumes
+const TIMEOUT_MS_MIN = 100; // a node looks at its clock ten times a second
+const TIMEOUT_MS_MAX = 24 * 3_600_000;
+
+/** Reports everything about `topology` that cannot work, or that its author may not have meant. */
+export function lint(topology: Topology): void {
+  const { reporter } = topology;
+  lintCounts(topology, reporter);
+  lintVolumes(topology, reporter);
+  for (const node of topology.nodes) {
+    lintNodeVolumes(topology, node, reporter);
+    lintLog(node, reporter);
+  }
+  for (const link of topology.links) lintLink(topology, link, reporter);
+  lintLinkNames(topology, reporter);
+  lintTree(topology, reporter);
+  lintHosts(topology, reporter);
+}
+
+function lintCounts(topology: Topology, reporter: Reporter): void {
+  const { nodes, volumes } = topology;
+  if (nodes.length > NODES_MAX) {
+    const message = `there are ${nodes.length} nodes; at most ${NODES_MAX} are possible`;
+    reporter.report(["nodes"], "key", { message });
+  }
+  if (volumes.length > VOLUMES_MAX) {
+    const message = `there are ${volumes.length} volumes; at most ${VOLUMES_MAX} are possible`;
+    reporter.report(["volumes"], "key", { message });
+  }
+  if (volumes.length === 0) {
+    const message = "there is no volume; expected at least one, such as data: { size: 10GiB }";
+    reporter.report(["volumes"], "key", { message });
+  }
+  if (topology.links.length === 0 && nodes.length > 0) {
+    const message = "there are no links, so nothing is replicated";
+    reporter.report(["links"], "key", { severity: "warning", message });
+  }
+}
+
+function lintVolumes(topology: Topology, reporter: Reporter): void {
+  for (const { name, sizeBytes } of topology.volumes) {
+    if (sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0) continue;
+    const near = Math.max(1, Math.ceil(sizeBytes / SECTOR_BYTES)) * SECTOR_BYTES;
+    const expected = `a multiple of ${SECTOR_BYTES} above 0`;
+    reporter.report(["volumes", name, "size"], "value", {
+      message: `volume ${quote(name)} has ${sizeBytes} bytes; expected ${expected}, ` +
+        `such as ${formatSize(near)}`,
+      found: String(sizeBytes),
+      expected,
+    });
+  }
+}
+
+function lintNodeVolumes(topology: Topology, node: TopologyNode, reporter: Reporter): void {
+  const names = topology.volumes.map((volume) => volume.name);
+  if (node.volumes === null) {
+    if (node.role !== "intermediate") {
+      reporter.report(["nodes", node.name], "key", {
+        message: `the ${node.role} ${quote(node.name)} has no volumes; ` +
+          "only an intermediate can keep the log alone",
+      });
+    } else if (node.nbd.length > 0) {
+      reporter.report(["nodes", node.name, "nbd"], "key", {
+        message: `${quote(node.name)} keeps only the log: it has no volume to serve over NBD`,
+      });
+    }
+    return;
+  }
+  for (const name of node.volumes.keys()) {
+    if (names.includes(name)) continue;
+    reportUnknown(reporter, ["nodes", node.name, "volumes", name], "volume", name, names, "key");
+  }
+  const missing = names.filter((name) => node.volumes?.has(name) !== true);
+  if (missing.length === 0) return;
+  reporter.report(["nodes", node.name, "volumes"], "key", {
+    message: `node ${quote(node.name)} has no path for ${missing.map(quote).join(", ")}; ` +
+      "every volume is on every node that has volumes",
+    expected: missing.join(", "),
+  });
+}
+
+function lintLog(node: TopologyNode, reporter: Reporter): void {
+  const { budgetBytes, segmentBytes } = node.log;
+  const path = ["nodes", node.name, "log"];
+  const budgetMin = BUDGET_SEGMENTS_MIN * SEGMENT_BYTES_MIN;
+  if (budgetBytes < budgetMin) {
+    reporter.report([...path, "budget"], "value", {
+      message: `the log budget ${formatSize(budgetBytes)} is too small; ` +
+        `expected at least ${formatSize(budgetMin)}`,
+      found: formatSize(budgetBytes),
+      expected: `at least ${formatSize(budgetMin)}`,
+    });
+    return;
+  }
+  if (segmentBytes < SEGMENT_BYTES_MIN || segmentBytes > SEGMENT_BYTES_MAX) {
+    const expected = `${formatSize(SEGMENT_BYTES_MIN)} to ${formatSize(SEGMENT_BYTES_MAX)}`;
+    reporter.report([...path, "segment"], "value", {
+      message: `a segment cannot have ${formatSize(segmentBytes)}; expected ${expected}`,
+      found: formatSize(segmentBytes),
+      expected,
+    });
+    return;
+  }
+  if (segmentBytes % SEGMENT_BYTES_UNIT !== 0) {
+    reporter.report([...path, "segment"], "value", {
+      message: `a segment of ${segmentBytes} bytes is no multiple of ${SEGMENT_BYTES_UNIT}`,
+      found: String(segmentBytes),
+      expected: `a multiple of ${SEGMENT_BYTES_UNIT}`,
+    });
+  }
+  if (budgetBytes >= BUDGET_SEGMENTS_MIN * segmentBytes) return;
+  const least = formatSize(BUDGET_SEGMENTS_MIN * segmentBytes);
+  reporter.report([...path, "budget"], "value", {
+    message: `the log budget ${formatSize(budgetBytes)} is less than ${BUDGET_SEGMENTS_MIN} ` +
+      `segments of ${formatSize(segmentBytes)}; expected at least ${least}, or smaller segments`,
+    found: formatSize(budgetBytes),
+    expected: `at least ${least}`,
+  });
+}
+
+function lintLink(topology: Topology, link: TopologyLink, reporter: Reporter): void {
+  const names = topology.nodes.map((node) => node.name);
+  for (const end of ["from", "to"] as const) {
+    if (names.includes(link[end])) continue;
+    reportUnknown(reporter, ["links", link.index, end], "node", link[end], names, "value");
+  }
+  if (link.mode === "sync") lintTimeout(link, reporter);
+  if (link.schedule === null) return;
+  const { everyMs, cron } = link.schedule;
+  if ((everyMs === null) === (cron === null)) {
+    reporter.report(["links", link.index, cron === null ? "mode" : "cron"], "value", {
+      message: everyMs === null
+        ? `the periodic link ${quote(link.name)} does not say when; expected "every" or "cron"`
+        : `the link ${quote(link.name)} has both "every" and "cron"; expected one of them`,
+      expected: "every or cron",
+    });
+  } else if (everyMs !== null && everyMs < 1000) {
+    reporter.report(["links", link.index, "every"], "value", {
+      message: `every ${formatDuration(everyMs)} is too often; expected 1s or more, or mode: async`,
+      found: formatDuration(everyMs),
+      expected: "1s or more",
+    });
+  }
+}
+
+function lintTimeout(link: TopologyLink, reporter: Reporter): void {
+  if (link.timeoutMs >= TIMEOUT_MS_MIN && link.timeoutMs <= TIMEOUT_MS_MAX) return;
+  const expected = `${formatDuration(TIMEOUT_MS_MIN)} to ${formatDuration(TIMEOUT_MS_MAX)}`;
+  reporter.report(["links", link.index, "timeout"], "value", {
+    message: `a timeout of ${formatDuration(link.timeoutMs)} cannot work; expected ${expected}`,
+    found: formatDuration(link.timeoutMs),
+    expected,
+  });
+}
+
+function reportUnknown(
+  reporter: Reporter,
+  path: readonly (string | number)[],
+  what: "node" | "volume",
+  name: string,
+  names: readonly string[],
+  target: "key" | "value",
+): void {
+  const meant = nearest(name, names);
+  reporter.report(path, target, {
+    message: `there is no ${what} ${quote(name)}; ` +
+      (meant !== null
+        ? `did you mean ${quote(meant)}?`
+        : names.length === 0
+        ? `there is no ${what} at all`
+        : `expected ${names.slice(0, 10).join(", ")}${names.length > 10 ? ", ..." : ""}`),
+    found: name,
+    expected: names.join(", "),
+    nearest: meant,
+  });
+}
+
+function lintLinkNames(topology: Topology, reporter: Reporter): void {
+  const first = new Map<string, TopologyLink>();
+  for (const link of topology.links) {
+    const other = first.get(link.name);
+    if (other === undefined) {
+      first.set(link.name, link);
+      continue;
+    }
+    const place = reporter.place(["links", other.index, "name"], "value");
+    const { line } = reporter.position(place.offset);
+    reporter.report(["links", link.index, "name"], "value", {
+      message: `the link name ${quote(link.name)} is taken by the link on line ${line}`,
+      found: link.name,
+    });
+  }
+}
+
+/** One primary, one way from it to every node, roles that fit. */
+function lintTree(topology: Topology, reporter: Reporter): void {
+  const { nodes, links } = topology;
+  const primaries = nodes.filter((node) => node.role === "primary");
+  if (primaries.length === 0) {
+    const message = "no node has the role primary; expected exactly one, which takes the writes";
+    reporter.report(["nodes"], "key", { message, expected: "one primary" });
+  }
+  for (const extra of primaries.slice(1)) {
+    reporter.report(["nodes", extra.name, "role"], "value", {
+      message: `${quote(extra.name)} is a second primary beside ` +
+        `${quote(primaries[0]?.name ?? "")}; expected exactly one`,
+      found: "primary",
+      expected: "intermediate or secondary",
+    });
+  }
+  const upstream = new Map<string, TopologyLink>();
+  for (const link of links) {
+    const other = upstream.get(link.to);
+    if (other === undefined) upstream.set(link.to, link);
+    else {
+      reporter.report(["links", link.index, "to"], "value", {
+        message: `${quote(link.to)} has two upstream nodes, ${quote(other.from)} and ` +
+          `${quote(link.from)}; expected one`,
+        found: link.to,
+      });
+    }
+  }
+  lintCycles(topology, upstream, reporter);
+  for (const node of nodes) lintRole(topology, node, upstream.get(node.name), reporter);
+}
+
+function lintRole(
+  topology: Topology,
+  node: TopologyNode,
+  upstream: TopologyLink | undefined,
+  reporter: Reporter,
+): void {
+  const hasChildren = topology.links.some((link) => link.from === node.name);
+  if (node.role === "primary" && upstream !== undefined) {
+    reporter.report(["links", upstream.index, "to"], "value", {
+      message: `${quote(node.name)} is the primary and cannot have an upstream node`,
+      found: node.name,
+    });
+  }
+  if (node.role !== "primary" && upstream === undefined) {
+    reporter.report(["nodes", node.name], "key", {
+      message: `no link leads to ${quote(node.name)}, so nothing ever reaches it`,
+      expected: `a link with to: ${node.name}`,
+    });
+  }
+  if (node.role === "secondary" && hasChildren) {
+    reporter.report(["nodes", node.name, "role"], "value", {
+      message: `${quote(node.name)} feeds other nodes; expected the role intermediate`,
+      found: "secondary",
+      expected: "intermediate",
+    });
+  }
+  if (node.role === "intermediate" && !hasChildren) {
+    reporter.report(["nodes", node.name, "role"], "value", {
+      severity: "warning",
+      message: `${quote(node.name)} is an intermediate but feeds no node`,
+      found: "intermediate",
+      expected: "secondary",
+    });
+  }
+}
+
+function lintCycles(
+  topology: Topology,
+  upstream: ReadonlyMap<string, TopologyLink>,
+  reporter: Reporter,
+): void {
+  const cleared = new Set<string>();
+  for (const { name } of topology.nodes) {
+    const way: string[] = [];
+    let at: string | undefined = name;
+    while (at !== undefined && !cleared.has(at) && !way.includes(at)) {
+      way.push(at);
+      at = upstream.get(at)?.from;
+    }
+    if (at !== undefined && way.includes(at)) {
+      const cycle = [at, ...way.slice(way.indexOf(at)).toReversed()];
+      const link = upstream.get(at);
+      reporter.report(["links", link?.index ?? 0, "from"], "value", {
+        message: cycle.length === 2
+          ? `${quote(at)} is linked to itself`
+          : `the links run in a circle: ${cycle.join(" -> ")}`,
+        found: link?.from ?? null,
+      });
+    }
+    for (const passed of way) cleared.add(passed);
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * One node's configuration, taken from the topology.
+ *
+ * @module
+ */
+import type { LinkConfig, NodeConfig } from "../config.ts";
+import { CascadeError } from "../errors.ts";
+import { dialAddresses } from "./hosts.ts";
+import { nearest, orList } from "./nearest.ts";
+import { quote } from "./problem.ts";
+import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
+
+/** The node of that name. Throws `usage`, with the nearest right name. */
+export function nodeNamed(topology: Topology, name: string): TopologyNode {
+  const node = topology.nodes.find((candidate) => candidate.name === name);
+  if (node !== undefined) return node;
+  throw unknownName("node", name, topology.nodes.map((candidate) => candidate.name), topology);
+}
+
+/** The link of that name. Throws `usage`, with the nearest right name. */
+export function linkNamed(topology: Topology, name: string): TopologyLink {
+  const link = topology.links.find((candidate) => candidate.name === name);
+  if (link !== undefined) return link;
+  throw unknownName("link", name, topology.links.map((candidate) => candidate.name), topology);
+}
+
+function unknownName(
+  what: string,
+  name: string,
+  names: readonly string[],
+  topology: Topology,
+): CascadeError {
+  const meant = nearest(name, names);
+  return new CascadeError("usage", `${topology.file} has no ${what} ${quote(name)}`, {
+    hint: meant !== null
+      ? `Did you mean ${quote(meant)}?`
+      : names.length === 0
+      ? `It has no ${what} at all`
+      : `It has ${orList(names, "and")}`,
+  });
+}
+
+/**
+ * All that the node `nodeName` runs on. `secret` is the shared secret itself, read by the caller
+ * (see {@linkcode cleanSecret}). Throws `usage` when there is no such node.
+ */
+export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Array): NodeConfig {
+  const node = nodeNamed(topology, nodeName);
+  const upstream = topology.links.find((link) => link.to === nodeName);
+  return {
+    cluster: topology.name,
+    name: node.name,
+    role: node.role,
+    dir: node.dir,
+    secret,
+    listen: node.listen,
+    volumes: topology.volumes.map(({ name, sizeBytes }) => ({
+      name,
+      sizeBytes,
+      path: node.volumes?.get(name) ?? null,
+    })),
+    log: node.log,
+    nbd: node.nbd,
+    upstream: upstream === undefined ? null : linkConfig(topology, upstream),
+    downstream: topology.links.filter((link) => link.from === nodeName)
+      .map((link) => linkConfig(topology, link)),
+    nodeNames: topology.nodes.map(({ name }) => name),
+  };
+}
+
+function linkConfig(topology: Topology, link: TopologyLink): LinkConfig {
+  const dialled = nodeNamed(topology, link.dial === "to" ? link.from : link.to);
+  return {
+    name: link.name,
+    from: link.from,
+    to: link.to,
+    mode: link.mode,
+    onDisconnect: link.onDisconnect,
+    timeoutMs: link.timeoutMs,
+    dial: link.dial,
+    addresses: dialAddresses(dialled, link),
+    paused: link.paused,
+  };
+}
+
+/** Shorter secrets can be guessed from one recorded handshake. */
+const SECRET_BYTES_MIN = 16;
+
+/**
+ * A secret as it was read from a file or the environment, without the line end that editors and
+ * `echo` leave behind. `origin` is named when it is too short (`usage`); the secret never is.
+ */
+export function cleanSecret(bytes: Uint8Array, origin: string): Uint8Array {
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end--;
+  if (end >= SECRET_BYTES_MIN) return bytes.slice(0, end);
+  throw new CascadeError(
+    "usage",
+    end === 0
+      ? `the secret in ${origin} is empty`
+      : `the secret in ${origin} has ${end} bytes; expected at least ${SECRET_BYTES_MIN}`,
+    { hint: "Make one with: openssl rand -hex 32" },
+  );
+}

@@ -1,0 +1,157 @@
+/**
+ * The shape of a topology file, version 1: which keys there are, and what each may hold. What it
+ * means beyond that is checked in lint.ts. `docs/topology.md` is the same for people.
+ *
+ * All that the format will have is here from the start; available.ts tells what this version of
+ * Cascade does not do yet.
+ *
+ * @module
+ */
+import { z } from "zod";
+import {
+  addressesSchema,
+  adminSchema,
+  cronSchema,
+  durationSchema,
+  flagSchema,
+  nameSchema,
+  pathSchema,
+  rateSchema,
+  secretSchema,
+  sizeSchema,
+  windowSchema,
+} from "./scalars.ts";
+
+/** The version of the format: the value of `cascade:`. */
+export const TOPOLOGY_FORMAT = 1;
+
+/** What a link's `timeout` is when it is left out. */
+export const TIMEOUT_DEFAULT = "5s";
+
+const volumeSchema = z.strictObject({
+  size: sizeSchema.describe("Size of the volume, the same on every node: 10GiB"),
+});
+
+const logSchema = z.strictObject({
+  budget: sizeSchema.prefault("1GiB").describe(
+    "Room for the log on disk; a peer that is away can be caught up from it for as long as it lasts",
+  ),
+  segment: sizeSchema.optional().describe(
+    "Size of one file of the log, 4MiB to 1GiB; 64MiB, or a quarter of the budget if that is less",
+  ),
+});
+
+const nodeSchema = z.strictObject({
+  role: z.enum(["primary", "intermediate", "secondary"]).describe(
+    "primary takes writes; intermediate forwards what it receives; secondary is an end",
+  ),
+  dir: pathSchema.describe("The node's own folder: log, state, lock"),
+  listen: addressesSchema.default([]).describe(
+    "Where other nodes reach this one: tcp://host:port or unix:/path. Needed by the end of a link " +
+      "that does not dial",
+  ),
+  advertise: addressesSchema.optional().describe(
+    "Where others dial this node, if that is not where it listens (behind NAT, in a container)",
+  ),
+  volumes: z.record(nameSchema, pathSchema).optional().describe(
+    "File or block device for each volume. Left out: an intermediate that keeps only the log",
+  ),
+  log: logSchema.prefault({}).describe("Sizes of this node's log"),
+  nbd: addressesSchema.default([]).describe(
+    "Where NBD clients find the volumes: unix:/path or tcp://host:port; read-only below the primary",
+  ),
+  admin: adminSchema.optional().describe(
+    "Status, metrics and health over HTTP: http://127.0.0.1:7421",
+  ),
+  adminToken: secretSchema.optional().describe(
+    "The token that requests to admin must bear: a file, or env:NAME",
+  ),
+  insecure: flagSchema.default(false).describe(
+    "Accept that data travels in the clear when listen is plain TCP off loopback",
+  ),
+});
+
+const commonLinkShape = {
+  name: nameSchema.optional().describe("Name of the link; FROM-TO if left out"),
+  from: z.string({ error: "the name of a node" }).describe("The upstream node"),
+  to: z.string({ error: "the name of a node" }).describe("The downstream node"),
+  transport: z.enum(["tcp", "unix", "tls", "quic", "exec"]).optional().describe(
+    "Use only addresses of this kind",
+  ),
+  dial: z.enum(["to", "from"]).default("to").describe(
+    "Which end dials the other. to: the downstream node dials its upstream",
+  ),
+  paused: flagSchema.default(false).describe("Keep the link in the topology but do not connect it"),
+  bandwidth: rateSchema.optional().describe("At most this much, such as 20MiB/s"),
+  compress: z.enum(["none", "zstd"]).default("none").describe("Compress what is sent"),
+  onOverflow: z.enum(["map", "stall", "fail"]).default("map").describe(
+    "When the log budget is spent on a peer that is away. map: go on without it; stall: clients " +
+      "wait; fail: clients get errors",
+  ),
+  verify: durationSchema.optional().describe("Compare both sides this often, such as 7d"),
+};
+
+const syncLinkSchema = z.strictObject({
+  mode: z.literal("sync").describe("A write is answered when the peer has it too"),
+  ...commonLinkShape,
+  onDisconnect: z.enum(["degrade", "fail"]).default("degrade").describe(
+    "While the peer is away. degrade: go on without it; fail: clients get errors",
+  ),
+  timeout: durationSchema.prefault(TIMEOUT_DEFAULT).describe(
+    "How long the peer may be away or silent before onDisconnect takes effect",
+  ),
+});
+
+const asyncLinkSchema = z.strictObject({
+  mode: z.literal("async").describe("Writes follow as soon as they are durable upstream"),
+  ...commonLinkShape,
+});
+
+const periodicLinkSchema = z.strictObject({
+  mode: z.literal("periodic").describe("What changed is sent now and then"),
+  ...commonLinkShape,
+  every: durationSchema.optional().describe("Send this often, such as 15m"),
+  cron: cronSchema.optional().describe('Send at these times, such as "0 */6 * * *"'),
+  window: windowSchema.optional().describe("Send only within these hours, such as 22:00-06:00"),
+  jitter: durationSchema.optional().describe("Wait a random time up to this before each sending"),
+});
+
+/** A topology file, as Zod checks it; see {@linkcode TopologySpec} for what comes out. */
+export const topologySchema = z.strictObject({
+  cascade: z.literal(TOPOLOGY_FORMAT).describe("Version of this format: 1"),
+  name: nameSchema.describe("Name of the cascade; a node of another name is refused"),
+  secret: secretSchema.describe("The secret that all nodes share: a file, or env:NAME"),
+  volumes: z.record(nameSchema, volumeSchema).describe("The volumes, replicated in one order"),
+  nodes: z.record(nameSchema, nodeSchema).describe("The nodes, by name"),
+  links: z.array(
+    z.discriminatedUnion("mode", [syncLinkSchema, asyncLinkSchema, periodicLinkSchema]),
+  ).default([]).describe("Who feeds whom, and how"),
+});
+
+/** What {@linkcode topologySchema} makes of a file: numbers for sizes and durations, defaults set. */
+export type TopologySpec = z.output<typeof topologySchema>;
+export type NodeSpec = TopologySpec["nodes"][string];
+export type LinkSpec = TopologySpec["links"][number];
+
+/** The modes of a link, and which keys each takes. */
+export const LINK_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
+  ["sync", Object.keys(syncLinkSchema.shape)],
+  ["async", Object.keys(asyncLinkSchema.shape)],
+  ["periodic", Object.keys(periodicLinkSchema.shape)],
+]);
+
+const TOP_KEYS = Object.keys(topologySchema.shape);
+const VOLUME_KEYS = Object.keys(volumeSchema.shape);
+const NODE_KEYS = Object.keys(nodeSchema.shape);
+const LOG_KEYS = Object.keys(logSchema.shape);
+
+/** The keys that the mapping at `path` may have; empty where any name may stand. */
+export function keysAt(path: readonly (string | number)[], mode: string | null): readonly string[] {
+  const [top] = path;
+  if (top === undefined) return TOP_KEYS;
+  if (top === "volumes" && path.length === 2) return VOLUME_KEYS;
+  if (top === "nodes" && path.length === 2) return NODE_KEYS;
+  if (top === "nodes" && path.length === 3 && path[2] === "log") return LOG_KEYS;
+  if (top === "links" && path.length === 2) return LINK_KEYS.get(mode ?? "") ?? [];
+  return [];
+}

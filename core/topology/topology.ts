@@ -1,0 +1,163 @@
+/**
+ * A checked topology: names resolved, paths absolute, defaults set. What every command works on.
+ *
+ * Units: sizes are bytes, times milliseconds, rates bytes a second.
+ *
+ * @module
+ */
+import type { LinkMode, LogConfig, OnDisconnect, Role } from "../config.ts";
+import { formatEndpoint } from "./address.ts";
+import { resolvePath } from "./paths.ts";
+import type { Reporter } from "./reporter.ts";
+import type { SecretText } from "./scalars.ts";
+import type { LinkSpec, NodeSpec, TopologySpec } from "./schema.ts";
+import { parseDuration } from "./units.ts";
+import { TIMEOUT_DEFAULT } from "./schema.ts";
+
+/** Where a secret comes from. */
+export type SecretSource =
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "env"; readonly name: string };
+
+/** A volume of the group. */
+export interface TopologyVolume {
+  readonly name: string;
+  readonly sizeBytes: number;
+}
+
+/** A node, as the file tells of it. Paths are absolute, addresses in full. */
+export interface TopologyNode {
+  readonly name: string;
+  readonly role: Role;
+  readonly dir: string;
+  readonly listen: readonly string[];
+  /** Where others dial it; null: where it listens. */
+  readonly advertise: readonly string[] | null;
+  /** Path of each volume, by the volume's name; null on a log-only node. */
+  readonly volumes: ReadonlyMap<string, string> | null;
+  readonly log: LogConfig;
+  readonly nbd: readonly string[];
+  /** URL of the admin side; null: it has none. */
+  readonly admin: string | null;
+  readonly adminToken: SecretSource | null;
+  readonly insecure: boolean;
+}
+
+/** When a `periodic` link sends. */
+export interface Schedule {
+  readonly everyMs: number | null;
+  readonly cron: string | null;
+  readonly window: string | null;
+  readonly jitterMs: number;
+}
+
+/** A link, with its defaults. */
+export interface TopologyLink {
+  /** Its place in the file's list. */
+  readonly index: number;
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly mode: LinkMode;
+  readonly onDisconnect: OnDisconnect;
+  readonly timeoutMs: number;
+  readonly dial: "to" | "from";
+  /** Use only addresses of this kind; null: any. */
+  readonly transport: "tcp" | "unix" | "tls" | "quic" | "exec" | null;
+  readonly paused: boolean;
+  readonly bandwidth: number | null;
+  readonly compress: "none" | "zstd";
+  readonly onOverflow: "map" | "stall" | "fail";
+  readonly verifyMs: number | null;
+  /** Null unless the mode is `periodic`. */
+  readonly schedule: Schedule | null;
+}
+
+/** The whole. Made by `parseTopology` alone, so that having one means that it was checked. */
+export interface Topology {
+  readonly name: string;
+  /** The file it was read from, as the user gave it. */
+  readonly file: string;
+  readonly secret: SecretSource;
+  readonly volumes: readonly TopologyVolume[];
+  readonly nodes: readonly TopologyNode[];
+  readonly links: readonly TopologyLink[];
+  /** Finds places in the file for problems that are met later. */
+  readonly reporter: Reporter;
+}
+
+const MIB = 1024 * 1024;
+const SEGMENT_BYTES_DEFAULT = 64 * MIB;
+
+/** Builds the topology from its shape; `folder` is what relative paths are resolved from. */
+export function buildTopology(spec: TopologySpec, folder: string, reporter: Reporter): Topology {
+  return {
+    name: spec.name,
+    file: reporter.file,
+    secret: secretSource(spec.secret, folder),
+    volumes: Object.entries(spec.volumes).map(([name, { size }]) => ({ name, sizeBytes: size })),
+    nodes: Object.entries(spec.nodes).map(([name, node]) => buildNode(name, node, folder)),
+    links: spec.links.map(buildLink),
+    reporter,
+  };
+}
+
+function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
+  const format = (endpoint: NodeSpec["listen"][number]) => formatEndpoint(endpoint, folder);
+  const volumes = spec.volumes === undefined
+    ? null
+    : new Map(Object.entries(spec.volumes).map(([key, path]) => [key, resolvePath(folder, path)]));
+  return {
+    name,
+    role: spec.role,
+    dir: resolvePath(folder, spec.dir),
+    listen: spec.listen.map(format),
+    advertise: spec.advertise?.map(format) ?? null,
+    volumes,
+    log: {
+      budgetBytes: spec.log.budget,
+      segmentBytes: spec.log.segment ?? segmentDefault(spec.log.budget),
+    },
+    nbd: spec.nbd.map(format),
+    admin: spec.admin === undefined ? null : format(spec.admin),
+    adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
+    insecure: spec.insecure,
+  };
+}
+
+/** A small budget needs smaller segments: a log of fewer than four could not be recycled. */
+function segmentDefault(budgetBytes: number): number {
+  const quarter = Math.floor(budgetBytes / 4 / MIB) * MIB;
+  return Math.min(SEGMENT_BYTES_DEFAULT, Math.max(quarter, MIB));
+}
+
+function buildLink(spec: LinkSpec, index: number): TopologyLink {
+  const sync = spec.mode === "sync" ? spec : null;
+  const timeout = parseDuration(TIMEOUT_DEFAULT);
+  return {
+    index,
+    name: spec.name ?? `${spec.from}-${spec.to}`,
+    from: spec.from,
+    to: spec.to,
+    mode: spec.mode,
+    onDisconnect: sync?.onDisconnect ?? "degrade",
+    timeoutMs: sync?.timeout ?? (timeout.ok ? timeout.value : 0),
+    dial: spec.dial,
+    transport: spec.transport ?? null,
+    paused: spec.paused,
+    bandwidth: spec.bandwidth ?? null,
+    compress: spec.compress,
+    onOverflow: spec.onOverflow,
+    verifyMs: spec.verify ?? null,
+    schedule: spec.mode !== "periodic" ? null : {
+      everyMs: spec.every ?? null,
+      cron: spec.cron ?? null,
+      window: spec.window ?? null,
+      jitterMs: spec.jitter ?? 0,
+    },
+  };
+}
+
+function secretSource(text: SecretText, folder: string): SecretSource {
+  return text.kind === "env" ? text : { kind: "file", path: resolvePath(folder, text.path) };
+}
