@@ -1,6 +1,6 @@
 /**
  * Addresses as a topology writes them: `tcp://host:port`, `unix:/path` (or relative to the file),
- * `tls://`, `quic://`, and `http://host:port` for the admin side.
+ * `tls://`, `quic://`, and `http://host:port` (or a Unix socket) for the admin side.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export type EndpointResult =
   | { readonly ok: false; readonly expected: string };
 
 export const STREAM_EXPECTED = "an address such as tcp://10.0.0.1:7420 or unix:/run/cascade.sock";
-export const ADMIN_EXPECTED = "a URL such as http://127.0.0.1:7421";
+export const ADMIN_EXPECTED = "a URL such as http://127.0.0.1:7421, or unix:/PATH";
 
 /** The kernel's `sun_path` has 108 bytes, of which one ends the text. */
 export const SOCKET_PATH_BYTES_MAX = 107;
@@ -45,8 +45,9 @@ export function parseStreamAddress(text: string): EndpointResult {
   return parseHostPort(text, scheme as "tcp" | "tls" | "quic");
 }
 
-/** Reads the URL of the admin side: scheme, host and port, nothing behind. */
+/** Reads the address of an admin side: a URL with nothing behind the port, or a Unix socket. */
 export function parseAdminUrl(text: string): EndpointResult {
+  if (text.startsWith("unix:")) return parseStreamAddress(text);
   const scheme = text.length > TEXT_LENGTH_MAX ? undefined : /^(https?):\/\//.exec(text)?.[1];
   if (scheme === undefined) return { ok: false, expected: ADMIN_EXPECTED };
   return parseHostPort(text, scheme as "http" | "https");

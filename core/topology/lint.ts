@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { nearest } from "./nearest.ts";
 import { quote } from "./problem.ts";
@@ -18,7 +19,6 @@ export const SEGMENT_BYTES_MIN = 4 * MIB; // room for a few records of the large
 export const SEGMENT_BYTES_MAX = 1024 * MIB; // what recycling one costs at once
 const SEGMENT_BYTES_UNIT = 4096; // pages
 const BUDGET_SEGMENTS_MIN = 4; // one written, one being prepared, two that peers still read
-const SECTOR_BYTES = 512; // what block devices and their clients count in
 const NODES_MAX = 128; // the report of a whole subtree fits one message
 const VOLUMES_MAX = 64; // likewise the list of volumes
 const TIMEOUT_MS_MIN = 100; // a node looks at its clock ten times a second
@@ -61,12 +61,14 @@ function lintCounts(topology: Topology, reporter: Reporter): void {
 
 function lintVolumes(topology: Topology, reporter: Reporter): void {
   for (const { name, sizeBytes } of topology.volumes) {
-    if (sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0) continue;
+    const tooLarge = sizeBytes > VOLUME_BYTES_MAX;
+    if (!tooLarge && sizeBytes > 0 && sizeBytes % SECTOR_BYTES === 0) continue;
     const near = Math.max(1, Math.ceil(sizeBytes / SECTOR_BYTES)) * SECTOR_BYTES;
-    const expected = `a multiple of ${SECTOR_BYTES} above 0`;
+    const expected = tooLarge
+      ? `at most ${formatSize(VOLUME_BYTES_MAX)}`
+      : `a multiple of ${SECTOR_BYTES} above 0, such as ${formatSize(near)}`;
     reporter.report(["volumes", name, "size"], "value", {
-      message: `volume ${quote(name)} has ${sizeBytes} bytes; expected ${expected}, ` +
-        `such as ${formatSize(near)}`,
+      message: `volume ${quote(name)} has ${sizeBytes} bytes; expected ${expected}`,
       found: String(sizeBytes),
       expected,
     });

@@ -48,11 +48,9 @@ function check(reporter: Reporter, folder: string): Topology | null {
   return topology;
 }
 
-/** The topology of a result. Throws `topology` with one line for each error when there are any. */
-export function topologyOrThrow(result: ParseResult, file: string): Topology {
+/** The topology of a result. Throws `topology`, one line for each error, when there are any. */
+export function topologyOrThrow(result: ParseResult): Topology {
   if (result.topology !== null) return result.topology;
   const errors = result.problems.filter((problem) => problem.severity === "error");
-  throw new CascadeError("topology", errors.map(formatProblem).join("\n"), {
-    hint: `See \`cascade check ${file}\``,
-  });
+  throw new CascadeError("topology", errors.map(formatProblem).join("\n"));
 }

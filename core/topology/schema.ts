@@ -61,7 +61,7 @@ const nodeSchema = z.strictObject({
     "Where NBD clients find the volumes: unix:/path or tcp://host:port; read-only below the primary",
   ),
   admin: adminSchema.optional().describe(
-    "Status, metrics and health over HTTP: http://127.0.0.1:7421",
+    "Status, metrics and health over HTTP: http://127.0.0.1:7421 or unix:/path",
   ),
   adminToken: secretSchema.optional().describe(
     "The token that requests to admin must bear: a file, or env:NAME",
