@@ -90,3 +90,8 @@ export async function assertRejectsCode(
   }
   throw new Error(`expected ${code}, nothing was thrown`);
 }
+
+/** An assertion that the compiler learns from. */
+export function must(condition: boolean, message = "it does not hold"): asserts condition {
+  if (!condition) throw new Error(message);
+}

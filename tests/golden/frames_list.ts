@@ -1,0 +1,136 @@
+/**
+ * Every frame type of version 1 with fixed content: what `make_frames.ts` writes as golden files,
+ * and what the tests hold against them. Never change an entry: add another.
+ *
+ * @module
+ */
+import {
+  ACK_BYTES,
+  FLAG_FLUSH_WANTED,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  jsonFrame,
+  sealFrame,
+  TIDE_BYTES,
+  writeAckFrame,
+  writeTide,
+} from "../../core/link/frames.ts";
+import type { Bytes } from "../../core/ports.ts";
+
+const HISTORY = [
+  { number: 1, id: "00112233445566778899aabbccddeeff", firstLsn: 0, node: "hq" },
+  { number: 3, id: "ffeeddccbbaa99887766554433221100", firstLsn: 4096, node: "hq" },
+];
+const NONCE = "0123456789abcdef".repeat(4);
+
+/** What the tide of the golden frames says. */
+export const GOLDEN_TIDE = {
+  stableLsn: 0x1_0000_0010,
+  primaryTimeMs: 1_700_000_000_123,
+  primaryEndLsn: 2 ** 53 - 16,
+  firstLsn: 4096,
+};
+
+/** What the ack of the golden frames says. */
+export const GOLDEN_ACK = {
+  epochId: "ffeeddccbbaa99887766554433221100",
+  receivedLsn: 0x1_0000_0020,
+  durableLsn: 0x1_0000_0010,
+  appliedLsn: 4096,
+  groupReceivedLsn: 8192,
+  groupDurableLsn: 4112,
+};
+
+/** What stands for records in the golden DATA frame. */
+export const GOLDEN_RECORDS = Uint8Array.from({ length: 96 }, (_, index) => index);
+
+/** The bodies of the frames that carry JSON, by file name. */
+export const GOLDEN_MESSAGES = {
+  hello: {
+    protocol: 1,
+    cluster: "payroll",
+    node: "metro",
+    peer: "hq",
+    instance: "0f".repeat(16),
+    nonce: NONCE,
+  },
+  welcome: {
+    protocol: 1,
+    cluster: "payroll",
+    node: "hq",
+    peer: "metro",
+    instance: "f0".repeat(16),
+    nonce: NONCE,
+  },
+  proof: { mac: NONCE },
+  position: {
+    history: HISTORY,
+    endLsn: 8192,
+    stableLsn: 4096,
+    volumes: [{ name: "data", sizeBytes: 1 << 30 }],
+    base: { data: "blank" },
+  },
+  accept: { fromLsn: 8192, base: { data: "blank" } },
+  refuse: { code: "abandoned-tail", message: "the tail is abandoned", forkLsn: 4096 },
+  fetch: { fromLsn: 4096, toLsn: 8192 },
+  subtree: {
+    links: [{
+      name: "metro-dr",
+      from: "metro",
+      to: "dr",
+      mode: "async",
+      state: "streaming",
+      reason: null,
+      received: 8192,
+      durable: 4096,
+      applied: null,
+      lagBytes: 16,
+      lagSeconds: 0.25,
+      sentBytes: 9999,
+      connectedSince: 1_700_000_000_000,
+    }],
+  },
+} as const;
+
+function data(): Bytes {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + TIDE_BYTES + GOLDEN_RECORDS.length);
+  writeTide(frame, FRAME_HEADER_BYTES, GOLDEN_TIDE);
+  frame.set(GOLDEN_RECORDS, FRAME_HEADER_BYTES + TIDE_BYTES);
+  const body = TIDE_BYTES + GOLDEN_RECORDS.length;
+  sealFrame(frame, 0, FrameType.DATA, FLAG_FLUSH_WANTED, body, TIDE_BYTES);
+  return frame;
+}
+
+function tide(): Bytes {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + TIDE_BYTES);
+  writeTide(frame, FRAME_HEADER_BYTES, GOLDEN_TIDE);
+  sealFrame(frame, 0, FrameType.TIDE, 0, TIDE_BYTES);
+  return frame;
+}
+
+function ack(): Bytes {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + ACK_BYTES);
+  writeAckFrame(frame, 0, GOLDEN_ACK);
+  return frame;
+}
+
+/** The frames, by file name, in the order of their types. */
+export const GOLDEN_FRAMES: readonly { name: string; type: FrameType; make: () => Bytes }[] = [
+  ["hello", FrameType.HELLO],
+  ["welcome", FrameType.WELCOME],
+  ["proof", FrameType.PROOF],
+  ["position", FrameType.POSITION],
+  ["accept", FrameType.ACCEPT],
+  ["refuse", FrameType.REFUSE],
+  ["fetch", FrameType.FETCH],
+  ["data", FrameType.DATA],
+  ["tide", FrameType.TIDE],
+  ["ack", FrameType.ACK],
+  ["subtree", FrameType.SUBTREE],
+].map(([name, type]) => {
+  const file = name as string;
+  const make = file === "data" ? data : file === "tide" ? tide : file === "ack"
+    ? ack
+    : () => jsonFrame(type as FrameType, GOLDEN_MESSAGES[file as keyof typeof GOLDEN_MESSAGES]);
+  return { name: `v1-${file}.frame`, type: type as FrameType, make };
+});
