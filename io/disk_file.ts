@@ -24,8 +24,11 @@ import { type Libc, libc } from "./libc.ts";
 const BLOCK_BYTES = 4096;
 /** Below this, writing zeroes costs less than asking the file system to keep track of them. */
 const ZERO_RANGE_BYTES_MIN = 64 * 1024;
-/** One write of zeroes: some 0.2 ms, after which `preallocate` lets the event loop go on. */
-const ZERO_SLICE_BYTES = 1024 * 1024;
+/**
+ * One write of zeroes. A file system with large folios makes them as large as the write, and every
+ * later small write into one walks all its blocks: 30 us instead of 2 after writes of 1 MiB.
+ */
+const ZERO_SLICE_BYTES = 64 * 1024;
 /** How much `preallocate` leaves to the page cache before it flushes, for the flushes of others. */
 const PREALLOCATE_FLUSH_BYTES = 8 * 1024 * 1024;
 

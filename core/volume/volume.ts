@@ -9,6 +9,13 @@ import { CascadeError } from "../errors.ts";
 import type { DataRange, Disk, DiskFile } from "../ports.ts";
 import { DATA, ExtentMap, ZERO } from "./extents.ts";
 
+/**
+ * A file system with large folios makes them as large as the write that fills them, and every later
+ * small write into one walks all of its blocks: measured on ext4, 30 us instead of 2 for 4 KiB after
+ * writes of 1 MiB. So large writes are applied in slices.
+ */
+const WRITE_SLICE_BYTES = 64 * 1024;
+
 /** Reads the bytes of a record's payload at a log position. */
 export type LogReader = (lsn: number, into: Uint8Array) => void;
 
@@ -73,7 +80,9 @@ export class Volume {
   /** Applies the bytes of a durable, stable write record. */
   applyWrite(payload: Uint8Array, offset: number): void {
     assert(offset + payload.length <= this.sizeBytes, "a write stays within its volume");
-    this.#file.writeAt(payload, offset);
+    for (let at = 0; at < payload.length; at += WRITE_SLICE_BYTES) {
+      this.#file.writeAt(payload.subarray(at, at + WRITE_SLICE_BYTES), offset + at);
+    }
   }
 
   /** Applies a durable, stable zero or trim record. */
