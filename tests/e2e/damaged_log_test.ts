@@ -22,7 +22,7 @@ async function damaged(cleanup: Cleanup): Promise<{ cluster: Cluster; place: Pla
   await client.flush();
   client.close();
   await cluster.kill("hq");
-  const [place] = findMarks(cluster.dir("hq"), [WRITES / 2]);
+  const place = findMarks(cluster.dir("hq")).get(WRITES / 2);
   if (!place) throw new Error("the log does not hold what was written");
   flipBit({ path: place.path, offset: place.offset + 2000 });
   return { cluster, place };

@@ -10,7 +10,9 @@ import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { until } from "./wait.ts";
 
-const MOD = new URL("../../../mod.ts", import.meta.url).pathname;
+const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
+  new URL("../../../mod.ts", import.meta.url).pathname;
+const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;
 
 /** One link of the topology, as in the file. */
 export interface LinkSpec {
@@ -150,7 +152,19 @@ export class Cluster {
     const process = new Background(
       node,
       Deno.execPath(),
-      ["run", "-A", "--no-check", MOD, "serve", "-t", topologyPath, "--node", node],
+      [
+        "run",
+        "-A",
+        "--no-check",
+        "--config",
+        CONFIG,
+        MOD,
+        "serve",
+        "-t",
+        topologyPath,
+        "--node",
+        node,
+      ],
       join(this.folder, `${node}.out`),
     );
     this.#running.set(node, process);
@@ -232,7 +246,7 @@ export class Cluster {
 
 /** Runs the command line. */
 export function cascade(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  return run(Deno.execPath(), ["run", "-A", "--no-check", MOD, ...args], {
+  return run(Deno.execPath(), ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args], {
     ...options,
     env: { NO_COLOR: "1", ...options.env },
   });

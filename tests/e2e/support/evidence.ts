@@ -11,20 +11,14 @@ export interface Place {
   readonly offset: number;
 }
 
-/** Bytes that occur nowhere else: 64 of them, from a number. */
-export function mark(number: number): Uint8Array {
-  const bytes = new Uint8Array(64);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < 64; at += 4) {
-    view.setUint32(at, Math.imul(number + at * 7 + 1, 0x9e3779b1) >>> 0);
-  }
-  return bytes;
-}
+/** What every mark begins with: bytes that occur nowhere else. */
+const MAGIC = Buffer.from("a mark of a test\u0007");
 
-/** A block of 4 KiB that begins with a mark. */
+/** A block of 4 KiB that begins with a mark: the magic and a number. */
 export function markedBlock(number: number): Uint8Array {
   const block = new Uint8Array(4096).fill(number & 0xff);
-  block.set(mark(number));
+  block.set(MAGIC);
+  new DataView(block.buffer).setUint32(MAGIC.length, number);
   return block;
 }
 
@@ -36,16 +30,15 @@ export function filesIn(folder: string): string[] {
   });
 }
 
-/** The first place of each mark in the files of a folder; null where there is none. */
-export function findMarks(folder: string, numbers: readonly number[]): (Place | null)[] {
-  const found = numbers.map((): Place | null => null);
+/** The marks in the files of a folder, by number: the first place of each. */
+export function findMarks(folder: string): Map<number, Place> {
+  const found = new Map<number, Place>();
   for (const path of filesIn(folder)) {
     const bytes = Buffer.from(Deno.readFileSync(path).buffer);
-    numbers.forEach((number, i) => {
-      if (found[i] !== null) return;
-      const offset = bytes.indexOf(mark(number));
-      if (offset >= 0) found[i] = { path, offset };
-    });
+    for (let at = bytes.indexOf(MAGIC); at >= 0; at = bytes.indexOf(MAGIC, at + 1)) {
+      const number = bytes.readUInt32BE(at + MAGIC.length);
+      if (!found.has(number)) found.set(number, { path, offset: at });
+    }
   }
   return found;
 }
