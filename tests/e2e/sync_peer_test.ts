@@ -46,8 +46,8 @@ e2e(
       });
       await Promise.allSettled(wave);
       await cluster.kill("hq");
-      const places = findMarks(cluster.folder + "/metro", acknowledged);
-      const lost = acknowledged.filter((_, i) => places[i] === null);
+      const places = findMarks(cluster.dir("metro"));
+      const lost = acknowledged.filter((mine) => !places.has(mine));
       assertEquals(lost, [], "acknowledged, and not in the peer's log");
 
       await cluster.start("hq");
