@@ -1,0 +1,117 @@
+/**
+ * The command tree and the exit codes. The only place that ends the process.
+ *
+ * Commands import what is heavy when they run, so that `--help` and mistakes answer at once.
+ *
+ * @module
+ */
+import { Command, CommanderError } from "commander";
+import { describeError, isCascadeError } from "../core/errors.ts";
+import { VERSION } from "../core/version.ts";
+import { checkCommand } from "./check.ts";
+import { demoCommand } from "./demo.ts";
+import { EXIT, type ExitCode, exitCodeOf, ExitWith } from "./exit.ts";
+import { initCommand } from "./init.ts";
+import { logCommand } from "./log.ts";
+import { examples } from "./options.ts";
+import { print, printLine, tell } from "./output.ts";
+import { planCommand } from "./plan.ts";
+import { serveCommand } from "./serve.ts";
+import { statusCommand } from "./status.ts";
+import { waitCommand } from "./wait.ts";
+
+/** Runs one command line, without the program's own name. Returns the exit code; never throws. */
+export async function main(args: readonly string[]): Promise<ExitCode> {
+  const program = commandTree();
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return EXIT.done;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** Runs the process's own command line and ends the process. */
+export async function run(): Promise<never> {
+  Deno.exit(await main(Deno.args));
+}
+
+/** The whole command tree. Parsing throws: a `CommanderError`, or what a command throws. */
+export function commandTree(): Command {
+  const program = new Command("cascade")
+    .description(
+      "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which feeds\n" +
+        "one or many secondaries. One topology file describes the whole; every node runs on it.",
+    )
+    .version(VERSION, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .helpCommand("help [command]", "show help for a command")
+    .showHelpAfterError("(--help shows what there is)")
+    .configureOutput({
+      writeOut: print,
+      writeErr: (text) => tell(text.replace(/\n$/, "")),
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .exitOverride()
+    .addHelpText(
+      "after",
+      examples(
+        ["See it work: four nodes under load, one of them killed", "cascade demo"],
+        ["Start your own", "cascade init && cascade check && cascade plan"],
+        ["Run a node", "cascade serve --node hq"],
+        ["How far is everybody?", "cascade status --watch"],
+      ) +
+        "\nExit codes: 0 done, 1 failed, 2 wrong command line or topology, 3 differences found,\n" +
+        "4 unreachable or timed out. CASCADE_TOPOLOGY stands in for --topology.\n",
+    );
+  // The two types of `Command` differ in what they know of their options alone.
+  const commands = [
+    demoCommand(),
+    initCommand(),
+    checkCommand(),
+    planCommand(),
+    serveCommand(),
+    statusCommand(),
+    waitCommand(),
+    logCommand(),
+    versionCommand(),
+  ] as unknown as Command[];
+  for (const command of commands) {
+    program.addCommand(command);
+    inherit(command, program);
+  }
+  return program;
+}
+
+/** Sub-commands made on their own do not know yet how the program wants to fail. */
+function inherit(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inherit(child, command);
+}
+
+function versionCommand(): Command {
+  return new Command("version").description("Print the version.").summary("print the version")
+    .action(() => printLine(VERSION));
+}
+
+/** Tells of what was thrown, and says which exit code it stands for. */
+function report(error: unknown): ExitCode {
+  // Commander has told of it already; help and --version end this way too.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+  if (error instanceof ExitWith) {
+    if (error.message !== "") tell(error.message);
+  } else if (isCascadeError(error) && error.code !== "bug") {
+    // Problems of a topology begin with their place, so that editors can jump to them.
+    tell(
+      (error.code === "topology" && /^.+:\d+:\d+: /.test(error.message) ? "" : "cascade: ") +
+        describeError(error),
+    );
+  } else {
+    tell("cascade: this is a bug in Cascade; please report it with what follows:");
+    tell(error instanceof Error ? error.stack ?? error.message : String(error));
+  }
+  return exitCodeOf(error);
+}
+
+if (import.meta.main) await run();
