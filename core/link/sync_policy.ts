@@ -80,7 +80,10 @@ export class SyncPolicy {
     if (this.#state === "joining" && this.#receivedLsn >= this.#switchLsn) this.#state = "joined";
   }
 
+  /** The connection is gone; what the peer has is not known any more (its log may be cut back). */
   disconnected(nowMs: number): void {
+    this.#receivedLsn = 0;
+    this.#durableLsn = 0;
     if (this.#state !== "joining" && this.#state !== "joined") return;
     this.#state = "grace";
     this.#deadlineMs = nowMs + this.#link.timeoutMs;
