@@ -225,6 +225,13 @@ export class SimFabric {
     this.#resume();
   }
 
+  /** Ends the cuts between two hosts. */
+  healBetween(a: string, b: string): void {
+    this.#trace.note("network", "heal", a, b);
+    this.line(a, b).cut = this.line(b, a).cut = false;
+    this.#resume();
+  }
+
   #resume(): void {
     this.#sweep();
     for (const link of this.#links) link.resume();

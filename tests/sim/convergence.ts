@@ -1,0 +1,59 @@
+/**
+ * Whether the cascade has come to rest: every node at the primary's end, every link in its best
+ * state. Asked once faults have stopped; see oracle.ts for what is checked all the time.
+ *
+ * @module
+ */
+import type { NodeStatus } from "../../core/status.ts";
+import type { SimHost } from "./sim_host.ts";
+
+/** Hosts that cannot come to rest by log alone: a link above them has overflowed. */
+export function overflowedHosts(hosts: readonly SimHost[]): Set<SimHost> {
+  const lost = new Set<SimHost>();
+  // Parents come before their children.
+  for (const host of hosts) {
+    const { upstream } = host.planned.config;
+    if (upstream === null) continue;
+    const parent = hosts.find((other) => other.name === upstream.from);
+    if (parent !== undefined && (lost.has(parent) || isBehindLog(host, parent))) lost.add(host);
+  }
+  return lost;
+}
+
+/** The parent's log does not reach back to where the child stands. */
+function isBehindLog(host: SimHost, parent: SimHost): boolean {
+  const [below, above] = [host.node, parent.node];
+  return below !== null && above !== null &&
+    below.pipeline.stableLsn < above.pipeline.log.startLsn;
+}
+
+/** What keeps the cascade from rest; empty when it is there. */
+export function unrest(hosts: readonly SimHost[]): string[] {
+  const primary = hosts.find((host) => host.planned.config.upstream === null)?.node;
+  if (primary === undefined || primary === null) return ["the primary does not run"];
+  const endLsn = primary.pipeline.appendedLsn;
+  const lost = overflowedHosts(hosts);
+  const reasons: string[] = [];
+  for (const host of hosts) {
+    if (lost.has(host)) continue;
+    if (host.node === null) reasons.push(`${host.name} does not run`);
+    else reasons.push(...unrestOf(host.node.status(), endLsn, lost));
+  }
+  return reasons;
+}
+
+function unrestOf(status: NodeStatus, endLsn: number, lost: ReadonlySet<SimHost>): string[] {
+  const { name, lsn, links } = status;
+  const reasons: string[] = [];
+  if (status.state !== "running") reasons.push(`${name} is ${status.state}: ${status.reason}`);
+  if (Object.values({ ...lsn, checkpointed: endLsn }).some((position) => position !== endLsn)) {
+    reasons.push(`${name} is at ${JSON.stringify(lsn)}, the end is ${endLsn}`);
+  }
+  const isLost = (node: string) => [...lost].some((host) => host.name === node);
+  for (const link of links) {
+    if (link.from !== name || isLost(link.to)) continue;
+    if (link.state !== "streaming") reasons.push(`${link.name} is ${link.state}: ${link.reason}`);
+    if (link.durable !== endLsn) reasons.push(`${link.name} tells of ${link.durable} as durable`);
+  }
+  return reasons;
+}

@@ -1,0 +1,198 @@
+/**
+ * What goes wrong: faults at random times, and the end of all faults.
+ *
+ * @module
+ */
+import type { CrashKind } from "./life.ts";
+import type { Line } from "./pipe.ts";
+import type { Oracle } from "./oracle.ts";
+import type { FaultKind, Weather } from "./plan.ts";
+import type { Prng } from "./prng.ts";
+import type { SimHost } from "./sim_host.ts";
+import type { World } from "./world.ts";
+
+/** A host is down for this long on average, ms. */
+const DOWN_MS = 1_500;
+/** A condition lasts for this long on average, ms. */
+const CONDITION_MS = 3_000;
+
+/** See the module's text. */
+export class Faults {
+  readonly #world: World;
+  readonly #prng: Prng;
+  readonly #weather: Weather;
+  readonly #hosts: readonly SimHost[];
+  readonly #oracle: Oracle;
+  #isOver = false;
+  /** Faults so far, by kind, for the report. */
+  readonly counts = new Map<FaultKind, number>();
+
+  constructor(
+    world: World,
+    prng: Prng,
+    weather: Weather,
+    hosts: readonly SimHost[],
+    oracle: Oracle,
+  ) {
+    this.#world = world;
+    this.#prng = prng;
+    this.#weather = weather;
+    this.#hosts = hosts;
+    this.#oracle = oracle;
+    this.#drawLines();
+    for (const host of hosts) this.#ordinary(host);
+    if (weather.faults.length > 0) this.#next();
+  }
+
+  /** What the lines are like when nothing is wrong. */
+  #drawLines(): void {
+    for (const from of this.#hosts) {
+      for (const to of this.#hosts) {
+        if (from !== to) this.#ordinaryLine(this.#world.fabric.line(from.name, to.name));
+      }
+    }
+  }
+
+  #ordinaryLine(line: Line): void {
+    line.latencyMs = this.#prng.pick([0.05, 0.5, 5]);
+    line.jitterMs = line.latencyMs * this.#prng.fraction();
+    line.bytesPerMs = this.#prng.pick([5_000, 100_000]);
+  }
+
+  #ordinary(host: SimHost): void {
+    Object.assign(host.disk.conditions, {
+      roomBytes: Infinity,
+      flushMs: this.#prng.pick([0.2, 1, 5]),
+      flushesToFailure: 0,
+      phantom: this.#weather.phantom,
+      blind: this.#prng.chance(0.2),
+    });
+  }
+
+  #next(): void {
+    const delayMs = this.#prng.exponential(this.#weather.faultEveryMs);
+    this.#world.scheduler.after(delayMs, null, () => {
+      if (this.#isOver) return;
+      const kind = this.#prng.pick(this.#weather.faults);
+      this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
+      this.#strike(kind, this.#prng.pick(this.#hosts));
+      this.#next();
+    });
+  }
+
+  #strike(kind: FaultKind, host: SimHost): void {
+    this.#world.trace.note("fault", kind, host.name);
+    switch (kind) {
+      case "kill":
+        return this.#crash(host, "process");
+      case "power":
+        return this.#crash(host, "power");
+      case "fuse":
+        return this.#light(host);
+      case "blackout":
+        for (const each of this.#hosts) this.#crash(each, "power");
+        return;
+      case "stop":
+        host.stop();
+        return;
+      case "flush-fails":
+        this.#oracle.forgive(host);
+        host.disk.conditions.flushesToFailure = this.#prng.between(1, 20);
+        return;
+      case "disk-full":
+        return this.#fill(host);
+      case "disk-slow":
+        return this.#slowDisk(host);
+      case "clock-jump":
+        host.wall.originMs += Math.floor(this.#prng.exponential(60_000)) - 30_000;
+        return;
+      default:
+        return this.#strikeLine(kind, host, this.#neighbour(host));
+    }
+  }
+
+  #crash(host: SimHost, kind: CrashKind): void {
+    // Whoever is told that the host is gone sees to its restart.
+    host.crash(kind);
+  }
+
+  /** Starts a host again after a while, unless it runs by then. */
+  restartLater(host: SimHost): void {
+    const delayMs = this.#isOver
+      ? this.#prng.below(500)
+      : this.#prng.exponential(this.#prng.chance(0.1) ? 10 * DOWN_MS : DOWN_MS);
+    this.#world.scheduler.after(delayMs, null, () => host.start());
+  }
+
+  #light(host: SimHost): void {
+    host.light(this.#prng.between(1, 60), this.#prng.pick(["process", "power"]));
+  }
+
+  #fill(host: SimHost): void {
+    this.#oracle.forgive(host);
+    const { conditions } = host.disk;
+    conditions.roomBytes = host.disk.usedBytes() + this.#prng.below(256 * 1024);
+    this.#later(() => conditions.roomBytes = Infinity);
+  }
+
+  #slowDisk(host: SimHost): void {
+    const { conditions } = host.disk;
+    const before = conditions.flushMs;
+    conditions.flushMs = this.#prng.pick([20, 100, 400]);
+    this.#later(() => conditions.flushMs = before);
+  }
+
+  #later(call: () => void): void {
+    this.#world.scheduler.after(this.#prng.exponential(CONDITION_MS), null, call);
+  }
+
+  /** A host that this one has a link with. */
+  #neighbour(host: SimHost): SimHost {
+    const { upstream, downstream } = host.planned.config;
+    const names = [
+      ...(upstream === null ? [] : [upstream.from]),
+      ...downstream.map(({ to }) => to),
+    ];
+    const name = this.#prng.pick(names);
+    return this.#hosts.find((other) => other.name === name) ?? host;
+  }
+
+  #strikeLine(
+    kind: "cut" | "cut-one-way" | "break" | "line-slow",
+    a: SimHost,
+    b: SimHost,
+  ): void {
+    const { fabric } = this.#world;
+    if (kind === "break") return fabric.breakBetween(a.name, b.name);
+    if (kind === "line-slow") {
+      const line = fabric.line(a.name, b.name);
+      Object.assign(line, {
+        latencyMs: this.#prng.pick([1, 50, 400]),
+        bytesPerMs: this.#prng.pick([1, 20, 1000]),
+      });
+      fabric.replan();
+      return this.#later(() => {
+        this.#ordinaryLine(line);
+        fabric.replan();
+      });
+    }
+    fabric.cut(a.name, b.name);
+    if (kind === "cut") fabric.cut(b.name, a.name);
+    if (this.#prng.chance(0.3)) fabric.breakBetween(a.name, b.name);
+    this.#later(() => fabric.healBetween(a.name, b.name));
+  }
+
+  /** No faults any more: lines and disks are well, and what is down is started. */
+  end(): void {
+    this.#isOver = true;
+    this.#world.trace.note("fault", "calm");
+    this.#drawLines();
+    this.#world.fabric.heal();
+    this.#world.fabric.replan();
+    for (const host of this.#hosts) {
+      this.#ordinary(host);
+      host.light(0, "process");
+      this.restartLater(host);
+    }
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Runs the simulator over many seeds.
+ *
+ *     deno task sim --seeds 500            seeds 1 to 500
+ *     deno task sim --seeds 500 --from N   seeds N to N + 499
+ *     deno task sim --seed N               one seed; --verbose prints all that happens
+ *
+ * Prints each seed that fails, why, and how to replay it. Exit code 1 if any did.
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console
+import { parseArgs } from "node:util";
+import { type RunResult, runSeed } from "./harness.ts";
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "100" },
+    from: { type: "string", default: "1" },
+    seed: { type: "string" },
+    verbose: { type: "boolean", default: false },
+    /** Goes on after a failure. */
+    all: { type: "boolean", default: false },
+  },
+});
+
+function report(result: RunResult): void {
+  const { seed, failure, tail, plan } = result;
+  if (failure === null) return;
+  console.error(`\nseed ${seed}: ${failure.kind} failure: ${failure.message}`);
+  if (values.all) return;
+  const links = plan.nodes.flatMap(({ config }) => config.downstream)
+    .map((link) => `${link.name} ${link.mode} ${link.onDisconnect} ${link.timeoutMs}`);
+  console.error(`links: ${links.join("; ")}`);
+  console.error(tail.join("\n"));
+}
+
+async function main(): Promise<number> {
+  const one = values.seed === undefined ? null : Number(values.seed);
+  const from = one ?? Number(values.from);
+  const count = one === null ? Number(values.seeds) : 1;
+  let failed = 0;
+  const totals: Record<string, number> = {};
+  const startMs = performance.now();
+  for (let seed = from; seed < from + count; seed++) {
+    const result = await runSeed(seed, values.verbose ? { print: console.log } : {});
+    for (const [name, figure] of Object.entries(result.figures)) {
+      totals[name] = (totals[name] ?? 0) + figure;
+    }
+    if (one !== null) console.log(`seed ${seed}: hash ${result.hash}`);
+    if (result.failure === null) continue;
+    failed++;
+    report(result);
+    console.error(`replay: deno task sim --seed ${seed} --verbose`);
+    if (!values.all) break;
+  }
+  const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
+  console.log(Object.entries(totals).map(([name, total]) => `${name} ${total}`).join(", "));
+  console.log(failed === 0 ? `${count} seeds passed in ${seconds} s` : `${failed} seeds failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+Deno.exit(await main());

@@ -1,0 +1,169 @@
+/**
+ * What a seed stands for: a cascade, its volumes, the work its clients do and the faults it meets.
+ * Plain data, so that a failing seed can be shown before it is replayed.
+ *
+ * @module
+ */
+import type { LinkConfig, NodeConfig, VolumeConfig } from "../../core/config.ts";
+import type { Prng } from "./prng.ts";
+
+const KIB = 1024;
+
+/** One node of the plan. */
+export interface PlannedNode {
+  readonly config: NodeConfig;
+  /** Volumes that are block devices here, by name; others are regular files. */
+  readonly devices: readonly string[];
+}
+
+/** How often what goes wrong, and how the clients work. */
+export interface Weather {
+  /** Virtual time during which faults happen, ms. */
+  readonly chaosMs: number;
+  /** Mean time between two faults, ms. */
+  readonly faultEveryMs: number;
+  /** Kinds of faults that may happen in this run. */
+  readonly faults: readonly FaultKind[];
+  /** Mean time between two batches of the clients, ms. */
+  readonly batchEveryMs: number;
+  /** How likely a batch is followed by a flush. */
+  readonly flushChance: number;
+  /** Longest payload of a write, bytes. */
+  readonly payloadBytesMax: number;
+  /** Whether a failed flush leaves phantoms in the cache. */
+  readonly phantom: boolean;
+}
+
+/** See tests/sim/faults.ts. */
+export const FAULT_KINDS = [
+  "kill",
+  "power",
+  "fuse",
+  "blackout",
+  "stop",
+  "flush-fails",
+  "disk-full",
+  "disk-slow",
+  "cut",
+  "cut-one-way",
+  "break",
+  "line-slow",
+  "clock-jump",
+] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** See the module's text. */
+export interface Plan {
+  readonly seed: number;
+  readonly nodes: readonly PlannedNode[];
+  /** Content of the volumes before LSN 0; empty: blank. */
+  readonly images: ReadonlyMap<string, Uint8Array>;
+  readonly weather: Weather;
+}
+
+/** Makes the plan of a seed. */
+export function makePlan(seed: number, prng: Prng): Plan {
+  const shape = prng.fork("tree");
+  const count = shape.between(3, 6);
+  const names = Array.from({ length: count }, (_, i) => `n${i + 1}`);
+  const links = names.slice(1).map((to, i) => {
+    // Chains and bushes: the parent is any node above.
+    const from = names[shape.chance(0.5) ? i : shape.below(i + 1)] ?? "n1";
+    return makeLink(shape, from, to);
+  });
+  const sizes = makeVolumes(prng.fork("volumes"));
+  const segmentBytes = shape.pick([64, 128, 256]) * KIB;
+  const log = { segmentBytes, budgetBytes: segmentBytes * shape.pick([16, 32, 64]) };
+  const images = makeImages(prng.fork("images"), sizes);
+  const nodes = names.map((name) => {
+    const isLeaf = !links.some((link) => link.from === name);
+    return makeNode(prng.fork(`node ${name}`), { name, names, links, sizes, log, isLeaf, images });
+  });
+  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), segmentBytes) };
+}
+
+function makeLink(prng: Prng, from: string, to: string): LinkConfig {
+  const dial = prng.chance(0.75) ? "to" : "from";
+  return {
+    name: `${from}-${to}`,
+    from,
+    to,
+    mode: prng.chance(0.5) ? "sync" : "async",
+    onDisconnect: prng.chance(0.7) ? "degrade" : "fail",
+    timeoutMs: prng.pick([500, 2000, 5000]),
+    dial,
+    addresses: [`tcp://${dial === "to" ? from : to}:7420`],
+    paused: false,
+  };
+}
+
+function makeVolumes(prng: Prng): VolumeConfig[] {
+  return ["data", "wal"].slice(0, prng.between(1, 2)).map((name) => ({
+    name,
+    sizeBytes: prng.pick([128 * KIB, 300 * KIB + 512, 1024 * KIB]),
+    path: null,
+  }));
+}
+
+function makeImages(prng: Prng, volumes: readonly VolumeConfig[]): Map<string, Uint8Array> {
+  const images = new Map<string, Uint8Array>();
+  for (const { name, sizeBytes } of volumes) {
+    if (!prng.chance(0.3)) continue;
+    const image = new Uint8Array(sizeBytes);
+    prng.fill(image.subarray(0, prng.below(sizeBytes)));
+    images.set(name, image);
+  }
+  return images;
+}
+
+interface NodeShape {
+  readonly name: string;
+  readonly names: readonly string[];
+  readonly links: readonly LinkConfig[];
+  readonly sizes: readonly VolumeConfig[];
+  readonly log: NodeConfig["log"];
+  readonly isLeaf: boolean;
+  readonly images: ReadonlyMap<string, Uint8Array>;
+}
+
+function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
+  const { name, names, links, sizes, log, isLeaf } = shape;
+  const upstream = links.find((link) => link.to === name) ?? null;
+  const isLogOnly = upstream !== null && prng.chance(isLeaf ? 0.1 : 0.25);
+  const devices = sizes.filter(() => prng.chance(0.25)).map((volume) => volume.name);
+  const config: NodeConfig = {
+    cluster: "sim",
+    name,
+    role: upstream === null ? "primary" : isLeaf ? "secondary" : "intermediate",
+    dir: "/srv/cascade",
+    secret: new TextEncoder().encode("the secret of the simulation"),
+    listen: [`tcp://${name}:7420`],
+    volumes: sizes.map((volume) => ({
+      ...volume,
+      path: isLogOnly ? null : `/vol/${volume.name}`,
+    })),
+    log,
+    nbd: [],
+    upstream,
+    downstream: links.filter((link) => link.from === name),
+    nodeNames: names,
+  };
+  return { config, devices };
+}
+
+function makeWeather(prng: Prng, segmentBytes: number): Weather {
+  // Each run leaves some kinds of faults out, so that the others are met in pure form too.
+  const faults = FAULT_KINDS.filter(() => prng.chance(0.5));
+  return {
+    chaosMs: prng.between(5_000, 40_000),
+    faultEveryMs: prng.pick([400, 1500, 4000]),
+    faults,
+    batchEveryMs: prng.pick([5, 20, 60]),
+    flushChance: prng.pick([0.05, 0.3, 0.9]),
+    payloadBytesMax: Math.min(
+      prng.pick([2, 16, 128]) * KIB,
+      Math.floor(segmentBytes / 2) - 4 * KIB,
+    ),
+    phantom: false,
+  };
+}

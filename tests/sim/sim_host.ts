@@ -1,0 +1,166 @@
+/**
+ * A simulated machine with one node of the cascade on it: what starts it, what ends it.
+ *
+ * @module
+ */
+import { CascadeNode } from "../../core/node.ts";
+import { describeError, isCascadeError } from "../../core/errors.ts";
+import { SimClock } from "./clock.ts";
+import { HostDisk, SimDisk } from "./disk.ts";
+import { type CrashKind, Life } from "./life.ts";
+import { SimNetwork } from "./network.ts";
+import type { PlannedNode } from "./plan.ts";
+import type { Prng } from "./prng.ts";
+import { SimJournal, SimRandom } from "./random.ts";
+import type { World } from "./world.ts";
+
+/** What the host tells of its node. */
+export interface HostEvents {
+  /** The node runs; its links may not. */
+  onStarted(host: SimHost, node: CascadeNode): void;
+  /** The node serves its clients. */
+  onReady(host: SimHost, node: CascadeNode): void;
+  /** The node is about to be gone; `node` is null when it had not started. */
+  onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
+  /** The node stopped by itself, or would not start; it is gone by now. */
+  onFailed(host: SimHost, error: unknown, mayFail: boolean): void;
+  /** Whether this life of the node may fail without blame: its disk was made to. */
+  mayFail(host: SimHost): boolean;
+}
+
+/** See the module's text. */
+export class SimHost {
+  readonly name: string;
+  readonly planned: PlannedNode;
+  readonly disk: HostDisk;
+  readonly wall = { originMs: 1_700_000_000_000 };
+  readonly #world: World;
+  readonly #prng: Prng;
+  readonly #events: HostEvents;
+  #life: Life | null = null;
+  #lives = 0;
+  #node: CascadeNode | null = null;
+  #stopping = false;
+
+  constructor(world: World, planned: PlannedNode, prng: Prng, events: HostEvents) {
+    this.name = planned.config.name;
+    this.planned = planned;
+    this.#world = world;
+    this.#prng = prng;
+    this.#events = events;
+    this.disk = new HostDisk(this.name, world.scheduler, world.trace, prng.fork("disk"));
+    world.fabric.addHost(this.name);
+  }
+
+  /** The node, from when its start has settled until it is gone. */
+  get node(): CascadeNode | null {
+    return this.#node;
+  }
+
+  /** Whether a process runs, started or not. */
+  get isAlive(): boolean {
+    return this.#life !== null;
+  }
+
+  get isStopping(): boolean {
+    return this.#stopping;
+  }
+
+  /** Switches the machine on and starts the node. */
+  start(): void {
+    if (this.#life !== null) return;
+    this.#world.fabric.boot(this.name);
+    const life = this.#life = new Life(this.name, ++this.#lives);
+    this.#stopping = false;
+    this.#world.trace.note(life.name, "starts");
+    // As an event of its own, so that nothing of it runs within whoever asked for it.
+    this.#world.scheduler.after(0, life, () => this.#run(life));
+  }
+
+  #run(life: Life): void {
+    const { scheduler, fabric, trace } = this.#world;
+    const prng = this.#prng.fork(`life ${life.number}`);
+    const ports = {
+      disk: new SimDisk(this.disk, life),
+      network: new SimNetwork(fabric, life),
+      clock: new SimClock(scheduler, life, prng.fork("clock"), this.wall),
+      random: new SimRandom(life, prng.fork("random")),
+      journal: new SimJournal(life, trace),
+    };
+    CascadeNode.start(this.planned.config, ports).then(
+      (node) => this.#started(life, node),
+      (error) => this.#failed(life, error),
+    ).catch((error) => this.#world.fail("correctness", error));
+  }
+
+  #started(life: Life, node: CascadeNode): void {
+    if (this.#life !== life) return;
+    this.#node = node;
+    this.#world.trace.note(life.name, "started", node.pipeline.appendedLsn);
+    node.done.then(() => this.#stopped(life), (error) => this.#failed(life, error))
+      .catch((error) => this.#world.fail("correctness", error));
+    node.ready.then(() => {
+      if (this.#life === life) this.#events.onReady(this, node);
+    }).catch((error) => {
+      // A node that fails before it is ready is told of by `done`.
+      if (this.#life === life && node.phase === "running") this.#world.fail("correctness", error);
+    });
+    this.#events.onStarted(this, node);
+  }
+
+  #failed(life: Life, error: unknown): void {
+    if (this.#life !== life) return;
+    const code = isCascadeError(error) ? error.code : "";
+    this.#world.trace.note(life.name, "failed", code, describeError(error));
+    const mayFail = this.#events.mayFail(this);
+    this.#end("process", "failure");
+    this.#events.onFailed(this, error, mayFail);
+  }
+
+  #stopped(life: Life): void {
+    if (this.#life !== life) return;
+    this.#world.trace.note(life.name, "stopped");
+    this.#end("process", "stop");
+  }
+
+  /** Asks the node to stop in order. False when there is none that could. */
+  stop(): boolean {
+    const node = this.#node;
+    if (node === null || this.#stopping) return false;
+    this.#world.trace.note(this.name, "is asked to stop");
+    this.#stopping = true;
+    // Whatever goes wrong, `done` tells.
+    node.stop().catch(() => {});
+    return true;
+  }
+
+  /** The process, or the whole machine, dies now. */
+  crash(kind: CrashKind): void {
+    if (this.#life === null) {
+      // A machine without a process can lose power all the same.
+      if (kind === "power") {
+        this.#events.onGone(this, null, kind);
+        this.disk.crash(kind);
+      }
+      return;
+    }
+    this.#world.trace.note(this.#life.name, `loss of ${kind}`);
+    this.#end(kind, kind);
+  }
+
+  /** Crashes in the midst of the `operations`-th change of the disk from now. */
+  light(operations: number, kind: CrashKind): void {
+    this.#life?.light(operations, () => this.crash(kind));
+  }
+
+  #end(kind: CrashKind, how: CrashKind | "stop" | "failure"): void {
+    const life = this.#life;
+    if (life === null) return;
+    this.#events.onGone(this, this.#node, how);
+    life.end();
+    this.#life = null;
+    this.#node = null;
+    this.#world.fabric.died(life, kind);
+    this.disk.crash(kind);
+  }
+}
