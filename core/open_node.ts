@@ -15,7 +15,7 @@ import type { NodeConfig, VolumeConfig } from "./config.ts";
 import { CascadeError } from "./errors.ts";
 import { type Epoch, History } from "./history.ts";
 import { Log, type RecoveryReport } from "./log/log.ts";
-import type { DiskFile, Ports } from "./ports.ts";
+import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
 import { fingerprint } from "./volume/base.ts";
 import { openVolumeFile, Volume } from "./volume/volume.ts";
@@ -47,12 +47,14 @@ export async function openNode(
 ): Promise<OpenedNode> {
   const opened: { close(): void }[] = [];
   try {
-    ports.disk.makeFolder(config.dir);
+    const made = makeFolder(ports.disk, config.dir);
     const lock = ports.disk.open(`${config.dir}/lock`, { create: true, lock: true });
     opened.push(lock);
     const stateFile = new StateFile(ports.disk, config.dir);
     const loaded = stateFile.load();
     if (loaded !== null) checkIdentity(loaded, config, stateFile.path);
+    // Before the state file: a folder whose own name is not durable takes all in it along.
+    if (loaded === null) { for (const folder of made) await ports.disk.flushFolder(folder); }
     const files = openVolumes(config, ports, loaded, opened);
     const state = loaded ?? await firstState(config, ports, files, stateFile);
     const holder: { log: Log | null } = { log: null };
@@ -67,6 +69,17 @@ export async function openNode(
     for (const file of opened.reverse()) file.close();
     throw error;
   }
+}
+
+/** Makes a folder; returns the folders whose names of others are to be made durable for it. */
+function makeFolder(disk: Disk, path: string): string[] {
+  // Its own name always: a crash may have come between the making and the flush.
+  const parents = [folderOf(path)];
+  for (let folder = folderOf(path); !disk.exists(folder); folder = folderOf(folder)) {
+    parents.push(folderOf(folder));
+  }
+  disk.makeFolder(path);
+  return parents;
 }
 
 /** A folder serves the node that it was made for, and no other. */
