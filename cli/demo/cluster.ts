@@ -5,7 +5,9 @@
  * @module
  */
 import { delay } from "@std/async";
-import { type NodeStatus, nodeStatusSchema } from "../../core/status.ts";
+import type { Topology } from "../../core/topology/topology.ts";
+import { loadTopology } from "../../io/topology_file.ts";
+import { gather, type Report } from "../report.ts";
 
 /** hq -sync-> metro -async-> dr1, dr2. */
 export const DEMO_NODES = ["hq", "metro", "dr1", "dr2"] as const;
@@ -23,6 +25,7 @@ export function selfCommand(): string[] {
 export class DemoCluster {
   readonly folder: string;
   readonly #sizeBytes: number;
+  #parsed: Topology | null = null;
   readonly #processes = new Map<DemoNode, Deno.ChildProcess>();
 
   private constructor(folder: string, sizeBytes: number) {
@@ -91,28 +94,10 @@ export class DemoCluster {
     await child.status;
   }
 
-  /** Asks a node for its status; null while it does not answer. */
-  async status(node: DemoNode): Promise<NodeStatus | null> {
-    const client = Deno.createHttpClient({
-      proxy: { transport: "unix", path: `${this.folder}/${node}.admin` },
-    });
-    try {
-      const answer = await fetch("http://localhost/status", {
-        client,
-        signal: AbortSignal.timeout(1000),
-      });
-      return nodeStatusSchema.parse(await answer.json());
-    } catch {
-      return null;
-    } finally {
-      client.close();
-    }
-  }
-
-  /** Statuses of all nodes that answer. */
-  async statuses(): Promise<NodeStatus[]> {
-    const all = await Promise.all(DEMO_NODES.map((node) => this.status(node)));
-    return all.filter((status) => status !== null);
+  /** The cascade as it is now; nodes that do not answer are in it as such. */
+  report(): Promise<Report> {
+    this.#parsed ??= loadTopology(this.topology);
+    return gather(this.#parsed);
   }
 
   /** Waits until `test` holds; throws with the nodes' last words when it does not in time. */

@@ -5,8 +5,10 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { delay } from "@std/async";
 import type { NodeStatus } from "../../core/status.ts";
+import type { Report } from "../report.ts";
 import { DEMO_NODES, DemoCluster, type DemoNode } from "./cluster.ts";
 import { copyLoad, databaseLoad, type LoadReport } from "./load.ts";
 import { NbdClient } from "./nbd_client.ts";
@@ -31,7 +33,7 @@ export interface DemoView {
   /** A line that stays: something happened. */
   say(text: string): void;
   /** The nodes as they are now. */
-  show(statuses: readonly NodeStatus[], load: LoadReport): void;
+  show(report: Report, load: LoadReport): void;
 }
 
 /** How it ended. */
@@ -71,7 +73,7 @@ async function tell(
   const startedMs = performance.now();
   for (const node of DEMO_NODES) cluster.start(node);
   await cluster.waitFor("the nodes did not start", async () => {
-    const statuses = await cluster.statuses();
+    const statuses = statusesOf(await cluster.report());
     return statuses.length === DEMO_NODES.length && statuses.every(isConnected);
   });
   view.say("Four nodes run: hq -sync-> metro -async-> dr1 and dr2.");
@@ -85,7 +87,7 @@ async function tell(
   view.say("The load has ended. Waiting until every node has applied all of it.");
   await catchUp(cluster, watch);
   client.close();
-  const statuses = await cluster.statuses();
+  const statuses = statusesOf(await cluster.report());
   await cluster.stop();
   view.say("All nodes have stopped. Comparing their images byte for byte.");
   return {
@@ -98,6 +100,10 @@ async function tell(
     differences: await compareImages(cluster),
     seconds: (performance.now() - startedMs) / 1000,
   };
+}
+
+function statusesOf(report: Report): NodeStatus[] {
+  return report.nodes.flatMap(({ status }) => status === null ? [] : [status]);
 }
 
 function isConnected(status: NodeStatus): boolean {
@@ -118,7 +124,7 @@ async function killHalfWay(cluster: DemoCluster, options: DemoOptions, view: Dem
 async function catchUp(cluster: DemoCluster, watch: Watch): Promise<void> {
   await cluster.waitFor("the nodes did not catch up", async () => {
     await watch.sample();
-    const statuses = await cluster.statuses();
+    const statuses = statusesOf(await cluster.report());
     const hq = statuses.find((status) => status.name === "hq");
     return hq !== undefined && statuses.length === DEMO_NODES.length &&
       statuses.every((status) => status.lsn.applied === hq.lsn.appended);
@@ -146,11 +152,11 @@ class Watch {
   }
 
   async sample(): Promise<void> {
-    const statuses = await this.#cluster.statuses();
-    for (const { lagSeconds } of statuses) {
+    const report = await this.#cluster.report();
+    for (const { lagSeconds } of statusesOf(report)) {
       this.lagSecondsMax = Math.max(this.lagSecondsMax, lagSeconds ?? 0);
     }
-    this.#view.show(statuses, this.#load);
+    this.#view.show(report, this.#load);
   }
 }
 
@@ -173,7 +179,9 @@ export async function firstDifference(left: string, right: string): Promise<numb
   for (let offset = 0;;) {
     const [m, n] = [await readFully(a, one), await readFully(b, two)];
     const end = Math.min(m, n);
-    for (let i = 0; i < end; i++) if (one[i] !== two[i]) return offset + i;
+    if (Buffer.compare(one.subarray(0, end), two.subarray(0, end)) !== 0) {
+      return offset + one.findIndex((byte, index) => byte !== two[index]);
+    }
     if (m !== n) return offset + end;
     if (m === 0) return null;
     offset += m;
