@@ -154,6 +154,7 @@ export class Transmission {
     } catch (error) {
       this.#refuseWaiting(faultOfError(error));
     }
+    this.settle();
   }
 
   /** Answers those whose position was reached, as far as there is room. */
