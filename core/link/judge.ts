@@ -17,6 +17,11 @@ export function judgePosition(
   position: PositionMessage,
 ): Verdict {
   const { pipeline, config } = host;
+  if (host.base === null && !pipeline.reigns) {
+    // A log-only node before its first word from above: it cannot compare images yet.
+    const message = `${config.name} has not been told yet what the volumes were at LSN 0`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   const different = volumesDiffer(host, position);
   if (different !== null) return { kind: "refuse", refusal: different };
   const fork = pipeline.history.fork(position.history);
@@ -51,11 +56,12 @@ function volumesDiffer(
   host: Pick<LinkHost, "config" | "base">,
   position: PositionMessage,
 ): Refusal | null {
-  const mine = host.config.volumes.map(({ name, sizeBytes }) => `${name} of ${sizeBytes} bytes`);
-  const theirs = position.volumes.map(({ name, sizeBytes }) => `${name} of ${sizeBytes} bytes`);
-  if (mine.join() !== theirs.join()) {
-    const message = `${host.config.name} has the volumes ${mine.join(", ")}; the peer has ` +
-      theirs.join(", ");
+  const mine = host.config.volumes.map(describeVolume);
+  const theirs = position.volumes.map(describeVolume);
+  for (let number = 0; number < Math.max(mine.length, theirs.length); number++) {
+    if (mine[number] === theirs[number]) continue;
+    const message = `${host.config.name} has ${mine[number] ?? "nothing"} as volume ` +
+      `number ${number}; the peer has ${theirs[number] ?? "nothing"}`;
     return { code: "wrong-volumes", message };
   }
   if (host.base === null || position.base === null) return null;
@@ -66,4 +72,8 @@ function volumesDiffer(
     return { code: "other-image", message };
   }
   return null;
+}
+
+function describeVolume({ name, sizeBytes }: { name: string; sizeBytes: number }): string {
+  return `${name} of ${sizeBytes} bytes`;
 }
