@@ -37,8 +37,8 @@ const TOKEN_LENGTH_MAX = 1024;
 export interface AdminOptions {
   /** `http://host:port` or `unix:/path`. */
   readonly address: string;
-  /** Whoever asks must show it, if there is one. */
-  readonly token: string | null;
+  /** Whoever asks must show it, if there is one. It may change, or come, but not go. */
+  readonly token: () => string | null;
   readonly status: () => NodeStatus;
 }
 
@@ -55,13 +55,13 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   const parsed = parseAdminAddress(options.address);
   if (parsed.scheme === "unix") return await startOnSocket(parsed.path, options);
   const { host, port } = parsed;
-  if (options.token === null && !isLoopback(host)) {
+  if (options.token() === null && !isLoopback(host)) {
     throw new CascadeError("bad-address", "the admin side off loopback needs a token", {
       where: { address: options.address },
       hint: "Listen on 127.0.0.1, or set a token.",
     });
   }
-  const server = makeServer(options, options.token === null);
+  const server = makeServer(options, true);
   try {
     await listening(server, () => server.listen(port, host));
   } catch (error) {
@@ -136,10 +136,11 @@ interface Answer {
 }
 
 function answerTo(request: IncomingMessage, options: AdminOptions, hostMatters: boolean): Answer {
-  if (hostMatters && !isLocalHost(request.headers.host)) {
+  const token = options.token();
+  if (hostMatters && token === null && !isLocalHost(request.headers.host)) {
     return { code: 421, body: "Ask for 127.0.0.1 or localhost.\n" };
   }
-  if (options.token !== null && !showsToken(request.headers.authorization, options.token)) {
+  if (token !== null && !showsToken(request.headers.authorization, token)) {
     const headers = { "www-authenticate": 'Bearer realm="cascade"' };
     return { code: 401, body: "Show the token: Authorization: Bearer TOKEN\n", headers };
   }
@@ -175,7 +176,8 @@ export function ailmentOf(status: NodeStatus): string | null {
   if (status.state !== "running") {
     return status.state + (status.reason === null ? "" : `: ${status.reason}`);
   }
-  return status.consistent ? null : "inconsistent";
+  // A node that runs gives a reason only for what keeps it from its work: a full disk, say.
+  return status.consistent ? status.reason : "inconsistent";
 }
 
 function isLocalHost(header: string | undefined): boolean {

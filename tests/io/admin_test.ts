@@ -18,7 +18,7 @@ async function withAdmin(
   { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus() }: Setting,
   body: (address: string) => Promise<void>,
 ): Promise<void> {
-  const admin = await startAdmin({ address, token, status });
+  const admin = await startAdmin({ address, token: () => token, status });
   try {
     await body(admin.address);
   } finally {
@@ -63,7 +63,8 @@ Deno.test("the socket of an admin side is for owner and group", () =>
   ));
 
 Deno.test("off loopback it starts only with a token", async () => {
-  const start = () => startAdmin({ address: "http://0.0.0.0:0", token: null, status: nodeStatus });
+  const start = () =>
+    startAdmin({ address: "http://0.0.0.0:0", token: () => null, status: nodeStatus });
   assertEquals((await assertRejects(start, CascadeError)).code, "bad-address");
   await withAdmin({ address: "http://0.0.0.0:0", token: TOKEN }, async (address) => {
     const { code } = await ask(address.replace("0.0.0.0", "127.0.0.1"), "/status");
@@ -124,6 +125,8 @@ Deno.test("health is 200 when the node runs on an image that existed, else 503 a
     assertEquals(await ask(address, "/healthz"), { code: 503, body: "inconsistent\n" });
     status = nodeStatus({ state: "failed", reason: "the disk broke" });
     assertEquals(await ask(address, "/healthz"), { code: 503, body: "failed: the disk broke\n" });
+    status = nodeStatus({ reason: "no room for the log" });
+    assertEquals(await ask(address, "/healthz"), { code: 503, body: "no room for the log\n" });
     status = nodeStatus({ state: "starting" });
     assertEquals(await ask(address, "/healthz"), { code: 503, body: "starting\n" });
   });

@@ -1,0 +1,137 @@
+/**
+ * What the nodes of a topology say of themselves, gathered; and whether all is well.
+ *
+ * @module
+ */
+import { describeError, isCascadeError } from "../core/errors.ts";
+import type { LinkState, LinkStatus, NodeStatus } from "../core/status.ts";
+import type { Topology, TopologyLink, TopologyNode } from "../core/topology/topology.ts";
+import { ailmentOf } from "../io/admin.ts";
+import { fetchStatus } from "../io/admin_client.ts";
+import { readToken } from "../io/topology_file.ts";
+import { EXIT } from "./exit.ts";
+
+/** How long a node may take to answer. */
+const ASK_TIMEOUT_MS = 2_000;
+
+/** One node: what it says, or why it says nothing. */
+export interface NodeReport {
+  readonly node: TopologyNode;
+  readonly status: NodeStatus | null;
+  /** Null when there is a status. */
+  readonly error: string | null;
+}
+
+/** A link as the node that knows most of it tells. */
+export interface LinkReport {
+  readonly link: TopologyLink;
+  /** Null when no node that answers has it. */
+  readonly status: LinkStatus | null;
+  /** Who tells it. */
+  readonly teller: NodeStatus | null;
+}
+
+/** The cascade at one moment. */
+export interface Report {
+  readonly name: string;
+  readonly atMs: number;
+  /** In the order of the topology. */
+  readonly nodes: readonly NodeReport[];
+  readonly links: readonly LinkReport[];
+}
+
+/**
+ * Asks `nodes` of the topology, all at once. Never rejects for a node that does not answer: that is
+ * part of the report.
+ */
+export async function gather(
+  topology: Topology,
+  nodes: readonly TopologyNode[] = topology.nodes,
+): Promise<Report> {
+  return reportOf(topology, await Promise.all(nodes.map(askOne)));
+}
+
+/** A report from what nodes of the topology said. */
+export function reportOf(topology: Topology, reports: readonly NodeReport[]): Report {
+  const nodes = reports.map(({ node }) => node);
+  const named = new Set(nodes.map((node) => node.name));
+  const links = topology.links.filter(({ from, to }) => named.has(from) || named.has(to));
+  return {
+    name: topology.name,
+    atMs: Date.now(),
+    nodes: reports,
+    links: links.map((link) => linkReport(link, reports)),
+  };
+}
+
+async function askOne(node: TopologyNode): Promise<NodeReport> {
+  if (node.admin === null) {
+    return { node, status: null, error: "the topology gives it no admin address" };
+  }
+  try {
+    const token = node.adminToken === null ? null : readToken(node.adminToken);
+    const target = { address: node.admin, token, timeoutMs: ASK_TIMEOUT_MS };
+    const status = await fetchStatus(target);
+    if (status.name === node.name) return { node, status, error: null };
+    return { node, status: null, error: `node ${status.name} answers in its place` };
+  } catch (error) {
+    // Where it is asked is plain from the topology: the reason alone is short enough for a line.
+    const reason = isCascadeError(error) ? error.message : describeError(error);
+    return { node, status: null, error: reason };
+  }
+}
+
+/** The upstream end knows a link best, then the downstream end, then those who heard of it. */
+function linkReport(link: TopologyLink, nodes: readonly NodeReport[]): LinkReport {
+  const told = nodes.flatMap(({ status: teller }) => {
+    const status = teller?.links.find(({ name }) => name === link.name);
+    return teller === null || status === undefined ? [] : [{ teller, status }];
+  });
+  const rank = (teller: NodeStatus) => [link.from, link.to].indexOf(teller.name) + 1 || 3;
+  const [best] = told.toSorted((a, b) => rank(a.teller) - rank(b.teller));
+  return { link, status: best?.status ?? null, teller: best?.teller ?? null };
+}
+
+/** Link states in which somebody should look: data is at risk, or will be. */
+const BAD_STATES: readonly LinkState[] = ["degraded", "disconnected", "overflowed", "refused"];
+
+/** Whether a link needs a look. */
+export function isBadState(state: LinkState): boolean {
+  return BAD_STATES.includes(state);
+}
+
+/** What is not well, one line each; empty when all is. A node that is starting or draining is well. */
+export function ailments(report: Report): string[] {
+  const lines: string[] = [];
+  for (const { node, status, error } of report.nodes) {
+    if (status === null) {
+      if (node.admin !== null) lines.push(`${node.name}: unreachable: ${error}`);
+    } else if (status.state !== "starting" && status.state !== "draining") {
+      const ailment = ailmentOf(status);
+      if (ailment !== null) lines.push(`${node.name}: ${ailment}`);
+    }
+  }
+  for (const { link, status } of report.links) {
+    if (status === null || !isBadState(status.state)) continue;
+    lines.push(
+      `${link.name}: ${status.state}${status.reason === null ? "" : `: ${status.reason}`}`,
+    );
+  }
+  return lines;
+}
+
+/** 0 all well, 1 something is not, 4 no node answers. */
+export function verdictOf(report: Report): 0 | 1 | 4 {
+  if (report.nodes.every(({ status }) => status === null)) return EXIT.unreachable;
+  return ailments(report).length === 0 ? EXIT.done : EXIT.failed;
+}
+
+/** The document of `--json`; docs/status.md describes it. Fields are only ever added. */
+export function jsonOf(report: Report) {
+  return {
+    nodes: report.nodes.flatMap(({ status }) => status === null ? [] : [status]),
+    unreachable: report.nodes.flatMap(({ node, error }) =>
+      error === null ? [] : [{ name: node.name, admin: node.admin, reason: error }]
+    ),
+  };
+}
