@@ -1,15 +1,17 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { Cluster } from "./support/cluster.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
-import { findMarks, flipBit, markedBlock, type Place } from "./support/evidence.ts";
-import { firstDifference } from "./support/images.ts";
+import { filesIn, findMarks, flipBit, markedBlock, type Place } from "./support/evidence.ts";
 import { NbdClient } from "./support/nbd_client.ts";
-import { until } from "./support/wait.ts";
+import { run } from "./support/programs.ts";
+import { until, within } from "./support/wait.ts";
 
 const WRITES = 500;
+/** The write whose record is damaged. */
+const DAMAGED = 250;
 
-/** A killed primary whose log holds 500 writes that its peer has not seen, one bit flipped. */
-async function damaged(cleanup: Cleanup): Promise<{ cluster: Cluster; place: Place }> {
+/** A primary whose log holds writes that its peer, which was killed, has not seen. */
+async function withBacklog(cleanup: Cleanup): Promise<Cluster> {
   const cluster = Cluster.create(cleanup, {
     nodes: ["hq", "dr"],
     links: [{ from: "hq", to: "dr", mode: "async" }],
@@ -21,17 +23,46 @@ async function damaged(cleanup: Cleanup): Promise<{ cluster: Cluster; place: Pla
   for (let i = 1; i <= WRITES; i++) await client.write(i * 4096, markedBlock(i));
   await client.flush();
   client.close();
-  await cluster.kill("hq");
-  const place = findMarks(cluster.dir("hq")).get(WRITES / 2);
+  await cluster.converged("hq");
+  return cluster;
+}
+
+/** Flips a bit of one write in the middle of the backlog; returns where. */
+function damage(cluster: Cluster): Place {
+  const place = findMarks(cluster.dir("hq")).get(DAMAGED);
   if (!place) throw new Error("the log does not hold what was written");
-  flipBit({ path: place.path, offset: place.offset + 2000 });
-  return { cluster, place };
+  const flipped = { path: place.path, offset: place.offset + 2000 };
+  flipBit(flipped);
+  return flipped;
+}
+
+/** What a node says of the damage: that, and the file. */
+async function assertTold(cluster: Cluster, place: Place): Promise<void> {
+  const name = place.path.split("/").at(-1)!;
+  await until("the damage is told with its file", () => {
+    const output = cluster.output("hq");
+    return /damage|corrupt/i.test(output) && output.includes(name);
+  });
+}
+
+/** The replica holds a prefix of what was written, which ends before the damaged record. */
+function assertPrefix(cluster: Cluster): void {
+  const image = Deno.readFileSync(cluster.image("dr"));
+  let end = 1;
+  while (image[end * 4096] !== 0) end += 1;
+  assert(end <= DAMAGED, `the replica holds write ${end - 1}, the damage is in ${DAMAGED}`);
+  for (let i = 1; i < end; i++) {
+    assertEquals(image.subarray(i * 4096, (i + 1) * 4096), markedBlock(i), `write ${i}`);
+  }
+  assert(image.subarray(end * 4096).every((byte) => byte === 0), "nothing from behind it");
 }
 
 e2e("`log check` reports a flipped bit with its file and place", [], async (cleanup) => {
-  const { cluster, place } = await damaged(cleanup);
-  const whole = await cluster.cli(["log", "check", cluster.dir("dr")], { codes: null });
+  const cluster = await withBacklog(cleanup);
+  await cluster.kill("hq");
+  const whole = await cluster.cli(["log", "check", cluster.dir("hq")], { codes: null });
   assertEquals(whole.code, 0, whole.stdout + whole.stderr);
+  const place = damage(cluster);
   const found = await cluster.cli(["log", "check", cluster.dir("hq")], { codes: null });
   assertNotEquals(found.code, 0);
   const told = found.stdout + found.stderr;
@@ -39,22 +70,27 @@ e2e("`log check` reports a flipped bit with its file and place", [], async (clea
   assertMatch(told, /\d{3,}/, "an offset or an LSN");
 });
 
-e2e("`serve` reports a flipped bit, and it is never replicated", [], async (cleanup) => {
-  const { cluster, place } = await damaged(cleanup);
-  cluster.spawn("hq");
-  cluster.spawn("dr");
-  await cluster.ready("dr");
-  const name = place.path.split("/").at(-1)!;
-  await until("the damage is told", () => {
-    const output = cluster.output("hq");
-    return /corrupt/i.test(output) && output.includes(name);
-  });
-  const image = Deno.readFileSync(cluster.image("dr"));
-  const bad = (WRITES / 2) * 4096;
-  const there = image.subarray(bad, bad + 4096);
-  assert(there.every((byte) => byte === 0), "the damaged record did not arrive");
-  // What the peer has is a prefix: nothing from behind the damage.
-  const behind = image.subarray((WRITES / 2 + 1) * 4096);
-  assert(behind.every((byte) => byte === 0), "nothing from behind it did");
-  assertNotEquals(firstDifference(cluster.image("hq"), cluster.image("dr")), null);
+e2e("a node whose log has a flipped bit says so and does not start", [], async (cleanup) => {
+  const cluster = await withBacklog(cleanup);
+  await cluster.kill("hq");
+  const place = damage(cluster);
+  const before = await run("md5sum", filesIn(cluster.dir("hq")));
+  const serving = cluster.spawn("hq");
+  await cluster.start("dr");
+  await assertTold(cluster, place);
+  const { code } = await within("it ends", serving.ended);
+  assertNotEquals(code, 0);
+  assertPrefix(cluster);
+  const after = await run("md5sum", filesIn(cluster.dir("hq")));
+  assertEquals(after.stdout, before.stdout, "the log is left as it was");
+});
+
+e2e("a bit that flips under a running node is found when the record is read again", [], async (
+  cleanup,
+) => {
+  const cluster = await withBacklog(cleanup);
+  const place = damage(cluster);
+  await cluster.start("dr");
+  await assertTold(cluster, place);
+  assertPrefix(cluster);
 });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { join } from "node:path";
-import { cascade, Cluster } from "./support/cluster.ts";
+import { cascade, cascadeArgs, Cluster } from "./support/cluster.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { Background } from "./support/programs.ts";
 import { until, within } from "./support/wait.ts";
@@ -114,10 +114,7 @@ e2e("a node that is already connected keeps its place", [], async (cleanup) => {
   const second = new Background(
     "twin",
     Deno.execPath(),
-    [
-      ...["run", "-A", "--no-check", new URL("../../mod.ts", import.meta.url).pathname],
-      ...["serve", "-t", twin, "--node", "dr"],
-    ],
+    cascadeArgs("serve", "-t", twin, "--node", "dr"),
     join(cluster.folder, "twin.out"),
   );
   cleanup.defer(() => second.kill());

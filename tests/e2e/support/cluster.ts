@@ -244,9 +244,14 @@ export class Cluster {
   }
 }
 
+/** What to give Deno so that it runs the command line with `args`. */
+export function cascadeArgs(...args: readonly string[]): string[] {
+  return ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args];
+}
+
 /** Runs the command line. */
 export function cascade(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  return run(Deno.execPath(), ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args], {
+  return run(Deno.execPath(), cascadeArgs(...args), {
     ...options,
     env: { NO_COLOR: "1", ...options.env },
   });
