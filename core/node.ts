@@ -185,10 +185,14 @@ export class CascadeNode implements LinkHost {
 
   async #endRecovery(recovery: TailRecoverer): Promise<void> {
     const unheard = await recovery.wait();
+    // Stopped meanwhile: the next start asks again, since this one is never said to be clean.
+    if (this.phase !== "starting") return;
     for (const link of unheard) {
       this.ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
     }
     await this.#beginEpoch();
+    // What came back is in no overlay: clients must not read the volumes before it is applied.
+    await this.pipeline.applyAll();
     this.recovery = null;
     recovery.finish();
   }
@@ -344,7 +348,9 @@ export class CascadeNode implements LinkHost {
       this.pipeline.flushNow();
       await this.#drainLinks();
       this.hub.stop();
-      await this.pipeline.stop(() => this.#saveState({ clean: true }));
+      // Clean means: no peer holds records of this reign beyond the end of this log.
+      const clean = this.recovery === null;
+      await this.pipeline.stop(() => this.#saveState({ clean }));
     } catch (error) {
       this.onFatal(error);
       throw error;

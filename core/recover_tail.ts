@@ -1,11 +1,13 @@
 /**
  * A primary that was not stopped in order may have lost records that its sync peers received: a
  * client may have been answered on them. Before its new epoch begins it waits for those peers,
- * for as long as their links' timeouts, and takes back what they have beyond the end of its log.
+ * until their links' timeout has passed without a word, and takes back what they have beyond the
+ * end of its log.
  *
  * @module
  */
 import { CascadeError } from "./errors.ts";
+import type { Epoch } from "./history.ts";
 import { checkRecord, readEpoch, RecordReader, RecordType } from "./log/record.ts";
 import type { TailRecovery } from "./link/host.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -17,36 +19,58 @@ export class TailRecoverer implements TailRecovery {
   readonly #waiting: Set<string>;
   readonly #record = new RecordReader();
   readonly #allHeard: Promise<void>;
-  readonly #timer: Timer;
+  readonly #timeoutMs: number;
+  readonly #clock: Clock;
+  #timer: Timer;
+  #tooLate = false;
   #goOn: () => void = () => {};
   #end: () => void = () => {};
 
-  /** `links`: the names of the sync links; waits for at most `timeoutMs`. */
+  /** `links`: the names of the sync links; waits for at most `timeoutMs` without a word of them. */
   constructor(pipeline: Pipeline, links: readonly string[], timeoutMs: number, clock: Clock) {
     this.#pipeline = pipeline;
     this.#waiting = new Set(links);
     this.over = new Promise((end) => this.#end = end);
     this.#allHeard = new Promise((goOn) => this.#goOn = goOn);
+    this.#timeoutMs = timeoutMs;
+    this.#clock = clock;
     this.#timer = clock.after(timeoutMs, () => this.#goOn());
   }
 
+  /** Two peers may send the same records: those that are here already are skipped. */
   take(records: Uint8Array): void {
     const { history, log } = this.#pipeline;
-    let expectedLsn = this.#pipeline.appendedLsn;
+    const endLsn = this.#pipeline.appendedLsn;
+    if (this.#tooLate) throw violation("records when a new epoch had begun", endLsn);
+    const epochs: Epoch[] = [];
+    let presentEpoch = history.lastNumber;
+    let expectedLsn = endLsn;
+    let newFrom = records.length;
     for (let at = 0; at < records.length; at += this.#record.totalBytes) {
       const fault = checkRecord(records, at, records.length - at);
       if (fault !== null) throw violation(`a damaged record: ${fault}`, expectedLsn);
       this.#record.at(records, at);
       const { lsn, type, epoch, totalBytes } = this.#record;
+      if (lsn < endLsn && expectedLsn === endLsn) continue;
       if (lsn !== expectedLsn) throw violation(`a record of LSN ${lsn}`, expectedLsn);
-      const begins = type === RecordType.EPOCH && epoch > history.lastNumber;
-      if (!begins && epoch !== history.lastNumber) {
+      const begins = type === RecordType.EPOCH && epoch > presentEpoch;
+      if (!begins && epoch !== presentEpoch) {
         throw violation(`a record of epoch ${epoch}`, expectedLsn);
       }
-      if (begins) history.add(readEpoch(records, this.#record));
+      if (begins) epochs.push(readEpoch(records, this.#record));
+      presentEpoch = epoch;
+      newFrom = Math.min(newFrom, at);
       expectedLsn += totalBytes;
     }
-    log.append(records);
+    log.append(records.subarray(newFrom));
+    for (const epoch of epochs) history.add(epoch);
+    this.#wait();
+  }
+
+  /** Whoever sends gets its time anew. */
+  #wait(): void {
+    this.#timer.cancel();
+    this.#timer = this.#clock.after(this.#timeoutMs, () => this.#goOn());
   }
 
   heard(link: string): void {
@@ -54,9 +78,13 @@ export class TailRecoverer implements TailRecovery {
     if (this.#waiting.size === 0) this.#goOn();
   }
 
-  /** Settles when every sync peer was heard, or time is up; tells who was not. */
+  /**
+   * Settles when every sync peer was heard, or time is up; tells who was not. Nothing is taken any
+   * more after it.
+   */
   async wait(): Promise<readonly string[]> {
     await this.#allHeard;
+    this.#tooLate = true;
     this.#timer.cancel();
     return [...this.#waiting];
   }

@@ -50,7 +50,7 @@ export interface LinkHost {
 export interface TailRecovery {
   /** Takes whole records that follow the end of the log; throws `protocol` when they do not. */
   take(records: Uint8Array): void;
-  /** This peer has been heard, or is gone. */
+  /** This peer has given all that it has, or has nothing. */
   heard(link: string): void;
   /** Settles once the new epoch has begun. */
   readonly over: Promise<void>;
