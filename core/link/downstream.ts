@@ -5,7 +5,7 @@
  * @module
  */
 import type { LinkConfig } from "../config.ts";
-import { CascadeError, describeError, isCascadeError } from "../errors.ts";
+import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import { type Ack, FrameType, jsonFrame, readAck, TIDE_BYTES } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
@@ -26,6 +26,9 @@ import type { Wire } from "./wire.ts";
 
 /** A lag beyond this is "catching-up" again. */
 const BEHIND_BYTES = 4 * WINDOW_BYTES_MAX;
+
+/** What no other connection would mend: this node's own disk, log or logic. */
+const FATAL: readonly ErrorCode[] = ["log-corrupt", "disk-failed", "bug"];
 
 export class DownstreamLink {
   readonly config: LinkConfig;
@@ -88,8 +91,9 @@ export class DownstreamLink {
     try {
       await this.#serve(wire);
     } catch (error) {
-      this.#reason = describeError(wire.reasonOf(error));
-      if (isCascadeError(error, "log-corrupt")) this.#host.onFatal(error);
+      const reason = wire.reasonOf(error);
+      this.#reason = describeError(reason);
+      if (FATAL.some((code) => isCascadeError(reason, code))) this.#host.onFatal(reason);
     }
     wire.close();
     if (this.#wire === wire) this.#gone(wire);
@@ -102,7 +106,6 @@ export class DownstreamLink {
     const wasStreaming = this.#sender !== null;
     this.#sender = null;
     if (wasStreaming) this.policy.disconnected(this.#host.ports.clock.monotonicMs());
-    this.#host.recovery?.heard(this.config.name);
     this.#host.onLinkProgress();
   }
 
@@ -113,6 +116,8 @@ export class DownstreamLink {
     const position = decodeMessage(positionSchema, frame.body, "position");
     wire.setDeadline(null);
     if (!await this.#recoverTail(wire, position)) return;
+    // It may have been lost, and replaced by another, during the wait.
+    if (wire.closed) return;
     const verdict = judgePosition(this.#host, position);
     if (verdict.kind === "refuse") return await this.#refuse(wire, verdict.refusal);
     this.#overflowed = false;
@@ -150,12 +155,15 @@ export class DownstreamLink {
 
   async #fetch(wire: Wire, toLsn: number): Promise<void> {
     const { pipeline, recovery } = this.#host;
-    wire.send(jsonFrame(FrameType.FETCH, { fromLsn: pipeline.appendedLsn, toLsn }));
-    wire.setDeadline(this.config.timeoutMs, "tail");
-    while (recovery !== null && pipeline.appendedLsn < toLsn) {
+    let atLsn = pipeline.appendedLsn;
+    wire.send(jsonFrame(FrameType.FETCH, { fromLsn: atLsn, toLsn }));
+    while (recovery !== null && atLsn < toLsn) {
+      wire.setDeadline(this.config.timeoutMs, "tail");
       const frame = await wire.receive();
       if (frame.type !== FrameType.DATA) throw unexpected(frame.type);
-      recovery.take(frame.body.subarray(TIDE_BYTES));
+      const records = frame.body.subarray(TIDE_BYTES);
+      recovery.take(records);
+      atLsn += records.length;
     }
     wire.setDeadline(null);
   }
@@ -229,8 +237,15 @@ export class DownstreamLink {
     this.#teller.tell("overflowed", this.#stateReason());
   }
 
-  close(reason: unknown): void {
+  /**
+   * Cuts the peer off because this log was cut back: what it acknowledged may be of the tail that
+   * went, so it counts no more, at once, and what the peer may need again is kept.
+   */
+  cutOff(reason: unknown): void {
     this.#wire?.close(reason);
+    this.policy.disconnected(this.#host.ports.clock.monotonicMs());
+    this.#floorLsn = Math.min(this.neededLsn(), this.#host.pipeline.stableLsn);
+    this.#ack = null;
   }
 
   state(): LinkState {

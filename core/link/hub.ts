@@ -280,7 +280,7 @@ export class LinkHub {
   /** Closes the links below: they shake hands anew. */
   closeDownstream(reason: string): void {
     const error = new CascadeError("connection-lost", reason, { retryable: true });
-    for (const link of this.downstream) link.close(error);
+    for (const link of this.downstream) link.cutOff(error);
   }
 
   /** Whether every connected peer below has made everything durable. */
