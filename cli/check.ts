@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Argument, Command } from "@commander-js/extra-typings";
+import { Argument, Command, Option } from "@commander-js/extra-typings";
 import type { Problem } from "../core/topology/problem.ts";
 import type { Topology } from "../core/topology/topology.ts";
 import { EXIT, ExitWith } from "./exit.ts";
@@ -18,18 +18,18 @@ export function checkCommand() {
   return new Command("check")
     .summary("validate and lint a topology")
     .description(
-      "Validate and lint a topology. Silent, with exit code 0, when it is good; else one line\n" +
+      "Validate and lint a topology. Silent, with exit code 0, when it is good; else one line " +
         "FILE:LINE:COL: error: MESSAGE for each problem, and exit code 2. Warnings alone exit with 0.",
     )
     .addArgument(new Argument("[file]", "the topology file, instead of --topology"))
     .addOption(topologyOption())
     .option("--json", "print the problems as one JSON document")
     .option("-v, --verbose", "print what was found, also when it is good")
-    .option(
-      "--write-rate <rate>",
-      "for --verbose: the rate of writes at which to reckon how long an outage a log bridges",
-      rateArgument,
-      rateArgument(WRITE_RATE_DEFAULT),
+    .addOption(
+      new Option(
+        "--write-rate <rate>",
+        "for --verbose: the rate of writes at which to reckon how long an outage a log bridges",
+      ).argParser(rateArgument).default(rateArgument(WRITE_RATE_DEFAULT), WRITE_RATE_DEFAULT),
     )
     .option("--schema", "print the JSON Schema of topology files, for editors, and end")
     .addHelpText(

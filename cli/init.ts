@@ -21,8 +21,8 @@ export function initCommand() {
   return new Command("init")
     .summary("write a topology to start from")
     .description(
-      "Write a commented topology that runs on this machine as it is, with a fresh secret beside it\n" +
-        "(readable by you alone) and a JSON Schema for editors.",
+      "Write a commented topology that runs on this machine as it is, with a fresh secret beside " +
+        "it (readable by you alone) and a JSON Schema for editors.",
     )
     .addArgument(new Argument("[file]", "the file to write, instead of --topology"))
     .addOption(topologyOption())

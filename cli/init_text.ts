@@ -39,7 +39,7 @@ export function initText(choices: InitChoices): string {
 
 cascade: 1                        # version of this format
 name: ${scalar(choices.name)}
-secret: ${scalar(`./${choices.secretFile}`)}  # what all nodes share; or env:NAME
+${`secret: ${scalar(`./${choices.secretFile}`)}`.padEnd(33)} # what all nodes share; or env:NAME
 
 # All volumes are written to every node in one order. Any number of them.
 volumes:

@@ -40,8 +40,8 @@ export async function run(): Promise<never> {
 export function commandTree(): Command {
   const program = new Command("cascade")
     .description(
-      "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which feeds\n" +
-        "one or many secondaries. One topology file describes the whole; every node runs on it.",
+      "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which " +
+        "feeds one or many secondaries. One topology file describes the whole; every node runs on it.",
     )
     .version(VERSION, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
@@ -50,6 +50,7 @@ export function commandTree(): Command {
     .configureOutput({
       writeOut: print,
       writeErr: (text) => tell(text.replace(/\n$/, "")),
+      outputError: (text, write) => write(text.replace(/^error: /, "cascade: ")),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })

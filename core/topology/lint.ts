@@ -1,12 +1,12 @@
 /**
- * What a topology means, beyond its shape: that the links make one tree under one primary, that
- * names exist, that sizes can work. Addresses and paths are looked at in lint_hosts.ts.
+ * What a topology means, beyond its shape: that sizes and times can work, that every volume is
+ * everywhere. Who feeds whom is looked at in lint_tree.ts, addresses and paths in lint_hosts.ts.
  *
  * @module
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintHosts } from "./lint_hosts.ts";
-import { nearest } from "./nearest.ts";
+import { lintTree, reportUnknown } from "./lint_tree.ts";
 import { quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
@@ -33,8 +33,7 @@ export function lint(topology: Topology): void {
     lintNodeVolumes(topology, node, reporter);
     lintLog(node, reporter);
   }
-  for (const link of topology.links) lintLink(topology, link, reporter);
-  lintLinkNames(topology, reporter);
+  for (const link of topology.links) lintLink(link, reporter);
   lintTree(topology, reporter);
   lintHosts(topology, reporter);
 }
@@ -90,11 +89,13 @@ function lintNodeVolumes(topology: Topology, node: TopologyNode, reporter: Repor
     }
     return;
   }
+  const meant = new Set<string | null>();
   for (const name of node.volumes.keys()) {
     if (names.includes(name)) continue;
-    reportUnknown(reporter, ["nodes", node.name, "volumes", name], "volume", name, names, "key");
+    const path = ["nodes", node.name, "volumes", name];
+    meant.add(reportUnknown(reporter, path, "key", "volume", name, names));
   }
-  const missing = names.filter((name) => node.volumes?.has(name) !== true);
+  const missing = names.filter((name) => node.volumes?.has(name) !== true && !meant.has(name));
   if (missing.length === 0) return;
   reporter.report(["nodes", node.name, "volumes"], "key", {
     message: `node ${quote(node.name)} has no path for ${missing.map(quote).join(", ")}; ` +
@@ -142,12 +143,7 @@ function lintLog(node: TopologyNode, reporter: Reporter): void {
   });
 }
 
-function lintLink(topology: Topology, link: TopologyLink, reporter: Reporter): void {
-  const names = topology.nodes.map((node) => node.name);
-  for (const end of ["from", "to"] as const) {
-    if (names.includes(link[end])) continue;
-    reportUnknown(reporter, ["links", link.index, end], "node", link[end], names, "value");
-  }
+function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.mode === "sync") lintTimeout(link, reporter);
   if (link.schedule === null) return;
   const { everyMs, cron } = link.schedule;
@@ -175,138 +171,4 @@ function lintTimeout(link: TopologyLink, reporter: Reporter): void {
     found: formatDuration(link.timeoutMs),
     expected,
   });
-}
-
-function reportUnknown(
-  reporter: Reporter,
-  path: readonly (string | number)[],
-  what: "node" | "volume",
-  name: string,
-  names: readonly string[],
-  target: "key" | "value",
-): void {
-  const meant = nearest(name, names);
-  reporter.report(path, target, {
-    message: `there is no ${what} ${quote(name)}; ` +
-      (meant !== null
-        ? `did you mean ${quote(meant)}?`
-        : names.length === 0
-        ? `there is no ${what} at all`
-        : `expected ${names.slice(0, 10).join(", ")}${names.length > 10 ? ", ..." : ""}`),
-    found: name,
-    expected: names.join(", "),
-    nearest: meant,
-  });
-}
-
-function lintLinkNames(topology: Topology, reporter: Reporter): void {
-  const first = new Map<string, TopologyLink>();
-  for (const link of topology.links) {
-    const other = first.get(link.name);
-    if (other === undefined) {
-      first.set(link.name, link);
-      continue;
-    }
-    const place = reporter.place(["links", other.index, "name"], "value");
-    const { line } = reporter.position(place.offset);
-    reporter.report(["links", link.index, "name"], "value", {
-      message: `the link name ${quote(link.name)} is taken by the link on line ${line}`,
-      found: link.name,
-    });
-  }
-}
-
-/** One primary, one way from it to every node, roles that fit. */
-function lintTree(topology: Topology, reporter: Reporter): void {
-  const { nodes, links } = topology;
-  const primaries = nodes.filter((node) => node.role === "primary");
-  if (primaries.length === 0) {
-    const message = "no node has the role primary; expected exactly one, which takes the writes";
-    reporter.report(["nodes"], "key", { message, expected: "one primary" });
-  }
-  for (const extra of primaries.slice(1)) {
-    reporter.report(["nodes", extra.name, "role"], "value", {
-      message: `${quote(extra.name)} is a second primary beside ` +
-        `${quote(primaries[0]?.name ?? "")}; expected exactly one`,
-      found: "primary",
-      expected: "intermediate or secondary",
-    });
-  }
-  const upstream = new Map<string, TopologyLink>();
-  for (const link of links) {
-    const other = upstream.get(link.to);
-    if (other === undefined) upstream.set(link.to, link);
-    else {
-      reporter.report(["links", link.index, "to"], "value", {
-        message: `${quote(link.to)} has two upstream nodes, ${quote(other.from)} and ` +
-          `${quote(link.from)}; expected one`,
-        found: link.to,
-      });
-    }
-  }
-  lintCycles(topology, upstream, reporter);
-  for (const node of nodes) lintRole(topology, node, upstream.get(node.name), reporter);
-}
-
-function lintRole(
-  topology: Topology,
-  node: TopologyNode,
-  upstream: TopologyLink | undefined,
-  reporter: Reporter,
-): void {
-  const hasChildren = topology.links.some((link) => link.from === node.name);
-  if (node.role === "primary" && upstream !== undefined) {
-    reporter.report(["links", upstream.index, "to"], "value", {
-      message: `${quote(node.name)} is the primary and cannot have an upstream node`,
-      found: node.name,
-    });
-  }
-  if (node.role !== "primary" && upstream === undefined) {
-    reporter.report(["nodes", node.name], "key", {
-      message: `no link leads to ${quote(node.name)}, so nothing ever reaches it`,
-      expected: `a link with to: ${node.name}`,
-    });
-  }
-  if (node.role === "secondary" && hasChildren) {
-    reporter.report(["nodes", node.name, "role"], "value", {
-      message: `${quote(node.name)} feeds other nodes; expected the role intermediate`,
-      found: "secondary",
-      expected: "intermediate",
-    });
-  }
-  if (node.role === "intermediate" && !hasChildren) {
-    reporter.report(["nodes", node.name, "role"], "value", {
-      severity: "warning",
-      message: `${quote(node.name)} is an intermediate but feeds no node`,
-      found: "intermediate",
-      expected: "secondary",
-    });
-  }
-}
-
-function lintCycles(
-  topology: Topology,
-  upstream: ReadonlyMap<string, TopologyLink>,
-  reporter: Reporter,
-): void {
-  const cleared = new Set<string>();
-  for (const { name } of topology.nodes) {
-    const way: string[] = [];
-    let at: string | undefined = name;
-    while (at !== undefined && !cleared.has(at) && !way.includes(at)) {
-      way.push(at);
-      at = upstream.get(at)?.from;
-    }
-    if (at !== undefined && way.includes(at)) {
-      const cycle = [at, ...way.slice(way.indexOf(at)).toReversed()];
-      const link = upstream.get(at);
-      reporter.report(["links", link?.index ?? 0, "from"], "value", {
-        message: cycle.length === 2
-          ? `${quote(at)} is linked to itself`
-          : `the links run in a circle: ${cycle.join(" -> ")}`,
-        found: link?.from ?? null,
-      });
-    }
-    for (const passed of way) cleared.add(passed);
-  }
 }

@@ -153,13 +153,16 @@ function lintDial(topology: Topology, link: TopologyLink, reporter: Reporter): v
   const dialledName = link.dial === "to" ? link.from : link.to;
   const diallerName = link.dial === "to" ? link.to : link.from;
   const dialled = topology.nodes.find((node) => node.name === dialledName);
-  if (dialled === undefined || dialAddresses(dialled, link).length > 0) return;
+  const isAvailable = link.transport === null || ["tcp", "unix"].includes(link.transport);
+  if (dialled === undefined || !isAvailable || dialAddresses(dialled, link).length > 0) return;
   const all = dialled.advertise ?? dialled.listen;
   const why = all.length === 0
     ? `has no "listen" address`
     : link.transport !== null && !all.some((text) => endpointOf(text).scheme === link.transport)
     ? `has no ${link.transport} address`
-    : `has only addresses that cannot be dialled (${all.join(", ")})`;
+    : `has only addresses that cannot be dialled (${
+      all.join(", ")
+    }) and does not "advertise" others`;
   const instead = link.dial === "to" ? "from" : "to";
   reporter.report(["links", link.index, link.dial === "to" ? "from" : "to"], "value", {
     message: `${quote(diallerName)} dials ${quote(dialledName)} on this link, but ` +

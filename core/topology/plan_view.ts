@@ -40,7 +40,9 @@ function describeNode(node: PlanNode): string[] {
     `dir     ${node.dir}`,
     `log     ${formatSize(budgetBytes)} in segments of ${formatSize(segmentBytes)}`,
   ];
-  for (const [name, path] of Object.entries(node.volumes ?? {})) lines.push(`${name} = ${path}`);
+  for (const [name, path] of Object.entries(node.volumes ?? {})) {
+    lines.push(`volume  ${name}: ${path}`);
+  }
   if (node.listen.length > 0) lines.push(`listen  ${node.listen.join("  ")}`);
   if (node.nbd.length > 0) {
     const readOnly = node.role === "primary" ? "" : "  (read-only)";
@@ -56,7 +58,7 @@ export function drawText(plan: Plan, paint: PlanPaint, details: boolean): string
   const lines = [`${paint.bold(plan.name)}  ${paint.dim(volumes.join(", "))}`, ""];
   const draw = (node: PlanNode, head: string, indent: string): void => {
     const children = plan.links.filter((link) => link.from === node.name);
-    const exports = details || node.nbd.length === 0 ? "" : `  ${node.nbd.join("  ")}`;
+    const exports = details || node.nbd.length === 0 ? "" : `, nbd ${node.nbd.join(" ")}`;
     lines.push(
       `${head}${paint.bold(node.name)}  ${paint.dim(`${describeRole(node)}${exports}`)}`,
     );

@@ -85,7 +85,7 @@ export class Reporter {
     const { line, column } = this.position(place.offset);
     const severity = report.severity ?? "error";
     // An anchor is checked at each of its uses, and is wrong only once.
-    const once = `${place.offset} ${severity} ${report.message.replace(formatPath(path), "")}`;
+    const once = `${place.offset} ${severity} ${withoutPath(report.message, path)}`;
     if (this.#seen.has(once)) return;
     this.#seen.add(once);
     if (severity === "error") this.#errors++;
@@ -136,4 +136,10 @@ export class Reporter {
     const text = this.text.slice(place.offset, place.offset + place.length);
     return text.split("\n", 1)[0]?.trim() ?? "";
   }
+}
+
+/** A message without the path that it begins with. */
+function withoutPath(message: string, path: DocumentPath): string {
+  const prefix = [path, path.slice(0, -1)].map(formatPath).find((text) => message.startsWith(text));
+  return message.slice(prefix?.length ?? 0);
 }

@@ -149,13 +149,16 @@ function reportWrongValue(
   const node = locate(tree, path);
   const place = reporter.place(path, "value");
   const empty = node !== null && node.kind === "scalar" && node.scalar === null;
+  const text = unquoted(reporter.textAt(place));
   const found = empty
-    ? "nothing"
+    ? "empty"
     : node?.kind === "map"
     ? "a mapping"
     : node?.kind === "list"
     ? "a list"
-    : quote(unquoted(reporter.textAt(place)));
+    : typeof node?.scalar === "string"
+    ? quote(text)
+    : text;
   const expected = expectedOf(issue);
   const words = wordsOf(issue);
   const meant = typeof node?.scalar === "string" ? nearest(node.scalar, words) : null;
@@ -165,7 +168,7 @@ function reportWrongValue(
     message: `${formatPath(path)} is ${found}; expected ${expected}` +
       (meant === null ? "" : `. Did you mean ${quote(meant)}?`) +
       (needsQuotes ? `. Put it in quotes if it is one: "${String(node.scalar)}"` : ""),
-    found: node?.kind === "scalar" && !empty ? unquoted(reporter.textAt(place)) : null,
+    found: node?.kind === "scalar" && !empty ? text : null,
     expected,
     nearest: meant,
   });

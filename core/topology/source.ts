@@ -22,6 +22,8 @@ const DEPTH_MAX = 32;
 /** Values in all, each use of an alias counted: stops an alias bomb. */
 const VALUES_MAX = 100_000;
 
+const SYNTAX_ERRORS_MAX = 5;
+
 /** Where something stands in the text, in UTF-16 units. */
 export interface Place {
   readonly offset: number;
@@ -81,8 +83,12 @@ export function readSource(reporter: Reporter): Located | null {
 
 function reportSyntax(document: Document.Parsed, reporter: Reporter): void {
   // The first syntax errors tell; what follows is mostly the parser being lost.
-  for (const error of [...document.errors, ...document.warnings].slice(0, 5)) {
+  const lines = new Set<number>();
+  for (const error of [...document.errors, ...document.warnings].slice(0, SYNTAX_ERRORS_MAX)) {
     const [from, to] = error.pos;
+    const { line } = reporter.position(from);
+    if (lines.has(line)) continue;
+    lines.add(line);
     const message = error.code === "RESOURCE_EXHAUSTION"
       ? "nested too deeply for a topology"
       : error.code === "MULTIPLE_DOCS"
@@ -105,6 +111,7 @@ class TreeBuilder {
   readonly #targets: ReadonlyMap<Alias, Node>;
   #count = 0;
   #stopped = false;
+  #isBroken = false;
 
   constructor(document: Document.Parsed, reporter: Reporter) {
     this.#document = document;
@@ -114,7 +121,7 @@ class TreeBuilder {
 
   build(): Located | null {
     const tree = this.#node(this.#document.contents, [], 0, { offset: 0, length: 1 });
-    return this.#stopped ? null : tree;
+    return this.#stopped || this.#isBroken ? null : tree;
   }
 
   #node(node: unknown, path: DocumentPath, depth: number, fallback: Place): Located {
@@ -127,6 +134,7 @@ class TreeBuilder {
     if (isAlias(node)) {
       const target = this.#targets.get(node);
       if (target === undefined) {
+        this.#isBroken = true;
         this.#reporter.at(place, path, {
           message: `there is no anchor &${node.source} before this alias`,
         });
@@ -201,6 +209,7 @@ class TreeBuilder {
     for (const source of sources) {
       if (this.#stopped) return;
       if (source.kind !== "map") {
+        this.#isBroken = true;
         this.#reporter.at(place, path, { message: "<< takes a mapping, or a list of them" });
         continue;
       }
