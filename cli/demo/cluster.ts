@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { delay } from "@std/async";
+import { delay } from "@std/async/delay";
 import type { Topology } from "../../core/topology/topology.ts";
 import { loadTopology } from "../../io/topology_file.ts";
 import { gather, type Report } from "../report.ts";

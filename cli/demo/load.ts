@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { delay } from "@std/async";
+import { delay } from "@std/async/delay";
 import type { NbdClient } from "./nbd_client.ts";
 
 const KIB = 1024;

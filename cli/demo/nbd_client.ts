@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { delay } from "@std/async";
+import { delay } from "@std/async/delay";
 
 const OPTION_MAGIC = 0x49484156454f5054n;
 const REQUEST_MAGIC = 0x25609513;
@@ -111,8 +111,9 @@ export class NbdClient {
         else waiting.failed(new Error(`the server answered error ${code}`));
       }
     } catch (error) {
+      if (this.#closed) return;
       connection.close();
-      if (!this.#closed) await this.#reconnect(error);
+      await this.#reconnect(error);
     }
   }
 

@@ -6,7 +6,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { delay } from "@std/async";
+import { delay } from "@std/async/delay";
 import type { NodeStatus } from "../../core/status.ts";
 import type { Report } from "../report.ts";
 import { DEMO_NODES, DemoCluster, type DemoNode } from "./cluster.ts";
