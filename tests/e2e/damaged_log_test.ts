@@ -6,6 +6,7 @@ import { NbdClient } from "./support/nbd_client.ts";
 import { run } from "./support/programs.ts";
 import { until, within } from "./support/wait.ts";
 
+const MIB = 1024 * 1024;
 const WRITES = 500;
 /** The write whose record is damaged. */
 const DAMAGED = 250;
@@ -74,21 +75,26 @@ e2e("a node whose log has a flipped bit says so and does not start", [], async (
   const cluster = await withBacklog(cleanup);
   await cluster.kill("hq");
   const place = damage(cluster);
-  const before = await run("md5sum", filesIn(cluster.dir("hq")));
+  const sum = () => run("md5sum", filesIn(cluster.dir("hq") + "/log"));
+  const before = await sum();
   const serving = cluster.spawn("hq");
   await cluster.start("dr");
   await assertTold(cluster, place);
   const { code } = await within("it ends", serving.ended);
   assertNotEquals(code, 0);
   assertPrefix(cluster);
-  const after = await run("md5sum", filesIn(cluster.dir("hq")));
-  assertEquals(after.stdout, before.stdout, "the log is left as it was");
+  assertEquals((await sum()).stdout, before.stdout, "the log is left as it was");
 });
 
 e2e("a bit that flips under a running node is found when the record is read again", [], async (
   cleanup,
 ) => {
   const cluster = await withBacklog(cleanup);
+  // More than a node keeps of its log in memory: the rest is read from the file.
+  const client = await NbdClient.connect(cluster.socket("hq"));
+  for (let i = 0; i < 64; i++) await client.write(32 * MIB, new Uint8Array(MIB));
+  await client.flush();
+  client.close();
   const place = damage(cluster);
   await cluster.start("dr");
   await assertTold(cluster, place);

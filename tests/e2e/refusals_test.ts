@@ -118,7 +118,8 @@ e2e("a node that is already connected keeps its place", [], async (cleanup) => {
     join(cluster.folder, "twin.out"),
   );
   cleanup.defer(() => second.kill());
-  await until("the twin is told", () => /already connected/i.test(second.output()));
+  await until("the twin is told", () => /already/.test(second.output()));
+  await until("the upper end tells of it", () => /already/.test(cluster.output("hq")));
   assert((await cluster.status("hq")).links[0]!.state === "streaming");
 });
 
