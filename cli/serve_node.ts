@@ -73,7 +73,8 @@ async function run(
   journal: Journal,
   signals: Signals,
 ): Promise<void> {
-  const node = await CascadeNode.start(setup.config, denoPorts({ journal }));
+  const starting = CascadeNode.start(setup.config, denoPorts({ journal }));
+  const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;
   signals.onReload = () => current = reload(current, options, journal);
@@ -158,7 +159,7 @@ class Signals {
   onCrash: (error: unknown) => void = () => {};
   /** Settles when a stop is asked for. */
   readonly stop: Promise<void>;
-  /** Rejects when a stop is asked for once more. */
+  /** Rejects when a stop is asked for once more: what is under way is left as it is. */
   readonly stopAtOnce: Promise<never>;
   readonly #listeners: (() => void)[] = [];
 
@@ -167,7 +168,7 @@ class Signals {
     let insist: (error: ExitWith) => void = () => {};
     this.stop = new Promise((resolve) => ask = resolve);
     this.stopAtOnce = new Promise((_, reject) => insist = reject);
-    this.stopAtOnce.catch(() => {/* only a drain awaits it */});
+    this.stopAtOnce.catch(() => {/* nobody has to await it */});
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       this.#listen(signal, () => {
         if (this.received !== null) insist(new ExitWith(EXIT.failed, "stopped at once"));

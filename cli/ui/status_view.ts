@@ -54,18 +54,23 @@ function headline(report: Report, troubles: number, paint: Paint, width: number)
   return paint.bold(shown) + paint.dim(rest);
 }
 
+/** `9.99MiB`, `99.9MiB`, `999MiB`; `12m30s`; `9.99MiB/s`. */
+const SIZE_WIDTH = 7;
+const AGE_WIDTH = 6;
+const RATE_WIDTH = 9;
+
 const NODE_COLUMNS: readonly Column[] = [
   { title: "NODE", align: "left", rank: 0 },
   { title: "ROLE", align: "left", rank: 6 },
-  { title: "STATE", align: "left", rank: 0 },
-  { title: "LAG", align: "right", rank: 1 },
-  { title: "AGE", align: "right", rank: 2 },
-  { title: "DURABLE", align: "right", rank: 5 },
-  { title: "APPLIED", align: "right", rank: 4 },
-  { title: "LOG", align: "right", rank: 7 },
+  { title: "STATE", align: "left", rank: 0, min: "unreachable".length },
+  { title: "LAG", align: "right", rank: 1, min: SIZE_WIDTH },
+  { title: "AGE", align: "right", rank: 2, min: AGE_WIDTH },
+  { title: "DURABLE", align: "right", rank: 5, min: SIZE_WIDTH },
+  { title: "APPLIED", align: "right", rank: 4, min: SIZE_WIDTH },
+  { title: "LOG", align: "right", rank: 7, min: 2 * SIZE_WIDTH + 1 },
   { title: "CLIENTS", align: "right", rank: 8 },
-  { title: "RATE", align: "right", rank: 3 },
-  { title: "WRITES", align: "right", rank: 9 },
+  { title: "RATE", align: "right", rank: 3, min: RATE_WIDTH },
+  { title: "WRITES", align: "right", rank: 9, min: "99.9k/s".length },
 ];
 
 function nodeTable(report: Report, previous: Report | null, paint: Paint, width: number): string[] {
@@ -131,14 +136,14 @@ function silentCells(report: NodeReport, whole: Report, paint: Paint): Cell[] {
 const LINK_COLUMNS: readonly Column[] = [
   { title: "LINK", align: "left", rank: 0 },
   { title: "MODE", align: "left", rank: 3 },
-  { title: "STATE", align: "left", rank: 0 },
-  { title: "LAG", align: "right", rank: 1 },
-  { title: "AGE", align: "right", rank: 2 },
-  { title: "RECEIVED", align: "right", rank: 7 },
-  { title: "DURABLE", align: "right", rank: 6 },
-  { title: "APPLIED", align: "right", rank: 5 },
-  { title: "SINCE", align: "right", rank: 8 },
-  { title: "RATE", align: "right", rank: 4 },
+  { title: "STATE", align: "left", rank: 0, min: "disconnected".length },
+  { title: "LAG", align: "right", rank: 1, min: SIZE_WIDTH },
+  { title: "AGE", align: "right", rank: 2, min: AGE_WIDTH },
+  { title: "RECEIVED", align: "right", rank: 7, min: SIZE_WIDTH },
+  { title: "DURABLE", align: "right", rank: 6, min: SIZE_WIDTH },
+  { title: "APPLIED", align: "right", rank: 5, min: SIZE_WIDTH },
+  { title: "SINCE", align: "right", rank: 8, min: AGE_WIDTH },
+  { title: "RATE", align: "right", rank: 4, min: RATE_WIDTH },
 ];
 
 function linkTable(report: Report, previous: Report | null, paint: Paint, width: number): string[] {
@@ -162,16 +167,21 @@ function linkCells(
   const same = before?.teller?.name === teller?.name ? before : undefined;
   const passedMs = teller === null ? null : spanMs(teller, same?.teller ?? null);
   const since = status.connectedSince === null ? null : (atMs - status.connectedSince) / 1000;
+  const figures = [
+    size(status.lagBytes),
+    age(status.lagSeconds),
+    size(status.received),
+    size(status.durable),
+    size(status.applied),
+    since === null ? "-" : age(Math.max(0, since)),
+    rate(status.durable, same?.status?.durable, passedMs),
+  ];
+  // What neither end tells was true when somebody above last heard of it.
+  const hearsay = teller?.name !== link.from && teller?.name !== link.to;
   return [
     ...head,
     { text: status.state, paint: linkPaint(status.state, paint) },
-    { text: size(status.lagBytes) },
-    { text: age(status.lagSeconds) },
-    { text: size(status.received) },
-    { text: size(status.durable) },
-    { text: size(status.applied) },
-    { text: since === null ? "-" : age(Math.max(0, since)) },
-    { text: rate(status.durable, same?.status?.durable, passedMs) },
+    ...figures.map((text) => hearsay ? { text, paint: paint.dim } : { text }),
   ];
 }
 

@@ -16,6 +16,8 @@ export interface Column {
   readonly align: "left" | "right";
   /** Columns of the highest rank go first when the width does not suffice; 0 stays. */
   readonly rank: number;
+  /** At least this wide, so that a live picture does not jump; 0 if left out. */
+  readonly min?: number;
 }
 
 const GAP = "  ";
@@ -28,14 +30,14 @@ export function drawTable(
   paintTitle: (text: string) => string,
 ): string[] {
   const all = [columns.map(({ title }): Cell => ({ text: title, paint: paintTitle })), ...rows];
-  const widths = columns.map((_, index) => {
-    return Math.max(...all.map((row) => row[index]?.text.length ?? 0));
+  const widths = columns.map(({ min = 0 }, index) => {
+    return Math.max(min, ...all.map((row) => row[index]?.text.length ?? 0));
   });
   const shown = fit(columns, widths, width);
   return all.map((row) => drawRow(row, columns, widths, shown, width));
 }
 
-/** The columns that fit, without those in which every cell is empty but for the title. */
+/** The places of the columns that fit. */
 function fit(columns: readonly Column[], widths: readonly number[], width: number): number[] {
   let shown = columns.map((_, index) => index);
   const total = () => shown.reduce((sum, index) => sum + widths[index]! + GAP.length, -GAP.length);
