@@ -2,15 +2,23 @@
  * The downstream end of a streaming link: checks every record, appends it, and tells how far this
  * node and its sync peers are.
  *
- * The stream may begin below the end of this log. What is already here is the same bytes and is
- * skipped, with one exception: an epoch record that this log does not have tells that the
- * upstream never had our tail from there on. That tail is provisional (never applied, never
- * forwarded on an async link) and is cut off. A stable tail is never cut: the link is refused.
+ * The stream may begin below the end of this log. What is already here is the same bytes, is seen
+ * to be, and is skipped. Another record there (an epoch record that this log does not have, as a
+ * rule) tells that the upstream never had our tail from there on, or lost it. That tail is
+ * provisional (never applied, never forwarded on an async link) and is cut off. A stable tail is
+ * never cut: the link is refused.
  *
  * @module
  */
 import { CascadeError } from "../errors.ts";
-import { checkRecord, readEpoch, RecordReader, RecordType } from "../log/record.ts";
+import type { Epoch } from "../history.ts";
+import {
+  checkRecord,
+  readEpoch,
+  RECORD_ALIGN_BYTES,
+  RecordReader,
+  RecordType,
+} from "../log/record.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Bytes } from "../ports.ts";
 import {
@@ -53,6 +61,7 @@ export class Receiver implements WireSource {
   readonly #parts: ReceiverParts;
   readonly #record = new RecordReader();
   readonly #first = new RecordReader();
+  readonly #mine = new Uint8Array(RECORD_ALIGN_BYTES);
   #expectedLsn: number;
   /** Below this LSN the upstream's log and this one are known to be the same. */
   #agreedLsn: number;
@@ -78,8 +87,9 @@ export class Receiver implements WireSource {
     if (tide.firstLsn !== this.#expectedLsn) {
       throw violation(`records from LSN ${tide.firstLsn}, expected ${this.#expectedLsn}`);
     }
-    const records = frame.body.subarray(TIDE_BYTES);
-    await this.#takeRecords(records);
+    // First what is stable of what is here: applying it may be what makes room for the rest.
+    this.#takeTide(tide, 0);
+    await this.#takeRecords(frame.body.subarray(TIDE_BYTES));
     this.#agreedLsn = Math.max(this.#agreedLsn, this.#expectedLsn);
     this.#takeTide(tide, frame.flags);
     this.ackSoon();
@@ -100,17 +110,15 @@ export class Receiver implements WireSource {
     while (at < bytes.length) {
       this.#checkRecord(bytes, at);
       const { lsn, type, totalBytes } = this.#record;
-      if (newFrom < 0 && lsn < pipeline.appendedLsn && type === RecordType.EPOCH) {
-        await this.#meetEpoch(lsn, readEpoch(bytes, this.#record).id);
+      if (newFrom < 0 && lsn < pipeline.appendedLsn && !this.#isHere(bytes, at)) {
+        await this.#cutTail(lsn);
       }
       if (newFrom < 0 && lsn >= pipeline.appendedLsn) newFrom = at;
       if (newFrom >= 0) this.#checkEpoch();
       if (newFrom >= 0 && type === RecordType.EPOCH) {
         // The reign changes here: what comes before it is appended under the old one.
         await this.#append(bytes.subarray(newFrom, at));
-        await this.#makeRoom(totalBytes);
-        this.#beginEpoch(bytes);
-        await this.#append(bytes.subarray(at, at + totalBytes));
+        await this.#append(bytes.subarray(at, at + totalBytes), this.#readNewEpoch(bytes));
         newFrom = at + totalBytes;
       }
       at += totalBytes;
@@ -144,33 +152,52 @@ export class Receiver implements WireSource {
     throw violation(`a record of epoch ${epoch} in epoch ${present}`);
   }
 
-  /** An epoch record below our end: ours too, or our tail from there on was never upstream's. */
-  async #meetEpoch(lsn: number, id: string): Promise<void> {
-    const { pipeline, onCutBack } = this.#parts;
-    if (pipeline.history.has(id)) return;
-    if (lsn < pipeline.stableLsn) throw violation(`an epoch below what is stable, at LSN ${lsn}`);
-    onCutBack();
-    await pipeline.cutBack(lsn);
+  /**
+   * Whether the record at `at`, which lies below our end, is the one that is here. Its first bytes
+   * tell: they hold the CRC of all the rest. What was dropped here was stable, and is not asked.
+   */
+  #isHere(bytes: Uint8Array, at: number): boolean {
+    const { log } = this.#parts.pipeline;
+    const { lsn } = this.#record;
+    if (lsn < log.startLsn) return true;
+    log.readAt(lsn, this.#mine);
+    return this.#mine.every((byte, index) => byte === bytes[at + index]);
   }
 
-  #beginEpoch(bytes: Uint8Array): void {
+  /** Our tail from `lsn` on was never upstream's, or was lost there. */
+  async #cutTail(lsn: number): Promise<void> {
+    const { pipeline, onCutBack } = this.#parts;
+    if (lsn < pipeline.stableLsn) {
+      throw violation(`another record than the stable one that is here, at LSN ${lsn}`);
+    }
+    onCutBack();
+    await pipeline.cutBack(lsn);
+    // Whoever shook hands in between was judged by the log as it was.
+    onCutBack();
+  }
+
+  #readNewEpoch(bytes: Uint8Array): Epoch {
     const epoch = readEpoch(bytes, this.#record);
     if (epoch.number !== this.#record.epoch || epoch.firstLsn !== this.#record.lsn) {
       throw violation(`an epoch record that contradicts itself at LSN ${this.#record.lsn}`);
     }
-    this.#parts.pipeline.history.add(epoch);
+    return epoch;
   }
 
-  async #append(bytes: Uint8Array): Promise<void> {
+  /** `begins`: the reign that the one record given begins. */
+  async #append(bytes: Uint8Array, begins: Epoch | null = null): Promise<void> {
     const { pipeline, times, onAppended } = this.#parts;
     let at = 0;
     while (at < bytes.length) {
       // In pieces that even a small log has room for.
       const piece = pipeline.log.wholeRecords(bytes, at, pipeline.batchBytesMax);
+      if (piece === 0) throw violation("a record larger than half a segment of this node's log");
       await this.#makeRoom(piece);
       this.#first.at(bytes, at);
       times.note(this.#first.lsn, this.#first.timeMs);
       pipeline.log.append(bytes.subarray(at, at + piece));
+      // Only now: an append that fails must not leave a reign behind that the log does not hold.
+      if (begins !== null) pipeline.history.add(begins);
       pipeline.appended();
       onAppended();
       at += piece;
