@@ -310,6 +310,7 @@ export class Pipeline {
     }
     await this.log.cutBack(lsn);
     this.history.cutBack(lsn);
+    this.#flushWantedLsn = Math.min(this.#flushWantedLsn, lsn);
   }
 
   /**

@@ -102,7 +102,7 @@ export class Sender implements WireSource {
   #tideDue(): boolean {
     if (this.#clock.monotonicMs() - this.#toldMs >= HEARTBEAT_INTERVAL_MS) return true;
     if (this.#pipeline.stableLsn > this.#toldStableLsn) return true;
-    return this.#link.mode === "sync" && this.#pipeline.flushWantedLsn > this.#toldFlushLsn;
+    return this.#flushDue();
   }
 
   #fillTide(into: Bytes, at: number): number {
@@ -123,12 +123,16 @@ export class Sender implements WireSource {
     this.#toldMs = this.#clock.monotonicMs();
   }
 
-  /** Asks for a flush once for each flush that a client waits for, when all of it was sent. */
-  #flags(): number {
-    if (this.#link.mode !== "sync") return 0;
+  /** A client waits for a flush that the peer was not asked for, and all of it was sent. */
+  #flushDue(): boolean {
     const wanted = this.#pipeline.flushWantedLsn;
-    if (wanted <= this.#toldFlushLsn) return 0;
-    this.#toldFlushLsn = Math.min(wanted, this.#cursorLsn);
+    return this.#link.mode === "sync" && wanted > this.#toldFlushLsn && this.#cursorLsn >= wanted;
+  }
+
+  /** Asks for a flush once for each flush that a client waits for. */
+  #flags(): number {
+    if (!this.#flushDue()) return 0;
+    this.#toldFlushLsn = this.#pipeline.flushWantedLsn;
     return FLAG_FLUSH_WANTED;
   }
 
