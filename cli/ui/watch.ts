@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { paintFor, printLine } from "../output.ts";
+import { paintFor } from "../output.ts";
 import { jsonOf, type Report } from "../report.ts";
 import { LivePicture, PLAIN_WIDTH, terminalScreen } from "./live.ts";
 import { statusView } from "./status_view.ts";
@@ -27,7 +27,8 @@ export async function watch(ask: () => Promise<Report>, options: WatchOptions): 
     while (!stop.asked()) {
       const report = await Promise.race([ask(), stop.wait]);
       if (report === null) break;
-      shower.show(report, previous);
+      // A reader that went away (`| head`) ends it too.
+      if (!shower.show(report, previous)) break;
       previous = report;
       await stop.waitAtMost(intervalMs - (Date.now() - report.atMs));
     }
@@ -38,12 +39,25 @@ export async function watch(ask: () => Promise<Report>, options: WatchOptions): 
 }
 
 interface Shower {
-  show(report: Report, previous: Report | null): void;
+  /** False when nobody reads any more. */
+  show(report: Report, previous: Report | null): boolean;
   end(): void;
 }
 
 function jsonShower(): Shower {
-  return { show: (report) => printLine(JSON.stringify(jsonOf(report))), end() {} };
+  return { show: (report) => write(JSON.stringify(jsonOf(report)) + "\n"), end() {} };
+}
+
+/** Writes to stdout; false when its reader has gone. */
+function write(text: string): boolean {
+  let rest = new TextEncoder().encode(text);
+  try {
+    while (rest.length > 0) rest = rest.subarray(Deno.stdout.writeSync(rest));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw error;
+  }
 }
 
 /** Redraws in place on a terminal; elsewhere writes one picture below the other. */
@@ -56,8 +70,9 @@ function pictureShower(): Shower {
       const width = picture?.width ?? PLAIN_WIDTH;
       // A first look shows the columns of rates as well, so that the picture does not jump.
       const lines = statusView(report, { width, paint, previous: previous ?? report });
-      if (picture !== null) picture.draw(lines);
-      else for (const line of [...lines, ""]) printLine(line);
+      if (picture === null) return write(lines.join("\n") + "\n\n");
+      picture.draw(lines);
+      return true;
     },
     end: () => picture?.end(),
   };

@@ -1,8 +1,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CascadeError } from "../../core/errors.ts";
-import type { NodeStatus } from "../../core/status.ts";
+import {
+  LINK_STATES,
+  linkStatusSchema,
+  type NodeStatus,
+  nodeStatusSchema,
+} from "../../core/status.ts";
 import { startAdmin } from "../../io/admin.ts";
 import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
+import { metricsText } from "../../io/metrics.ts";
 import { linkStatus, nodeStatus } from "./fixtures.ts";
 import { withFolder } from "./helpers.ts";
 
@@ -225,4 +231,21 @@ Deno.test("metrics name every figure with its unit, type and help", async () => 
     assertEquals(body.match(/^cascade_link_lag_bytes\{/gm)?.length, 1);
     assert(/^process_resident_memory_bytes\{.*\} [1-9]\d*$/m.test(body));
   });
+});
+
+Deno.test("docs/status.md names every metric, field and state", async () => {
+  const docs = await Deno.readTextFile(new URL("../../docs/status.md", import.meta.url));
+  const status = nodeStatus({ links: [linkStatus()] });
+  const metrics = metricsText(status, { residentBytes: 1 }).matchAll(/^# TYPE (\S+)/gm);
+  const words = [
+    ...[...metrics].map((match) => match[1]!),
+    ...Object.keys(nodeStatusSchema.shape),
+    ...Object.keys(linkStatusSchema.shape),
+    ...nodeStatusSchema.shape.state.options,
+    ...LINK_STATES,
+    ...Object.keys(nodeStatusSchema.shape.counters.shape),
+    ...Object.keys(nodeStatusSchema.shape.lsn.shape),
+    ...Object.keys(nodeStatusSchema.shape.log.shape),
+  ];
+  for (const word of words) assert(docs.includes(`\`${word}\``), word);
 });

@@ -255,3 +255,59 @@ Deno.test({
       }
     }),
 });
+
+async function command(name: string, ...args: string[]): Promise<string | null> {
+  try {
+    const { success, stdout } = await new Deno.Command(name, { args, stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout).trim() : null;
+  } catch {
+    return null; // Not there.
+  }
+}
+
+Deno.test({
+  name: "a block device has its capacity, takes zeroes in any alignment, and one holder",
+  ignore: Deno.uid() !== 0 || libc() === null,
+  fn: () =>
+    withFolder(async (folder) => {
+      const size = 4 * 2 ** 20 + 512;
+      await Deno.writeFile(`${folder}/image`, pattern(size));
+      const device = await command("losetup", "--show", "-f", `${folder}/image`);
+      if (device === null) return; // A container without loop devices.
+      try {
+        const file = disk.open(device, { lock: true });
+        assert(file.isDevice);
+        assertEquals(file.size(), size);
+        failsWith("locked", () => disk.open(device, { lock: true }));
+        const expected = pattern(size);
+        for (
+          const [offset, length] of [[1, 10], [4000, 9000], [2 ** 20, 2 ** 20], [size - 700, 700]]
+        ) {
+          file.zeroAt(offset!, length!, true);
+          expected.fill(0, offset!, offset! + length!);
+        }
+        file.zeroAt(3 * 2 ** 20 + 7, 200_000, false);
+        expected.fill(0, 3 * 2 ** 20 + 7, 3 * 2 ** 20 + 200_007);
+        await file.flush();
+        const back = new Uint8Array(size);
+        file.readAt(back, 0);
+        assertEquals(back, expected);
+        assertEquals(file.dataRanges(5, 100), [{ start: 5, end: 105 }]);
+        failsWith("disk-full", () => file.writeAt(pattern(1024), size - 512));
+        file.close();
+
+        assert(await command("mkfs.ext4", "-q", device) !== null);
+        await Deno.mkdir(`${folder}/mounted`);
+        if (await command("mount", device, `${folder}/mounted`) === null) return;
+        try {
+          const error = failsWith("locked", () => disk.open(device, { lock: true }));
+          assert(error.hint?.includes("Unmount"), error.hint);
+        } finally {
+          await command("umount", `${folder}/mounted`);
+        }
+        disk.open(device, { lock: true }).close();
+      } finally {
+        await command("losetup", "-d", device);
+      }
+    }),
+});
