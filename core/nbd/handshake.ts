@@ -155,6 +155,7 @@ export class Handshake {
     const place = `option ${option} with ${length} bytes of data`;
     if (option === Option.EXPORT_NAME || length > OPTION_SKIP_BYTES_MAX) return this.#close(place);
     if (this.#optionCount > OPTIONS_MAX) return this.#close(`more than ${OPTIONS_MAX} options`);
+    if (option === Option.SET_META_CONTEXT) this.#allocationOf = null;
     this.#phase = "skipping";
     this.#skipBytes = length;
     if (this.draining) this.#refuseForShutdown(option);
