@@ -8,8 +8,8 @@ import { LOG_LEVELS } from "../io/journal.ts";
 import { examples, topologyOption } from "./options.ts";
 
 const SIGNALS = `
-Signals: SIGTERM and SIGINT drain and stop cleanly, a second one stops at once; SIGHUP reads the
-topology again and tells what has changed.
+Signals: SIGTERM and SIGINT drain and stop cleanly, a second one stops at once;
+SIGHUP reads the topology again and tells what has changed.
 `;
 
 /** The command. */
@@ -17,7 +17,7 @@ export function serveCommand() {
   return new Command("serve")
     .summary("run one node")
     .description(
-      "Run one node of a topology, in the foreground: its log, its links, its exports and its\n" +
+      "Run one node of a topology, in the foreground: its log, its links, its exports and its " +
         "admin side. Everything it tells goes to stderr, a line an event.",
     )
     .addOption(topologyOption())

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Command } from "@commander-js/extra-typings";
+import { Command, Option } from "@commander-js/extra-typings";
 import { CascadeError } from "../core/errors.ts";
 import type { Topology, TopologyNode } from "../core/topology/topology.ts";
 import { EXIT, ExitWith } from "./exit.ts";
@@ -11,8 +11,8 @@ import { durationArgument, examples, topologyOption } from "./options.ts";
 import { paintFor, printJson, printLine } from "./output.ts";
 
 const EXIT_CODES = `
-Exit codes: 0 all is well; 1 a node is unreachable, failed or inconsistent, or a link is degraded,
-disconnected, overflowed or refused; 4 no node could be reached.
+Exit codes: 0 all is well; 1 a node is unreachable, failed or inconsistent, or a
+link is degraded, disconnected, overflowed or refused; 4 no node answers.
 `;
 
 /** The command. */
@@ -24,7 +24,10 @@ export function statusCommand() {
     .option("--node <name>", "ask this node alone")
     .option("--json", "print one JSON document; with --watch one a line")
     .option("-w, --watch", "look again and again, and show rates; Ctrl-C ends it")
-    .option("--interval <duration>", "for --watch: time between two looks", durationArgument, 1000)
+    .addOption(
+      new Option("--interval <duration>", "for --watch: time between two looks")
+        .argParser(durationArgument).default(1000, "1s"),
+    )
     .addHelpText(
       "after",
       examples(

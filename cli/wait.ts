@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Command, InvalidArgumentError } from "@commander-js/extra-typings";
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { CascadeError } from "../core/errors.ts";
 import { durationArgument, examples, topologyOption } from "./options.ts";
 
@@ -26,7 +26,10 @@ export function waitCommand() {
     .requiredOption("--link <name>", "the link")
     .option("--caught-up", "all that is durable upstream at the time of the call")
     .option("--lsn <n>", "everything below this LSN", lsnArgument)
-    .option("--timeout <duration>", "give up after this time", durationArgument, 30_000)
+    .addOption(
+      new Option("--timeout <duration>", "give up after this time")
+        .argParser(durationArgument).default(30_000, "30s"),
+    )
     .addHelpText(
       "after",
       examples(
