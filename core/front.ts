@@ -73,7 +73,8 @@ export class NodeFront implements Front {
     this.#lastTimeMs = lastRecordTimeMs;
     this.#staging = new Uint8Array(pipeline.reigns ? pipeline.batchBytesMax : 0);
     this.#acknowledgedLsn = pipeline.appendedLsn;
-    this.#flushedLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn);
+    // What sync peers made durable in an earlier run is not known: a FLUSH waits until they told.
+    this.#flushedLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn, sync.durableLsn());
   }
 
   get acknowledgedLsn(): number {
@@ -110,7 +111,11 @@ export class NodeFront implements Front {
     this.#sync.onFlushWanted();
   }
 
-  /** Builds a record behind those staged; returns the LSN at which it ends. Hot path. */
+  /**
+   * Builds a record behind those staged; returns the LSN at which it ends. Hot path. Throws
+   * `log-full` before anything is staged: what was staged once has tickets and extents that point
+   * at it, and must find room.
+   */
   append(
     type: RecordType,
     flags: number,
@@ -121,6 +126,7 @@ export class NodeFront implements Front {
   ): number {
     const bytes = recordBytes(type, length);
     if (this.#staged + bytes > this.#staging.length) this.commit();
+    if (this.#pipeline.log.room() < this.#staged + bytes) throw logFull();
     if (this.#staged === 0) this.#batchTimeMs = this.nextTimeMs();
     const lsn = this.#pipeline.appendedLsn + this.#staged;
     const epoch = this.#pipeline.history.lastNumber;
@@ -191,6 +197,10 @@ export class NodeFront implements Front {
     this.#stopping = refusal;
     if (refusal === "failed") this.#refuseAll("failed");
   }
+}
+
+function logFull(): CascadeError {
+  return new CascadeError("log-full", "the log has no room for a write now", { retryable: true });
 }
 
 /** One volume of a primary as an export. */
