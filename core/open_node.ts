@@ -53,6 +53,7 @@ export async function openNode(
     const stateFile = new StateFile(ports.disk, config.dir);
     const loaded = stateFile.load();
     if (loaded !== null) checkIdentity(loaded, config, stateFile.path);
+    else checkFirst(config, ports.disk, stateFile.path);
     // Before the state file: a folder whose own name is not durable takes all in it along.
     if (loaded === null) { for (const folder of made) await ports.disk.flushFolder(folder); }
     const files = openVolumes(config, ports, loaded, opened);
@@ -63,6 +64,7 @@ export async function openNode(
     );
     const { log, report } = await openLog(config, ports, state, events);
     holder.log = log;
+    opened.push({ close: () => void log.close() });
     const history = joinHistory(state.history, report, log.startLsn);
     return { lock, stateFile, state, volumes, log, report, history };
   } catch (error) {
@@ -80,6 +82,19 @@ function makeFolder(disk: Disk, path: string): string[] {
   }
   disk.makeFolder(path);
   return parents;
+}
+
+/** A folder without a state file must be new: a log without one would be taken for another's. */
+function checkFirst(config: NodeConfig, disk: Disk, path: string): void {
+  const folder = `${config.dir}/log`;
+  if (disk.exists(folder) && disk.list(folder).length > 0) {
+    throw new CascadeError("state-corrupt", "the state file is gone, but the log is there", {
+      where: { file: path },
+      hint:
+        "Restore the node's folder as it was, or remove it and the node's volumes and let the " +
+        "node be filled anew",
+    });
+  }
 }
 
 /** A folder serves the node that it was made for, and no other. */
@@ -193,10 +208,15 @@ async function openLog(
     checkpointLsn: state.checkpointLsn,
     events,
   });
-  log.setUpstreamMark(Math.max(log.upstreamMark, state.checkpointLsn));
-  log.requestFlush();
-  await log.flushed();
-  return { log, report };
+  try {
+    log.setUpstreamMark(Math.max(log.upstreamMark, state.checkpointLsn));
+    log.requestFlush();
+    await log.flushed();
+    return { log, report };
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
 }
 
 /** Epochs whose records the log has dropped come from the state file, the rest from the log. */
