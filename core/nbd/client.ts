@@ -36,7 +36,9 @@ export class NbdClient {
   readonly #replies: ReplyBuffer;
   #transmission: Transmission | null = null;
   #unsubscribe: () => void = () => {};
-  /** Set while the loop waits for something else than bytes from the client. */
+  /** The loop waits for bytes from the client. */
+  #isReading = false;
+  /** Set while the loop waits for something else. */
   #wake: (() => void) | null = null;
   #draining = false;
   #closed = false;
@@ -77,8 +79,7 @@ export class NbdClient {
     this.#handshake.draining = true;
     if (this.#transmission === null) return;
     this.#transmission.draining = true;
-    this.#wakeUp();
-    this.#closeWhenDone();
+    this.#goOn();
   }
 
   /** Hangs up at once. */
@@ -115,21 +116,16 @@ export class NbdClient {
         }
         const { bytes, start, end } = this.#input;
         this.#input.start = handshake.consume(bytes, start, end);
-        const isTaken = this.#input.start !== start;
-        if (!isTaken && !await this.#receive(OPTION_HEADER_BYTES + OPTION_BYTES_MAX)) return null;
+        if (this.#input.start !== start) continue;
+        const space = this.#input.space(OPTION_HEADER_BYTES + OPTION_BYTES_MAX);
+        const count = await this.#connection.read(space);
+        if (count === null) return null;
+        this.#input.received(count);
       }
       return null;
     } finally {
       deadline.cancel();
     }
-  }
-
-  /** Waits for bytes from the client; false when it hung up. */
-  async #receive(wanted: number): Promise<boolean> {
-    const count = await this.#connection.read(this.#input.space(wanted));
-    if (count === null) return false;
-    this.#input.received(count);
-    return true;
   }
 
   async #serve(session: Session): Promise<void> {
@@ -146,7 +142,9 @@ export class NbdClient {
       const lack = this.#pump(transmission, front);
       if (this.#closed) return;
       if (lack === "input" && !this.#isHeld(front)) {
+        this.#isReading = true;
         const count = await this.#connection.read(this.#input.space(transmission.wanted));
+        this.#isReading = false;
         if (count === null) return;
         this.#input.received(count);
       } else {
@@ -172,7 +170,7 @@ export class NbdClient {
       const hasRoom = this.#send();
       if (lack === "room" && hasRoom) continue;
       if (lack === "places" && transmission.hasPlaces) continue;
-      this.#closeWhenDone();
+      if (lack === "input" || lack === "nothing") this.#closeWhenDone();
       return lack;
     }
   }
@@ -199,14 +197,19 @@ export class NbdClient {
     if (this.#closed || this.#transmission === null) return;
     if (this.#transmission.isWaiting) this.#transmission.settle();
     this.#send();
-    this.#wakeUp();
-    this.#closeWhenDone();
+    this.#goOn();
   }
 
   #onRefused(refusal: Refusal): void {
     if (this.#closed || this.#transmission === null) return;
     this.#transmission.refuse(refusal);
     this.#onProgress();
+  }
+
+  /** Lets the loop look at what has changed, if it can do anything about it. */
+  #goOn(): void {
+    if (this.#isReading) this.#closeWhenDone();
+    else this.#wakeUp();
   }
 
   #wakeUp(): void {
@@ -218,7 +221,7 @@ export class NbdClient {
   /** Ends when the client said goodbye or the server stops, and every reply is on its way. */
   #closeWhenDone(): void {
     const transmission = this.#transmission;
-    if (transmission === null || this.#closed || this.#wake !== null) return;
+    if (transmission === null || this.#closed) return;
     const isLast = transmission.phase === "ended" || this.#draining;
     if (!isLast || !transmission.idle) return;
     if (this.#replies.isSending || this.#replies.length > 0) return;

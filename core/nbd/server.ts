@@ -49,6 +49,7 @@ export class NbdServer {
   readonly #doors: Door[] = [];
   readonly #clients = new Set<NbdClient>();
   #stopping = false;
+  #stopped: Promise<void> | null = null;
   /** Called whenever a client has gone, while the server stops. */
   #onLeft: () => void = () => {};
 
@@ -83,7 +84,18 @@ export class NbdServer {
    * Takes no more clients, refuses new requests, answers what is in flight, and closes; after the
    * drain deadline it closes in any case. Resolves when every client is gone.
    */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#drain();
+    return this.#stopped;
+  }
+
+  /** Closes everything at once, answered or not. */
+  abort(): void {
+    this.#shutDoors();
+    for (const client of [...this.#clients]) client.close("the server stops");
+  }
+
+  async #drain(): Promise<void> {
     this.#shutDoors();
     for (const client of [...this.#clients]) client.drain();
     let deadline: Timer | null = null;
@@ -97,12 +109,6 @@ export class NbdServer {
     });
     (deadline as Timer | null)?.cancel();
     this.abort();
-  }
-
-  /** Closes everything at once, answered or not. */
-  abort(): void {
-    this.#shutDoors();
-    for (const client of [...this.#clients]) client.close("the server stops");
   }
 
   #shutDoors(): void {

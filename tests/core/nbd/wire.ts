@@ -20,7 +20,7 @@ import {
 import type { Bytes } from "../../../core/ports.ts";
 
 /** Bytes without a short period. */
-export function filled(length: number, seed = 1): Uint8Array {
+export function filled(length: number, seed = 1): Bytes {
   const bytes = new Uint8Array(length);
   for (let index = 0; index < length; index++) bytes[index] = index * 7 + seed + (index >>> 8);
   return bytes;
