@@ -89,7 +89,10 @@ export class Scheduler {
       if (this.#steps >= limits.stepsMax) return "steps";
       const event = this.#heap[0];
       if (event === undefined) return "idle";
-      if (event.timeMs > limits.timeMsMax) return "time";
+      if (event.timeMs > limits.timeMsMax) {
+        this.#nowMs = Math.max(this.#nowMs, limits.timeMsMax);
+        return "time";
+      }
       pop(this.#heap);
       if (event.call === null || event.life?.alive === false) continue;
       this.#nowMs = event.timeMs;
