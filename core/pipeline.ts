@@ -126,7 +126,7 @@ export class Pipeline {
 
   /** What is appended in one go at the most: a fraction of the log, however small that is. */
   get batchBytesMax(): number {
-    return Math.min(BATCH_BYTES_MAX, this.#parts.segmentBytes / 2);
+    return Math.min(BATCH_BYTES_MAX, this.#parts.segmentBytes * 5 / 16);
   }
 
   /** Whether more may be appended now; else the giver slows down until `onProgress`. */

@@ -110,7 +110,7 @@ export class Log {
     this.#pool = pool;
     this.#segmentBytes = options.segmentBytes;
     this.#capacity = options.segmentBytes - SEGMENT_HEADER_BYTES;
-    this.recordBytesMax = Math.min(RECORD_BYTES_MAX, Math.floor(this.#capacity / 2));
+    this.recordBytesMax = Math.min(RECORD_BYTES_MAX, Math.floor(this.#capacity / 3));
     this.#segments = found.segments;
     this.#dirty = new Set(found.segments);
     this.#endLsn = found.endLsn;
