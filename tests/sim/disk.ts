@@ -243,9 +243,12 @@ function notFound(path: string): CascadeError {
   return new CascadeError("not-found", "there is no such file or folder", { where: { path } });
 }
 
+/** In the message of every failure that the simulator made up. */
+export const INJECTED = "injected fault";
+
 /** What a flush that failed throws. */
 export function flushFailed(path: string): CascadeError {
-  return new CascadeError("disk-failed", "cannot flush: injected fault", { where: { path } });
+  return new CascadeError("disk-failed", `cannot flush: ${INJECTED}`, { where: { path } });
 }
 
 /** The sum of bytes, for the trace. */

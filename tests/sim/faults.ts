@@ -5,7 +5,6 @@
  */
 import type { CrashKind } from "./life.ts";
 import type { Line } from "./pipe.ts";
-import type { Oracle } from "./oracle.ts";
 import type { FaultKind, Weather } from "./plan.ts";
 import type { Prng } from "./prng.ts";
 import type { SimHost } from "./sim_host.ts";
@@ -22,8 +21,8 @@ export class Faults {
   readonly #prng: Prng;
   readonly #weather: Weather;
   readonly #hosts: readonly SimHost[];
-  readonly #oracle: Oracle;
   #isOver = false;
+  #isFrozen = false;
   /** Faults so far, by kind, for the report. */
   readonly counts = new Map<FaultKind, number>();
 
@@ -32,13 +31,11 @@ export class Faults {
     prng: Prng,
     weather: Weather,
     hosts: readonly SimHost[],
-    oracle: Oracle,
   ) {
     this.#world = world;
     this.#prng = prng;
     this.#weather = weather;
     this.#hosts = hosts;
-    this.#oracle = oracle;
     this.#drawLines();
     for (const host of hosts) this.#ordinary(host);
     if (weather.faults.length > 0) this.#next();
@@ -96,7 +93,6 @@ export class Faults {
         host.stop();
         return;
       case "flush-fails":
-        this.#oracle.forgive(host);
         host.disk.conditions.flushesToFailure = this.#prng.between(1, 20);
         return;
       case "disk-full":
@@ -121,7 +117,14 @@ export class Faults {
     const delayMs = this.#isOver
       ? this.#prng.below(500)
       : this.#prng.exponential(this.#prng.chance(0.1) ? 10 * DOWN_MS : DOWN_MS);
-    this.#world.scheduler.after(delayMs, null, () => host.start());
+    this.#world.scheduler.after(delayMs, null, () => {
+      if (!this.#isFrozen) host.start();
+    });
+  }
+
+  /** Nothing is started any more but by others. */
+  freeze(): void {
+    this.#isFrozen = true;
   }
 
   #light(host: SimHost): void {
@@ -129,7 +132,6 @@ export class Faults {
   }
 
   #fill(host: SimHost): void {
-    this.#oracle.forgive(host);
     const { conditions } = host.disk;
     conditions.roomBytes = host.disk.usedBytes() + this.#prng.below(256 * 1024);
     this.#later(() => conditions.roomBytes = Infinity);

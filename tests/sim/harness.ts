@@ -88,7 +88,7 @@ class Run implements HostEvents {
       new SimHost(this.world, node, prng.fork(`host ${node.config.name}`), this)
     );
     const faults = prng.fork("faults");
-    this.#faults = new Faults(this.world, faults, plan.weather, this.#hosts, this.#oracle);
+    this.#faults = new Faults(this.world, faults, plan.weather, this.#hosts);
   }
 
   get #primary(): SimHost {
@@ -171,12 +171,15 @@ class Run implements HostEvents {
   async #stopAndStart(): Promise<void> {
     if (this.world.failure !== null) return;
     this.#isEnding = true;
+    this.#faults.freeze();
     const epoch = this.#primary.node?.status().epoch?.number;
     const prng = this.#prng.fork("stop");
     for (const host of this.#hosts) {
       this.world.scheduler.after(prng.below(1000), null, () => host.stop());
     }
-    await this.#until("stop", 30_000);
+    for (let i = 0; i < 300 && this.#hosts.some((host) => host.isAlive); i++) {
+      await this.#until("stop", 100);
+    }
     const up = this.#hosts.filter((host) => host.isAlive).map((host) => host.name);
     if (up.length > 0) {
       this.world.fail("liveness", new Violation(`asked to stop, still up: ${up.join(", ")}`));
@@ -219,12 +222,8 @@ class Run implements HostEvents {
     if (how !== "failure" && !this.#isEnding) this.#faults.restartLater(host);
   }
 
-  mayFail(host: SimHost): boolean {
-    return this.#oracle.mayFail(host);
-  }
-
-  onFailed(host: SimHost, error: unknown, mayFail: boolean): void {
-    this.#oracle.onFailed(host, error, mayFail);
+  onFailed(host: SimHost, error: unknown): void {
+    this.#oracle.onFailed(host, error);
     this.#faults.restartLater(host);
   }
 

@@ -15,6 +15,7 @@
 import type { CascadeNode } from "../../core/node.ts";
 import { nodeStatusSchema } from "../../core/status.ts";
 import { describeError, isCascadeError } from "../../core/errors.ts";
+import { INJECTED } from "./disk.ts";
 import { History, Replica } from "./history.ts";
 import type { CrashKind } from "./life.ts";
 import type { Plan } from "./plan.ts";
@@ -38,8 +39,6 @@ class Known {
   heldLsn = 0;
   startedMs = 0;
   isReady = false;
-  /** A flush was made to fail in this life, or the disk to be full: the node may give up. */
-  mayFail = false;
 
   constructor(history: History) {
     this.replica = new Replica(history);
@@ -67,11 +66,6 @@ export class Oracle {
     let known = this.#hosts.get(host);
     if (known === undefined) this.#hosts.set(host, known = new Known(this.history));
     return known;
-  }
-
-  /** The node of this host may give up now without blame: its disk was made to fail. */
-  forgive(host: SimHost): void {
-    this.#known(host).mayFail = true;
   }
 
   onStarted(host: SimHost, node: CascadeNode): void {
@@ -114,7 +108,6 @@ export class Oracle {
     if (how === "power" || how === "failure") {
       known.heldLsn = Math.min(known.heldLsn, known.durableLsn);
     }
-    known.mayFail = false;
   }
 
   /** Remembers how far a node is. */
@@ -127,15 +120,11 @@ export class Oracle {
     known.durableMax = Math.max(known.durableMax, known.durableLsn);
   }
 
-  /** The node gave up, or would not start. */
-  onFailed(host: SimHost, error: unknown, mayFail: boolean): void {
-    const fair = isCascadeError(error, "disk-failed") || isCascadeError(error, "disk-full");
-    if (fair && mayFail) return;
+  /** The node gave up, or would not start: only a disk that fails, or is full, is a reason. */
+  onFailed(host: SimHost, error: unknown): void {
+    if (isCascadeError(error, "disk-full")) return;
+    if (isCascadeError(error, "disk-failed") && error.message.includes(INJECTED)) return;
     this.#world.fail("correctness", error, `${host.name} gave up: ${describeError(error)}: `);
-  }
-
-  mayFail(host: SimHost): boolean {
-    return this.#known(host).mayFail;
   }
 
   #isPrimary(host: SimHost): boolean {

@@ -30,6 +30,8 @@ export interface Weather {
   readonly flushChance: number;
   /** Longest payload of a write, bytes. */
   readonly payloadBytesMax: number;
+  /** The clients stop after about so much log, bytes. */
+  readonly workBytesMax: number;
   /** Whether a failed flush leaves phantoms in the cache. */
   readonly phantom: boolean;
 }
@@ -73,13 +75,13 @@ export function makePlan(seed: number, prng: Prng): Plan {
   });
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
-  const log = { segmentBytes, budgetBytes: segmentBytes * shape.pick([16, 32, 64]) };
+  const log = { segmentBytes, budgetBytes: segmentBytes * shape.pick([12, 24, 48]) };
   const images = makeImages(prng.fork("images"), sizes);
   const nodes = names.map((name) => {
     const isLeaf = !links.some((link) => link.from === name);
     return makeNode(prng.fork(`node ${name}`), { name, names, links, sizes, log, isLeaf, images });
   });
-  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), segmentBytes) };
+  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log) };
 }
 
 function makeLink(prng: Prng, from: string, to: string): LinkConfig {
@@ -151,19 +153,23 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
   return { config, devices };
 }
 
-function makeWeather(prng: Prng, segmentBytes: number): Weather {
+function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
   // Each run leaves some kinds of faults out, so that the others are met in pure form too.
   const faults = FAULT_KINDS.filter(() => prng.chance(0.5));
+  const chaosMs = prng.between(5_000, 40_000);
+  // A quarter of a segment: the log counts on any record to fit many times.
+  const payloadBytesMax = Math.min(prng.pick([2, 8, 32]) * KIB, log.segmentBytes / 4 - KIB);
+  // Beyond the budget a log must forget, and links may overflow.
+  const workBytesMax = log.budgetBytes * prng.pick([0.2, 0.6, 2]);
+  const batches = Math.min(2_000, workBytesMax / (payloadBytesMax + 4 * KIB));
   return {
-    chaosMs: prng.between(5_000, 40_000),
+    chaosMs,
     faultEveryMs: prng.pick([400, 1500, 4000]),
     faults,
-    batchEveryMs: prng.pick([5, 20, 60]),
+    batchEveryMs: chaosMs / batches,
     flushChance: prng.pick([0.05, 0.3, 0.9]),
-    payloadBytesMax: Math.min(
-      prng.pick([2, 16, 128]) * KIB,
-      Math.floor(segmentBytes / 2) - 4 * KIB,
-    ),
+    payloadBytesMax,
+    workBytesMax,
     phantom: false,
   };
 }

@@ -23,9 +23,7 @@ export interface HostEvents {
   /** The node is about to be gone; `node` is null when it had not started. */
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
   /** The node stopped by itself, or would not start; it is gone by now. */
-  onFailed(host: SimHost, error: unknown, mayFail: boolean): void;
-  /** Whether this life of the node may fail without blame: its disk was made to. */
-  mayFail(host: SimHost): boolean;
+  onFailed(host: SimHost, error: unknown): void;
 }
 
 /** See the module's text. */
@@ -112,9 +110,8 @@ export class SimHost {
     if (this.#life !== life) return;
     const code = isCascadeError(error) ? error.code : "";
     this.#world.trace.note(life.name, "failed", code, describeError(error));
-    const mayFail = this.#events.mayFail(this);
     this.#end("process", "failure");
-    this.#events.onFailed(this, error, mayFail);
+    this.#events.onFailed(this, error);
   }
 
   #stopped(life: Life): void {

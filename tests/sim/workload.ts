@@ -75,6 +75,7 @@ export class Workload {
 
   #turn(): void {
     if (!this.#isCurrent || this.isOver) return;
+    if (this.#oracle.history.endLsn > this.#weather.workBytesMax) return;
     const { front } = this.#node;
     if (front.refusal !== null || !front.accepting) {
       this.#world.scheduler.after(PATIENCE_MS, null, () => this.#turn());
