@@ -21,13 +21,14 @@ const SEGMENT_BYTES_UNIT = 4096; // pages
 const BUDGET_SEGMENTS_MIN = 4; // one written, one being prepared, two that peers still read
 const NODES_MAX = 128; // the report of a whole subtree fits one message
 const VOLUMES_MAX = 64; // likewise the list of volumes
+const ERRORS_ENOUGH = 100; // nobody reads more in one go
 const TIMEOUT_MS_MIN = 100; // a node looks at its clock ten times a second
 const TIMEOUT_MS_MAX = 24 * 3_600_000;
 
 /** Reports everything about `topology` that cannot work, or that its author may not have meant. */
 export function lint(topology: Topology): void {
   const { reporter } = topology;
-  lintCounts(topology, reporter);
+  if (!lintCounts(topology, reporter)) return;
   lintVolumes(topology, reporter);
   for (const node of topology.nodes) {
     lintNodeVolumes(topology, node, reporter);
@@ -35,10 +36,12 @@ export function lint(topology: Topology): void {
   }
   for (const link of topology.links) lintLink(link, reporter);
   lintTree(topology, reporter);
-  lintHosts(topology, reporter);
+  // Every path is compared with every other: not for a file that is wrong throughout.
+  if (reporter.errors < ERRORS_ENOUGH) lintHosts(topology, reporter);
 }
 
-function lintCounts(topology: Topology, reporter: Reporter): void {
+/** False when there are too many of something to look any further. */
+function lintCounts(topology: Topology, reporter: Reporter): boolean {
   const { nodes, volumes } = topology;
   if (nodes.length > NODES_MAX) {
     const message = `there are ${nodes.length} nodes; at most ${NODES_MAX} are possible`;
@@ -56,6 +59,7 @@ function lintCounts(topology: Topology, reporter: Reporter): void {
     const message = "there are no links, so nothing is replicated";
     reporter.report(["links"], "key", { severity: "warning", message });
   }
+  return nodes.length <= NODES_MAX && volumes.length <= VOLUMES_MAX;
 }
 
 function lintVolumes(topology: Topology, reporter: Reporter): void {

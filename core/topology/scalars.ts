@@ -15,6 +15,7 @@ export const NAME_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
 const NAME_EXPECTED =
   "a name of up to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit";
 const PATH_LENGTH_MAX = 4096;
+const ADDRESSES_MAX = 16;
 
 /** A name; see {@linkcode NAME_PATTERN}. */
 export const nameSchema = z.string({ error: NAME_EXPECTED }).regex(NAME_PATTERN, {
@@ -81,6 +82,10 @@ export const addressesSchema = z
   .union([z.string(), z.array(z.string())], { error: `${STREAM_EXPECTED}, or a list of them` })
   .transform((input, context) => {
     const endpoints: Endpoint[] = [];
+    if (Array.isArray(input) && input.length > ADDRESSES_MAX) {
+      context.addIssue({ code: "custom", message: `at most ${ADDRESSES_MAX} addresses` });
+      return z.NEVER;
+    }
     for (const [index, text] of (Array.isArray(input) ? input : [input]).entries()) {
       const result = parseStreamAddress(text);
       if (result.ok) endpoints.push(result.endpoint);

@@ -19,6 +19,9 @@ type Issue = z.core.$ZodIssue;
 /** How often a repaired tree is checked again; each round can uncover what the last one hid. */
 const ROUNDS_MAX = 4;
 
+/** More mistakes than this are not told apart any more: it is some other kind of file. */
+const ISSUES_MAX = 100;
+
 /** A way to set a tree right. */
 type Repair = (tree: Located) => Located;
 
@@ -36,10 +39,9 @@ export function checkShape(tree: Located, reporter: Reporter): TopologySpec | nu
     reporter.tree = current;
     const result = topologySchema.safeParse(plain(current));
     if (result.success) return result.data;
-    const repairs = result.error.issues.flatMap((issue) =>
-      reportIssue(issue, current, reporter, result.error.issues)
-    );
-    if (repairs.length === 0) return null;
+    const issues = result.error.issues.slice(0, ISSUES_MAX);
+    const repairs = issues.flatMap((issue) => reportIssue(issue, current, reporter, issues));
+    if (repairs.length === 0 || reporter.errors >= ISSUES_MAX) return null;
     current = repairs.reduce((repaired, repair) => repair(repaired), current);
   }
   return null;
@@ -59,7 +61,8 @@ function reportIssue(
 ): Repair[] {
   const path = documentPath(issue.path);
   if (issue.code === "unrecognized_keys") {
-    return issue.keys.flatMap((key) => reportUnknownKey(key, path, tree, reporter));
+    return issue.keys.slice(0, ISSUES_MAX)
+      .flatMap((key) => reportUnknownKey(key, path, tree, reporter));
   }
   if (issue.code === "invalid_key") {
     const expected = issue.issues[0]?.message ?? "a name";

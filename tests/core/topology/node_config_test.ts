@@ -1,0 +1,84 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { CascadeError } from "../../../core/errors.ts";
+import { unsupported } from "../../../core/topology/available.ts";
+import { cleanSecret, linkNamed, nodeConfig } from "../../../core/topology/node_config.ts";
+import { parseTopology, topologyOrThrow } from "../../../core/topology/parse.ts";
+import { formatProblem } from "../../../core/topology/problem.ts";
+import type { Topology } from "../../../core/topology/topology.ts";
+
+const SECRET = new TextEncoder().encode("0123456789abcdef");
+
+function sample(name: string): Topology {
+  const text = Deno.readTextFileSync(new URL(`../../../samples/${name}`, import.meta.url));
+  return topologyOrThrow(parseTopology(text, name, "/srv"));
+}
+
+Deno.test("a node's configuration has its links, with what the dialling end dials", () => {
+  const config = nodeConfig(sample("four_hosts.yaml"), "metro", SECRET);
+  assertEquals(config.cluster, "payroll");
+  assertEquals(config.nodeNames, ["hq", "metro", "dr1", "dr2"]);
+  assertEquals(config.upstream, {
+    name: "hq-metro",
+    from: "hq",
+    to: "metro",
+    mode: "sync",
+    onDisconnect: "degrade",
+    timeoutMs: 2000,
+    dial: "to",
+    addresses: ["tcp://10.0.0.1:7420"],
+    paused: false,
+  });
+  assertEquals(config.downstream.map(({ name }) => name), ["metro-dr1", "metro-dr2"]);
+  assertEquals(config.volumes, [
+    { name: "data", sizeBytes: 10 * 1024 ** 3, path: "/dev/vg0/data" },
+  ]);
+});
+
+Deno.test("the primary has no upstream, a secondary no downstream", () => {
+  const topology = sample("four_hosts.yaml");
+  assertEquals(nodeConfig(topology, "hq", SECRET).upstream, null);
+  assertEquals(nodeConfig(topology, "dr2", SECRET).downstream, []);
+});
+
+Deno.test("a log-only node knows every volume, and a path of none", () => {
+  const { volumes } = nodeConfig(sample("bunker.yaml"), "bunker", SECRET);
+  assertEquals(volumes, [{ name: "data", sizeBytes: 100 * 1024 ** 3, path: null }]);
+});
+
+Deno.test("a link that is dialled from above has what the lower node advertises", () => {
+  const { downstream } = nodeConfig(sample("behind_nat.yaml"), "hq", SECRET);
+  assertEquals(downstream[0]?.addresses, ["tcp://far.shop.example:17420"]);
+});
+
+Deno.test("an unknown node or link is answered with the nearest name", () => {
+  const topology = sample("four_hosts.yaml");
+  const node = assertThrows(() => nodeConfig(topology, "mtero", SECRET), CascadeError);
+  assertEquals([node.code, node.hint], ["usage", 'Did you mean "metro"?']);
+  const link = assertThrows(() => linkNamed(topology, "metro-dr3"), CascadeError);
+  assertEquals([link.code, link.hint], ["usage", 'Did you mean "metro-dr1"?']);
+  const far = assertThrows(() => nodeConfig(topology, "elsewhere", SECRET), CascadeError);
+  assertEquals(far.hint, "It has hq, metro, dr1 and dr2");
+});
+
+Deno.test("a secret loses its line end, and is refused when it is short", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  assertEquals(cleanSecret(bytes("0123456789abcdef\r\n"), "x"), SECRET);
+  assertEquals(cleanSecret(bytes("0123456789abcde \n"), "x"), bytes("0123456789abcde "));
+  for (const text of ["", "\n", "0123456789abcde\n"]) {
+    const error = assertThrows(() => cleanSecret(bytes(text), "x"), CascadeError);
+    assertEquals(error.code, "usage");
+  }
+});
+
+Deno.test("periodic links are right, and named by what cannot be served yet", () => {
+  const topology = sample("periodic.yaml");
+  const lines = unsupported(topology).map(formatProblem);
+  assertEquals(lines.length, 2);
+  assertEquals(
+    lines[0],
+    'periodic.yaml:28:32: error: the link "hq-far" is periodic, which cannot be served yet; use ' +
+      "mode: async until then",
+  );
+  assertEquals(unsupported(topology, "weekly").length, 1);
+  assertEquals(unsupported(sample("four_hosts.yaml")), []);
+});
