@@ -30,6 +30,8 @@ export interface SyncGroup {
   durableLsn(): number;
   /** A sync link with `onDisconnect: fail` has lost its peer. */
   failed(): boolean;
+  /** How often that has happened: whoever waits then is refused. */
+  failures(): number;
   /** Records were appended: sync links ship them at once. */
   onAppended(firstLsn: number, timeMs: number): void;
   /** A client waits for a flush: sync peers should hurry. */
@@ -64,7 +66,7 @@ export class NodeFront implements Front {
   #acknowledgedLsn: number;
   #flushedLsn: number;
   #stopping: Refusal | null = null;
-  #wasFailed = false;
+  #failures = 0;
 
   constructor(pipeline: Pipeline, sync: SyncGroup, clock: Clock, lastRecordTimeMs: number) {
     this.#pipeline = pipeline;
@@ -181,9 +183,9 @@ export class NodeFront implements Front {
 
   /** Positions of the pipeline or of sync peers changed, or room was made. */
   progress(): void {
-    const failed = this.#sync.failed();
-    if (failed && !this.#wasFailed) this.#refuseAll("sync-peer-lost");
-    this.#wasFailed = failed;
+    const failures = this.#sync.failures();
+    if (failures > this.#failures) this.#refuseAll("sync-peer-lost");
+    this.#failures = failures;
     this.#advance();
     for (const listener of this.#listeners) listener.onProgress();
   }

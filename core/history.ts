@@ -6,6 +6,7 @@
  * @module
  */
 import { assert } from "./assert.ts";
+import { EPOCHS_MAX } from "./limits.ts";
 
 /** One reign. */
 export interface Epoch {
@@ -67,6 +68,8 @@ export class History {
     assert(last === null || epoch.number > last.number, "epoch numbers grow");
     assert(last === null || epoch.firstLsn >= last.firstLsn, "first LSNs of epochs grow");
     this.#epochs.push(epoch);
+    // The oldest reigns are forgotten; what forks below them shares no epoch, and is refused.
+    if (this.#epochs.length > EPOCHS_MAX) this.#epochs.shift();
   }
 
   has(id: string): boolean {
@@ -100,13 +103,13 @@ export class History {
 
   /** Where this history and another part; see {@linkcode Fork}. */
   fork(theirs: readonly Epoch[]): Fork {
-    let common = 0;
-    while (
-      common < this.#epochs.length && common < theirs.length &&
-      this.#epochs[common]?.id === theirs[common]?.id
-    ) common++;
-    const mine = this.#epochs[common] ?? null;
-    const other = theirs[common] ?? null;
+    // The last common epoch, rather than a common prefix: either may have forgotten its oldest.
+    let last = this.#epochs.length - 1;
+    const placeOf = (id: string | undefined) => theirs.findIndex((epoch) => epoch.id === id);
+    while (last >= 0 && placeOf(this.#epochs[last]?.id) < 0) last--;
+    const theirLast = last < 0 ? -1 : placeOf(this.#epochs[last]?.id);
+    const mine = this.#epochs[last + 1] ?? null;
+    const other = theirs[theirLast + 1] ?? null;
     return {
       lsn: Math.min(mine?.firstLsn ?? Infinity, other?.firstLsn ?? Infinity),
       mine,

@@ -35,6 +35,9 @@ export const RECOVERY_READ_BYTES = 4 * MIB;
 /** Node names and markers are short; an epoch's payload holds one. */
 export const NAME_BYTES_MAX = 255;
 
+/** Reigns that a node remembers: their list must fit a control frame and the state file. */
+export const EPOCHS_MAX = 256;
+
 /** A full disk is tried again for a spare segment after this. */
 export const SPARE_RETRY_MS = 1_000;
 

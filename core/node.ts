@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { DRAIN_TIMEOUT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import { DRAIN_TIMEOUT_MS, RECOVERY_WAIT_MS_MIN, TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
 import { describeError } from "./errors.ts";
 import { AppliedExport, NodeFront, WritableExport } from "./front.ts";
@@ -26,6 +26,9 @@ import { TailRecoverer } from "./recover_tail.ts";
 import { reportNode } from "./report.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
+
+/** Room for an epoch record, and some. */
+const EPOCH_ROOM_BYTES = 4096;
 
 /** What a node is doing, for its status. */
 export type NodePhase = NodeStatus["state"];
@@ -50,6 +53,8 @@ export class CascadeNode implements LinkHost {
   recovery: TailRecoverer | null = null;
   phase: NodePhase = "starting";
   reason: string | null = null;
+  /** Why the log cannot grow, or null. */
+  logFull: string | null = null;
   readonly #opened: OpenedNode;
   #state: NodeState;
   #ticker: Timer | null = null;
@@ -66,7 +71,7 @@ export class CascadeNode implements LinkHost {
     const holder: { node: CascadeNode | null } = { node: null };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
-      onRoom: () => ports.clock.soon(() => holder.node?.onProgress()),
+      onRoom: () => ports.clock.soon(() => holder.node?.onRoom()),
       onDiskFull: (error) => holder.node?.onDiskFull(error),
       onFatal: (error) => holder.node?.onFatal(error),
     });
@@ -118,6 +123,7 @@ export class CascadeNode implements LinkHost {
       receivedLsn: () => this.hub.groupReceivedLsn(),
       durableLsn: () => this.hub.groupDurableLsn(),
       failed: () => this.hub.failed(),
+      failures: () => this.hub.failures(),
       onAppended: (firstLsn: number, timeMs: number) => this.#onClientAppended(firstLsn, timeMs),
       onFlushWanted: () => this.hub.onAppended(),
     };
@@ -176,7 +182,7 @@ export class CascadeNode implements LinkHost {
 
   #beginRecovery(): void {
     const links = this.config.downstream.filter((link) => link.mode === "sync" && !link.paused);
-    const timeoutMs = Math.max(0, ...links.map((link) => link.timeoutMs));
+    const timeoutMs = Math.max(RECOVERY_WAIT_MS_MIN, ...links.map((link) => link.timeoutMs));
     const names = links.map((link) => link.name);
     this.recovery = new TailRecoverer(this.pipeline, names, timeoutMs, this.ports.clock);
     if (names.length === 0) this.recovery.heard("");
@@ -194,6 +200,7 @@ export class CascadeNode implements LinkHost {
     // What came back is in no overlay: clients must not read the volumes before it is applied.
     await this.pipeline.applyAll();
     this.recovery = null;
+    this.hub.restartGrace();
     recovery.finish();
   }
 
@@ -205,6 +212,8 @@ export class CascadeNode implements LinkHost {
       firstLsn: this.pipeline.appendedLsn,
       node: this.config.name,
     };
+    await this.#roomForEpoch();
+    if (this.phase !== "starting") return;
     this.pipeline.history.add(epoch);
     const payload = encodeEpoch(epoch);
     this.front.append(RecordType.EPOCH, 0, 0, 0, payload.length, payload);
@@ -215,6 +224,16 @@ export class CascadeNode implements LinkHost {
       epoch: epoch.number,
       lsn: epoch.firstLsn,
     });
+  }
+
+  /** A log that was full when the node went down is emptied of what is applied first. */
+  async #roomForEpoch(): Promise<void> {
+    while (!this.pipeline.accepts(EPOCH_ROOM_BYTES) && this.phase === "starting") {
+      await this.pipeline.applyAll();
+      await this.pipeline.checkpoint();
+      this.pipeline.makeRoom(EPOCH_ROOM_BYTES);
+      await new Promise<void>((go) => this.ports.clock.after(TICK_INTERVAL_MS / 10, go));
+    }
   }
 
   #saveState(change: Partial<NodeState>): Promise<void> {
@@ -290,8 +309,14 @@ export class CascadeNode implements LinkHost {
     });
   }
 
+  /** Another segment is there. */
+  onRoom(): void {
+    this.logFull = null;
+    this.onProgress();
+  }
+
   onDiskFull(error: unknown): void {
-    this.reason = `no room for the log: ${describeError(error)}`;
+    this.logFull = `no room for the log: ${describeError(error)}`;
     this.ports.journal.write("error", "no room for the log: writers wait", {
       reason: describeError(error),
     });

@@ -141,6 +141,12 @@ function openVolumes(
 ): OpenVolume[] {
   const owner = { cluster: config.cluster, node: config.name };
   const result: OpenVolume[] = [];
+  const placed = config.volumes.filter((volume) => volume.path !== null);
+  if (placed.length > 0 && placed.length < config.volumes.length) {
+    throw new CascadeError("topology", `${config.name} has a place for some of the volumes only`, {
+      hint: "Give every volume a path, or none of them for a log-only node",
+    });
+  }
   for (const volume of config.volumes) {
     if (volume.path === null) continue;
     const { name, path, sizeBytes } = volume;

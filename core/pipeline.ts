@@ -17,6 +17,7 @@ import type { Log } from "./log/log.ts";
 import { RecordFlag, RecordReader, RecordType } from "./log/record.ts";
 import {
   APPLY_SLICE_BYTES,
+  APPLY_ZERO_BYTES,
   BATCH_BYTES_MAX,
   CHECKPOINT_BYTES_MAX,
   CHECKPOINT_INTERVAL_MS,
@@ -73,6 +74,8 @@ export class Pipeline {
   #checkpointLsn: number;
   #checkpointing: Promise<void> | null = null;
   #lastCheckpointMs: number;
+  /** How much of the zero record at the applied position was applied. */
+  #zeroedBytes = 0;
   #applyScheduled = false;
   #flushTimer: Timer | null = null;
   #blocked: string | null = null;
@@ -209,19 +212,25 @@ export class Pipeline {
   /** Applies some records; one slice, so that clients are served in between. */
   #applySlice(): void {
     const stable = this.stableLsn;
-    const bytes = this.log.read(this.#appliedLsn, this.#applyBuffer, stable);
+    if (this.#appliedLsn >= stable) return;
+    const small = this.#applyBuffer.subarray(0, APPLY_SLICE_BYTES);
+    // A slice as a rule; a record that is larger than one in full.
+    const bytes = this.log.read(this.#appliedLsn, small, stable) ||
+      this.log.read(this.#appliedLsn, this.#applyBuffer, stable);
+    assert(bytes > 0, "what is stable holds whole records");
     const slice = this.#applyBuffer.subarray(0, bytes);
     for (let at = 0; at < bytes; at += this.#record.totalBytes) {
       this.#record.at(slice, at);
       assert(this.#record.lsn === this.#appliedLsn, "records are applied in order");
-      this.#applyRecord(slice);
+      if (!this.#applyRecord(slice)) break;
       this.#appliedLsn += this.#record.totalBytes;
     }
     assert(this.#appliedLsn <= stable, "only what is stable is applied");
     for (const volume of this.volumes) volume.prune(this.#appliedLsn);
   }
 
-  #applyRecord(slice: Uint8Array): void {
+  /** False: a long zero was applied in part; the next slice goes on with it. */
+  #applyRecord(slice: Uint8Array): boolean {
     const record = this.#record;
     const volume = this.volumes[record.volume];
     switch (record.type) {
@@ -231,16 +240,26 @@ export class Pipeline {
           slice.subarray(record.payloadStart, record.payloadStart + record.length),
           record.offset,
         );
-        return;
+        return true;
       case RecordType.ZERO:
       case RecordType.TRIM:
         assert(volume !== undefined, "a record's volume is there");
-        volume.applyZero(record.offset, record.length, (record.flags & RecordFlag.NO_HOLE) === 0);
-        return;
+        return this.#applyZero(volume);
       case RecordType.MARK:
       case RecordType.EPOCH:
-        return;
+        return true;
     }
+  }
+
+  /** A zero may be as long as the volume: it is applied in slices, the event loop between them. */
+  #applyZero(volume: Volume): boolean {
+    const { offset, length, flags } = this.#record;
+    const bytes = Math.min(length - this.#zeroedBytes, APPLY_ZERO_BYTES);
+    volume.applyZero(offset + this.#zeroedBytes, bytes, (flags & RecordFlag.NO_HOLE) === 0);
+    this.#zeroedBytes += bytes;
+    if (this.#zeroedBytes < length) return false;
+    this.#zeroedBytes = 0;
+    return true;
   }
 
   /** Applies all that is stable now, before the node serves anybody. */

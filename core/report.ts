@@ -18,7 +18,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     name: config.name,
     role: config.role,
     state: node.phase,
-    reason: node.reason ?? pipeline.blocked,
+    reason: node.reason ?? pipeline.blocked ?? node.logFull,
     epoch: pipeline.history.last,
     consistent: true,
     lsn: {

@@ -66,6 +66,11 @@ export class DownstreamLink {
     return this.#subtree;
   }
 
+  /** The refusal that the last try ended with. */
+  get refusal(): Refusal | null {
+    return this.#refusal;
+  }
+
   get connected(): boolean {
     return this.#sender !== null;
   }
@@ -122,7 +127,7 @@ export class DownstreamLink {
     if (verdict.kind === "refuse") return await this.#refuse(wire, verdict.refusal);
     this.#overflowed = false;
     wire.send(jsonFrame(FrameType.ACCEPT, { fromLsn: verdict.fromLsn, base: this.#host.base }));
-    await this.#stream(wire, verdict.fromLsn);
+    await this.#stream(wire, verdict.fromLsn, Math.min(verdict.fromLsn, position.stableLsn));
   }
 
   /** Tells the peer why not, and remembers it for the status. */
@@ -162,13 +167,14 @@ export class DownstreamLink {
       const frame = await wire.receive();
       if (frame.type !== FrameType.DATA) throw unexpected(frame.type);
       const records = frame.body.subarray(TIDE_BYTES);
+      if (!pipeline.accepts(records.length)) await this.#host.room(records.length);
       recovery.take(records);
       atLsn += records.length;
     }
     wire.setDeadline(null);
   }
 
-  async #stream(wire: Wire, fromLsn: number): Promise<void> {
+  async #stream(wire: Wire, fromLsn: number, floorLsn: number): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
     const now = ports.clock.monotonicMs();
     this.policy.connected(now);
@@ -178,7 +184,7 @@ export class DownstreamLink {
     this.#wasCaughtUp = false;
     this.#reason = null;
     this.#ack = null;
-    this.#floorLsn = fromLsn;
+    this.#floorLsn = floorLsn;
     wire.stream(this.#sender, SENDER_BUFFER_BYTES);
     this.#host.onLinkProgress();
     for (;;) {

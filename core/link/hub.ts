@@ -33,6 +33,7 @@ export class LinkHub {
   readonly #host: LinkHost;
   readonly #listeners: Listener[] = [];
   readonly #wires = new Set<Wire>();
+  readonly #sleepers = new Set<() => void>();
   #unproved = 0;
   #stopped = false;
 
@@ -75,9 +76,24 @@ export class LinkHub {
       if (refusal === "served") waitMs = REDIAL_FIRST_MS;
       const patienceMs = refusal === "refused" ? REDIAL_REFUSED_MS : waitMs;
       const jitter = 0.5 + this.#host.ports.random.fraction() / 2;
-      await new Promise<void>((go) => this.#host.ports.clock.after(patienceMs * jitter, go));
+      await this.#sleep(patienceMs * jitter);
       waitMs = Math.min(waitMs * REDIAL_FACTOR, REDIAL_MAX_MS);
     }
+  }
+
+  /** Sleeps, or until the hub stops. */
+  #sleep(ms: number): Promise<void> {
+    return new Promise((wake) => {
+      const timer = this.#host.ports.clock.after(ms, () => {
+        this.#sleepers.delete(end);
+        wake();
+      });
+      const end = () => {
+        timer.cancel();
+        wake();
+      };
+      this.#sleepers.add(end);
+    });
   }
 
   async #dialOnce(link: Link, turn: number): Promise<"served" | "refused" | "failed"> {
@@ -203,6 +219,7 @@ export class LinkHub {
     if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
     const refusal = link.admitProved(step.peer);
     if (refusal !== null) {
+      this.#tellRefusal(refusal, null, wire.remote, true);
       wire.send(jsonFrame(FrameType.REFUSE, refusal));
       await wire.drain();
       return "refused";
@@ -210,7 +227,7 @@ export class LinkHub {
     if (step.send !== null) wire.send(step.send);
     wire.setDeadline(null);
     await link.serve(wire, step.peer);
-    if (link instanceof UpstreamLink && link.refusal !== null) {
+    if (link.refusal !== null) {
       return PASSING.includes(link.refusal.code) ? "served" : "refused";
     }
     return "served";
@@ -258,8 +275,19 @@ export class LinkHub {
     return least;
   }
 
+  /** Grows whenever clients that wait must be refused. */
+  failures(): number {
+    return this.downstream.reduce((sum, link) => sum + link.policy.failures, 0);
+  }
+
   failed(): boolean {
     return this.downstream.some((link) => link.policy.failed);
+  }
+
+  /** The time of peers that are away begins now. */
+  restartGrace(): void {
+    const nowMs = this.#host.ports.clock.monotonicMs();
+    for (const link of this.downstream) link.policy.restart(nowMs);
   }
 
   /** The least LSN that a link below needs. */
@@ -290,6 +318,7 @@ export class LinkHub {
 
   stop(): void {
     this.#stopped = true;
+    for (const wake of this.#sleepers) wake();
     for (const listener of this.#listeners) listener.close();
     const error = new CascadeError("stopping", "the node stops", { retryable: true });
     for (const wire of this.#wires) wire.close(error);

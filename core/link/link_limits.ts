@@ -31,10 +31,16 @@ export const SILENCE_MAX_MS = 5_000;
 /** Redial: first wait, growth and bound; each wait is drawn from half to the whole of it. */
 export const REDIAL_FIRST_MS = 100;
 export const REDIAL_FACTOR = 2;
-export const REDIAL_MAX_MS = 5_000;
+export const REDIAL_MAX_MS = 2_000;
 
 /** Wait after a refusal that a retry cannot mend by itself. */
 export const REDIAL_REFUSED_MS = 10_000;
+
+/** A peer joins as sync only when its group (its own sync peers too) is no further behind. */
+export const JOIN_WITHIN_BYTES = 1024 * 1024;
+
+/** Links that a node tells of upward; those beyond are left out of the status above it. */
+export const SUBTREE_LINKS_MAX = 100;
 
 /** Positions of the nodes below go up at most this often. */
 export const SUBTREE_INTERVAL_MS = 200;

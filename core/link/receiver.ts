@@ -99,7 +99,10 @@ export class Receiver implements WireSource {
     const { pipeline, onTide } = this.#parts;
     pipeline.setUpstreamMark(Math.min(tide.stableLsn, this.#agreedLsn, pipeline.appendedLsn));
     onTide(tide);
-    if ((flags & FLAG_FLUSH_WANTED) !== 0) pipeline.flushNow();
+    if ((flags & FLAG_FLUSH_WANTED) === 0) return;
+    pipeline.flushNow();
+    // Sync peers below count upward: they hear of it now, not when this node's flush is done.
+    this.#parts.onAppended();
   }
 
   /** Checks all records of a frame, and appends those that are new in as few writes as can be. */

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { assert } from "../assert.ts";
 import type { LinkConfig } from "../config.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Bytes, Clock } from "../ports.ts";
@@ -91,6 +92,7 @@ export class Sender implements WireSource {
     const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
     const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
     const bytes = this.#pipeline.log.read(this.#cursorLsn, room, limit);
+    assert(bytes > 0, "what may be sent holds whole records");
     const first = this.#cursorLsn;
     this.#cursorLsn += bytes;
     this.#writeTide(into, at + FRAME_HEADER_BYTES, first);

@@ -14,6 +14,7 @@
  * @module
  */
 import type { LinkConfig } from "../config.ts";
+import { JOIN_WITHIN_BYTES } from "./link_limits.ts";
 
 /** See the module's text. */
 export type SyncState = "grace" | "released" | "failed" | "joining" | "joined";
@@ -26,6 +27,7 @@ export class SyncPolicy {
   #receivedLsn = 0;
   #durableLsn = 0;
   #progressMs: number;
+  #failures = 0;
 
   constructor(link: LinkConfig, nowMs: number) {
     this.#link = link;
@@ -68,6 +70,8 @@ export class SyncPolicy {
   caughtUp(appendedLsn: number, nowMs: number): void {
     if (this.#link.mode !== "sync") return;
     if (this.#state === "joining" || this.#state === "joined") return;
+    // A group that stands still must not make clients wait again and again.
+    if (this.#state !== "grace" && appendedLsn - this.#receivedLsn > JOIN_WITHIN_BYTES) return;
     this.#state = "joining";
     this.#switchLsn = appendedLsn;
     this.#progressMs = nowMs;
@@ -99,9 +103,20 @@ export class SyncPolicy {
     return nowMs - this.#progressMs > this.#link.timeoutMs;
   }
 
+  /** How often clients' writes had to be refused for want of this peer. */
+  get failures(): number {
+    return this.#failures;
+  }
+
+  /** The peer's time begins now: nobody could be asked before. */
+  restart(nowMs: number): void {
+    if (this.#state === "grace") this.#deadlineMs = nowMs + this.#link.timeoutMs;
+  }
+
   /** Gives the peer up at once: it was given its time already. */
   giveUp(): void {
     if (this.#link.mode !== "sync") return;
+    if (this.#link.onDisconnect === "fail") this.#failures++;
     this.#state = this.#link.onDisconnect === "fail" ? "failed" : "released";
   }
 

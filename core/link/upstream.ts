@@ -20,10 +20,12 @@ import {
 } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import {
+  CONTROL_BODY_BYTES_MAX,
   DATA_RECORDS_BYTES_MAX,
   HEARTBEAT_INTERVAL_MS,
   SILENCE_MAX_MS,
   SUBTREE_INTERVAL_MS,
+  SUBTREE_LINKS_MAX,
 } from "./link_limits.ts";
 import {
   acceptSchema,
@@ -52,6 +54,8 @@ export class UpstreamLink {
   #wire: Wire | null = null;
   #receiver: Receiver | null = null;
   #peerInstance = "";
+  /** A connection runs, or ends: what it began on the log may not be over. */
+  #serving = false;
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
@@ -83,9 +87,10 @@ export class UpstreamLink {
   }
 
   admitProved(hello: Hello): Refusal | null {
-    if (this.#wire === null || this.#wire.closed || hello.instance === this.#peerInstance) {
-      return null;
-    }
+    if (!this.#serving) return null;
+    // The same process comes back: the old connection is dead. It may be cutting the log back just
+    // now, so the new one is let in only when the old one has ended: after the next redial.
+    if (hello.instance === this.#peerInstance) this.#wire?.close();
     const message = `${this.config.to} is connected to ${hello.node} already`;
     return { code: "already-connected", message };
   }
@@ -101,7 +106,7 @@ export class UpstreamLink {
 
   /** Runs a proved connection to its end. Never throws. */
   async serve(wire: Wire, peer: Hello): Promise<void> {
-    this.#wire?.close();
+    this.#serving = true;
     this.#wire = wire;
     this.#peerInstance = peer.instance;
     this.#refusal = null;
@@ -115,7 +120,7 @@ export class UpstreamLink {
       }
     }
     wire.close();
-    if (this.#wire !== wire) return;
+    this.#serving = false;
     this.#sentBytes += wire.sentBytes;
     this.#wire = null;
     this.#receiver = null;
@@ -253,11 +258,12 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    const links = this.#host.subtree();
+    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX);
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
-    wire.send(jsonFrame(FrameType.SUBTREE, { links }));
+    const frame = jsonFrame(FrameType.SUBTREE, { links });
+    if (frame.length <= CONTROL_BODY_BYTES_MAX) wire.send(frame);
   }
 
   close(reason: unknown): void {

@@ -174,9 +174,9 @@ export class Log {
     return this.#roomWith(this.#pool.spareCount);
   }
 
-  /** The same, once the segments that are being freed or made are there. */
+  /** The same, once the segments that are being freed, and those that may be made, are there. */
   roomAhead(): number {
-    return this.#roomWith(this.#pool.fileCount);
+    return this.#roomWith(this.#pool.fileCount + this.#pool.mayMakeCount(this.#segments.length));
   }
 
   #roomWith(spares: number): number {
@@ -193,7 +193,11 @@ export class Log {
    */
   append(bytes: Uint8Array): void {
     if (this.#failed !== null) throw this.#failed;
-    assert(!this.#closed, "a closed log is not written");
+    assert(!this.#closed && !this.#cutting, "a closed log, or one being cut, is not written");
+    assert(
+      bytes.length === 0 || this.#record.at(bytes, 0).lsn === this.#endLsn,
+      "records are appended at the end",
+    );
     let at = 0;
     while (at < bytes.length) {
       const current = this.#current();
@@ -286,7 +290,7 @@ export class Log {
         return;
       }
       this.#events.onDurable();
-    } while (this.#flushAgain && !this.#nothingToFlush() && !this.#closed);
+    } while (this.#flushAgain && !this.#nothingToFlush() && !this.#closed && !this.#cutting);
   }
 
   async #flushOnce(): Promise<void> {
@@ -406,8 +410,18 @@ export class Log {
    */
   async cutBack(lsn: number): Promise<void> {
     assert(lsn >= this.startLsn && lsn <= this.#endLsn, "the cut lies within the log");
-    await this.flushed();
+    // First, so that no flush begins in between that would call the old end durable.
     this.#cutting = true;
+    try {
+      await this.flushed();
+      await this.#cutBack(lsn);
+    } finally {
+      this.#cutting = false;
+    }
+    this.requestFlush();
+  }
+
+  async #cutBack(lsn: number): Promise<void> {
     this.#upstreamMark = Math.min(this.#upstreamMark, lsn);
     this.#upstreamMarkDurable = Math.min(this.#upstreamMarkDurable, lsn);
     this.#writeWatermark(Math.min(this.#durableLsn, lsn), this.#upstreamMark);
@@ -422,8 +436,6 @@ export class Log {
     this.#durableLsn = Math.min(this.#durableLsn, lsn);
     this.#tail.cutBack(lsn);
     this.#dirty.add(this.#current());
-    this.#cutting = false;
-    this.requestFlush();
   }
 
   /** Waits for what is in flight and closes the files. Flushes nothing. */

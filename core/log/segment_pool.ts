@@ -49,6 +49,11 @@ export class SegmentPool {
     return this.#spares.length + this.#underWay;
   }
 
+  /** Files that may still be made, beside the `used` ones; none while the disk is full. */
+  mayMakeCount(used: number): number {
+    return this.#toldFull ? 0 : Math.max(0, this.#options.filesMax - used - this.fileCount);
+  }
+
   /** Takes over what recovery left; files of another size, or too many, are removed. */
   async adopt(
     leftover: readonly { readonly name: string; readonly file: DiskFile; readonly free: boolean }[],

@@ -9,12 +9,21 @@ import { assertCode } from "../support/small.ts";
 class Peers implements SyncGroup {
   received = Infinity;
   durable = Infinity;
-  lost = false;
+  lostCount = 0;
+  isLost = false;
+  get lost(): boolean {
+    return this.isLost;
+  }
+  set lost(lost: boolean) {
+    if (lost && !this.isLost) this.lostCount++;
+    this.isLost = lost;
+  }
   appends = 0;
   flushes = 0;
   receivedLsn = () => this.received;
   durableLsn = () => this.durable;
   failed = () => this.lost;
+  failures = () => this.lostCount;
   onAppended = () => void this.appends++;
   onFlushWanted = () => void this.flushes++;
 }

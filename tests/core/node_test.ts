@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { NodeConfig } from "../../core/config.ts";
 import { CascadeError } from "../../core/errors.ts";
 import { CascadeNode } from "../../core/node.ts";
+import { RECOVERY_WAIT_MS_MIN } from "../../core/node_limits.ts";
 import type { Network } from "../../core/ports.ts";
 import { StateFile } from "../../core/state.ts";
 import { ManualClock, settle, until } from "../support/manual_clock.ts";
@@ -88,7 +89,8 @@ Deno.test("after a kill a new reign begins, once the sync peers had their time",
   const node = await CascadeNode.start(makeConfig(), ports);
   await settle();
   assertEquals([node.phase, node.pipeline.history.lastNumber], ["starting", 1]);
-  ports.clock.advance(TIMEOUT_MS);
+  // Longer than the link's timeout: a peer redials only now and then.
+  ports.clock.advance(RECOVERY_WAIT_MS_MIN);
   await node.ready;
   assertEquals([node.phase, node.pipeline.history.lastNumber], ["running", 2]);
   assertEquals(node.pipeline.durableLsn, node.pipeline.appendedLsn);
