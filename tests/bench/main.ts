@@ -26,8 +26,8 @@ const HELP = `deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
 `;
 const GIB = 1024 ** 3;
 const NEEDS = ["fio", "nbdkit", "qemu-nbd"];
-/** More than the longest run can write while its peer lags. */
-const BUDGET = "12GiB";
+/** More than a peer can lag behind one run, and less than all runs together write. */
+const BUDGET = "4GiB";
 
 const say = (line: string) => void Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 const tell = (line: string) => void Deno.stderr.writeSync(new TextEncoder().encode(line + "\n"));
