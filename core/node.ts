@@ -58,7 +58,7 @@ export class CascadeNode implements LinkHost {
   readonly #opened: OpenedNode;
   #state: NodeState;
   #ticker: Timer | null = null;
-  #roomWaiters: { bytes: number; go: () => void }[] = [];
+  #roomWaiters: { bytes: number; wanted: () => boolean; go: () => void }[] = [];
   #finish: () => void = () => {};
   #fail: (error: unknown) => void = () => {};
 
@@ -284,12 +284,13 @@ export class CascadeNode implements LinkHost {
     if (this.pipeline.durableLsn >= tide.primaryEndLsn) this.tide.caughtUp();
   }
 
-  room(bytes: number): Promise<void> {
-    return new Promise((go) => this.#roomWaiters.push({ bytes, go }));
+  room(bytes: number, wanted: () => boolean): Promise<void> {
+    return new Promise((go) => this.#roomWaiters.push({ bytes, wanted, go }));
   }
 
   #wakeRoomWaiters(): void {
-    this.#roomWaiters = this.#roomWaiters.filter(({ bytes, go }) => {
+    this.#roomWaiters = this.#roomWaiters.filter(({ bytes, wanted, go }) => {
+      if (!wanted()) return false;
       if (!this.pipeline.accepts(bytes)) return true;
       go();
       return false;

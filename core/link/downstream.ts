@@ -167,7 +167,13 @@ export class DownstreamLink {
       const frame = await wire.receive();
       if (frame.type !== FrameType.DATA) throw unexpected(frame.type);
       const records = frame.body.subarray(TIDE_BYTES);
-      if (!pipeline.accepts(records.length)) await this.#host.room(records.length);
+      if (!pipeline.accepts(records.length)) {
+        await Promise.race([
+          this.#host.room(records.length, () => !wire.closed),
+          wire.whenClosed,
+        ]);
+        if (wire.closed) return;
+      }
       recovery.take(records);
       atLsn += records.length;
     }

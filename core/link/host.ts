@@ -33,8 +33,8 @@ export interface LinkHost {
   onLinkProgress(): void;
   /** The tide as heard from above. */
   onTide(tide: Tide): void;
-  /** Waits until `bytes` can be appended. */
-  room(bytes: number): Promise<void>;
+  /** Waits until `bytes` can be appended; forgotten once `wanted` is false. */
+  room(bytes: number, wanted: () => boolean): Promise<void>;
   /** The provisional tail goes: links below must shake hands anew. */
   onCutBack(): void;
   /** The upstream refused this node for good. */

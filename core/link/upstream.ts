@@ -222,7 +222,7 @@ export class UpstreamLink {
   async #room(wire: Wire, bytes: number): Promise<void> {
     this.#waitsForRoom = true;
     try {
-      await this.#host.room(bytes);
+      await Promise.race([this.#host.room(bytes, () => !wire.closed), wire.whenClosed]);
     } finally {
       this.#waitsForRoom = false;
     }

@@ -30,6 +30,9 @@ export class Wire {
   #closed = false;
   #deadline: Timer | null = null;
   #heardMs: number;
+  #tellClosed: () => void = () => {};
+  /** Settles when the connection is closed, for whatever reason. */
+  readonly whenClosed = new Promise<void>((tell) => this.#tellClosed = tell);
   #sentBytes = 0;
 
   constructor(connection: Connection, clock: Clock) {
@@ -156,6 +159,7 @@ export class Wire {
     this.#error = reason;
     this.#deadline?.cancel();
     this.#connection.close();
+    this.#tellClosed();
   }
 
   /** The reason to show for `error`: a closed connection's own reason when it has one. */
