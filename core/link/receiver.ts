@@ -65,6 +65,8 @@ export class Receiver implements WireSource {
   #expectedLsn: number;
   /** Below this LSN the upstream's log and this one are known to be the same. */
   #agreedLsn: number;
+  /** The upstream's stable position as told last. */
+  #stableLsn = 0;
   #toldAck = "";
   #ackDue = true;
 
@@ -97,12 +99,19 @@ export class Receiver implements WireSource {
 
   #takeTide(tide: Tide, flags: number): void {
     const { pipeline, onTide } = this.#parts;
-    pipeline.setUpstreamMark(Math.min(tide.stableLsn, this.#agreedLsn, pipeline.appendedLsn));
+    this.#stableLsn = tide.stableLsn;
+    this.#markUpstream();
     onTide(tide);
     if ((flags & FLAG_FLUSH_WANTED) === 0) return;
     pipeline.flushNow();
     // Sync peers below count upward: they hear of it now, not when this node's flush is done.
     this.#parts.onAppended();
+  }
+
+  #markUpstream(): void {
+    const { pipeline } = this.#parts;
+    const agreedLsn = Math.min(this.#agreedLsn, pipeline.appendedLsn);
+    pipeline.setUpstreamMark(Math.min(this.#stableLsn, agreedLsn));
   }
 
   /** Checks all records of a frame, and appends those that are new in as few writes as can be. */
@@ -201,6 +210,9 @@ export class Receiver implements WireSource {
       pipeline.log.append(bytes.subarray(at, at + piece));
       // Only now: an append that fails must not leave a reign behind that the log does not hold.
       if (begins !== null) pipeline.history.add(begins);
+      // At once: a frame may be larger than this log, and what is stable of it makes room.
+      this.#agreedLsn = Math.max(this.#agreedLsn, pipeline.appendedLsn);
+      this.#markUpstream();
       pipeline.appended();
       onAppended();
       at += piece;
