@@ -14,6 +14,8 @@ export const TOPOLOGY_DEFAULT = "./topology.yaml";
 export function topologyOption() {
   return new Option("-t, --topology <file>", "the topology file")
     .env("CASCADE_TOPOLOGY")
+    // An empty variable is how many a script unsets one.
+    .argParser((text) => text === "" ? TOPOLOGY_DEFAULT : text)
     .default(TOPOLOGY_DEFAULT as string);
 }
 
