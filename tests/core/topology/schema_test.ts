@@ -50,6 +50,8 @@ Deno.test("the topologies in the manual and the README are good", () => {
   for (const name of ["README.md", "docs/topology.md"]) {
     const text = Deno.readTextFileSync(new URL(name, ROOT));
     for (const [, block = ""] of text.matchAll(/^```yaml\n(cascade: 1\n[\s\S]*?)^```$/gm)) {
+      // An ellipsis stands for what the reader is to fill in.
+      if (block.includes("...")) continue;
       const { problems } = parseTopology(block, name, "/srv");
       assertEquals(problems.map(({ message }) => message), [], block);
     }
