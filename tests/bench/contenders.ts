@@ -73,7 +73,7 @@ async function fillLog(cluster: Cluster): Promise<void> {
     await cluster.converged();
     const { bytes, budget, segments } = (await cluster.status()).log;
     const left = budget - bytes;
-    if (left < bytes / segments) return;
+    if (left <= 2 * bytes / segments) return;
     const options = { rw: "write", bs: "1m", iodepth: 4, size: "256m", io_size: left };
     await fio(cluster.uri(), options);
   }
