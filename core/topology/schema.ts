@@ -30,7 +30,7 @@ export const TIMEOUT_DEFAULT = "5s";
 
 const volumeSchema = z.strictObject({
   size: sizeSchema.describe("Size of the volume, the same on every node: 10GiB"),
-});
+}, { error: "a mapping such as { size: 10GiB }" });
 
 const logSchema = z.strictObject({
   budget: sizeSchema.prefault("1GiB").describe(
@@ -39,7 +39,7 @@ const logSchema = z.strictObject({
   segment: sizeSchema.optional().describe(
     "Size of one file of the log, 4MiB to 1GiB; 64MiB, or a quarter of the budget if that is less",
   ),
-});
+}, { error: "a mapping such as { budget: 1GiB }" });
 
 const nodeSchema = z.strictObject({
   role: z.enum(["primary", "intermediate", "secondary"]).describe(
@@ -53,7 +53,9 @@ const nodeSchema = z.strictObject({
   advertise: addressesSchema.optional().describe(
     "Where others dial this node, if that is not where it listens (behind NAT, in a container)",
   ),
-  volumes: z.record(nameSchema, pathSchema).optional().describe(
+  volumes: z.record(nameSchema, pathSchema, {
+    error: "a path for each volume, such as { data: ./data.img }",
+  }).optional().describe(
     "File or block device for each volume. Left out: an intermediate that keeps only the log",
   ),
   log: logSchema.prefault({}).describe("Sizes of this node's log"),

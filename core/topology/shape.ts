@@ -89,22 +89,47 @@ function reportUnknownKey(
   const parent = locate(tree, path);
   const mode = parent?.children.get("mode")?.scalar;
   const known = keysAt(path, typeof mode === "string" ? mode : null);
+  const [word = "", ...rest] = key.split(":");
+  if (rest.length > 0 && known.includes(word)) {
+    return reportGluedKey(key, word, rest.join(":"), path, reporter);
+  }
   const meant = nearest(key, known.filter((name) => parent?.children.has(name) !== true));
   const elsewhere = path[0] === "links"
     ? [...LINK_KEYS].filter(([, keys]) => keys.includes(key)).map(([name]) => name)
     : [];
-  const rest = meant !== null
+  const hint = meant !== null
     ? `did you mean ${quote(meant)}?`
     : elsewhere.length > 0
     ? `only a link of mode ${orList(elsewhere)} has it, and this one is ${String(mode)}`
     : `known here: ${known.join(", ")}`;
   reporter.report([...path, key], "key", {
-    message: `${formatPath(path)} has an unknown key ${quote(key)}; ${rest}`,
+    message: `${formatPath(path)} has an unknown key ${quote(key)}; ${hint}`,
     found: key,
     expected: known.join(", "),
     nearest: meant,
   });
   return [(repaired) => edit(repaired, path, (map) => renameKey(map, key, meant))];
+}
+
+/** `listen:tcp://...` is one word to YAML, and so a key. */
+function reportGluedKey(
+  key: string,
+  word: string,
+  value: string,
+  path: DocumentPath,
+  reporter: Reporter,
+): Repair[] {
+  reporter.report([...path, key], "key", {
+    message: `${formatPath(path)} has an unknown key ${quote(key)}; put a space after "${word}:"`,
+    found: key,
+    expected: `${word}: ${value}`,
+    nearest: word,
+  });
+  const glue = (map: Located): Located => {
+    const renamed = renameKey(map, key, word);
+    return edit(renamed, [word], (child) => ({ ...child, scalar: value }));
+  };
+  return [(repaired) => edit(repaired, path, glue)];
 }
 
 function reportMissing(
@@ -183,7 +208,8 @@ function reportWrongValue(
 function expectedOf(issue: Issue): string {
   const words = wordsOf(issue);
   if (words.length > 0) return orList(words);
-  if (issue.code === "invalid_type") {
+  // A schema may have a phrase of its own; what Zod would say is for programmers.
+  if (issue.code === "invalid_type" && issue.message.startsWith("Invalid input")) {
     if (issue.expected === "object" || issue.expected === "record") {
       return "a mapping (KEY: VALUE lines)";
     }
