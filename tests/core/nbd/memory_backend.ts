@@ -36,6 +36,11 @@ export class MemoryFront implements Front {
     return this.#committedLsn;
   }
 
+  /** Something was written that no commit has taken yet. */
+  get hasStaged(): boolean {
+    return this.#stagedLsn > this.#committedLsn;
+  }
+
   stage(): number {
     this.#stagedLsn += TICKET_STEP;
     return this.#stagedLsn;
@@ -112,6 +117,7 @@ export class MemoryBackend implements ExportBackend {
 
   read(into: Uint8Array, offset: number): void {
     this.calls?.push(`read ${offset} ${into.length}`);
+    if (this.front.hasStaged) throw new Error("a read before the commit of what was written");
     const bad = this.badOffset;
     if (bad !== null && offset <= bad && bad < offset + into.length) {
       throw new CascadeError("disk-failed", "a bad block", { where: { offset: bad } });
@@ -142,6 +148,7 @@ export class MemoryBackend implements ExportBackend {
   }
 
   dataRanges(offset: number, length: number): DataRange[] {
+    if (this.front.hasStaged) throw new Error("asked before the commit of what was written");
     const ranges: DataRange[] = [];
     for (let at = offset; at < offset + length;) {
       const page = Math.floor(at / PAGE_BYTES);

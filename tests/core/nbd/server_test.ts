@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
 import { Command, CommandFlag, ErrorNumber } from "../../../core/nbd/constants.ts";
+import { WAITING_MAX } from "../../../core/nbd/nbd_limits.ts";
 import { NbdServer, type NbdServerOptions } from "../../../core/nbd/server.ts";
 import { ManualClock, settle, until } from "../../support/manual_clock.ts";
 import { MemoryBackend } from "./memory_backend.ts";
@@ -189,6 +190,24 @@ Deno.test("replies wait for the front's progress, on every connection", async ()
   assertEquals(two.end.unreadBytes, 0);
   front.progress();
   assertEquals((await two.reply())?.handle, 3n);
+  await house.close();
+});
+
+Deno.test("more small writes than may wait at once, in one go, are all answered", async () => {
+  const house = await House.open();
+  const client = await house.client();
+  const count = WAITING_MAX + 2000;
+  const payload = filled(1);
+  const writes = Array.from({ length: count }, (_, index) => ({
+    command: Command.WRITE,
+    handle: BigInt(index),
+    offset: index,
+    payload,
+  }));
+  await client.send(...writes);
+  for (let index = 0; index < count; index++) {
+    assertEquals((await client.reply())?.handle, BigInt(index));
+  }
   await house.close();
 });
 

@@ -4,6 +4,7 @@ import type { Refusal } from "../../../core/nbd/backend.ts";
 import { BlockPool, ReceiveBuffer } from "../../../core/nbd/buffers.ts";
 import { Chunk, Command, CommandFlag, ErrorNumber } from "../../../core/nbd/constants.ts";
 import {
+  EXTENTS_MAX,
   PAYLOAD_BYTES_MAX,
   PIECE_BYTES_MAX,
   REPLY_BYTES,
@@ -67,6 +68,23 @@ class Bench {
       if (this.lack === "places" || this.machine.phase === "broken") break;
     }
     return replies;
+  }
+
+  /** Brings bytes that fit the buffer, and acts on them; sends nothing. */
+  push(bytes: Uint8Array): Lack {
+    this.input.space(this.machine.wanted).set(bytes);
+    this.input.received(bytes.length);
+    const lack = this.machine.advance(this.input);
+    this.machine.commit();
+    return lack;
+  }
+
+  /** Gathers small replies until there is room for exactly `room` bytes. */
+  fillReplies(room: number): void {
+    const count = (this.replies.room - room) / 16;
+    const each = request({ command: Command.CACHE, handle: 0xcacen });
+    this.push(join(...new Array(count).fill(each)));
+    assertEquals(this.replies.room, room);
   }
 
   /** Acts and drains until nothing more happens by itself. */
@@ -305,6 +323,14 @@ Deno.test("a flush with nothing to flush is answered at once", () => {
   assertEquals(bench.backend.front.flushRequests, 0);
 });
 
+Deno.test("a flush of a read-only export has nothing to wait for", () => {
+  const bench = new Bench(new MemoryBackend(4096, { readOnly: true }));
+  const { front } = bench.backend;
+  front.autoFlush = false;
+  front.stage();
+  assertEquals(bench.errorOf({ command: Command.FLUSH }), 0);
+});
+
 Deno.test("each refusal has its error, for writes; reads go on; a full disk still flushes", () => {
   const { ESHUTDOWN, EIO, ENOSPC, EPERM } = ErrorNumber;
   const cases: [Refusal, number, number][] = [
@@ -395,6 +421,10 @@ Deno.test("large writes reach the back end in pieces, with a large buffer and wi
       const lengths = bench.backend.calls.map((call) => Number(call.split(" ")[2]));
       assert(Math.max(...lengths) <= PIECE_BYTES_MAX);
       if (largeBlocks === 1) assertEquals(lengths, [MIB, MIB, MIB, 4 * KIB]);
+      else {
+        const offsets = bench.backend.calls.map((call) => Number(call.split(" ")[1]));
+        assert(offsets.slice(1).every((offset) => offset % 4096 === 0), "cut at pages");
+      }
       bench.input.space(28);
       assertEquals(bench.pool.lent, 0, "what was lent came back");
     }
@@ -559,6 +589,100 @@ Deno.test("a client that does not read its replies stops the taking of requests"
   assertEquals(bench.machine.advance(bench.input), "room");
   assertEquals(bench.replies.length, gathered);
   assertEquals(bench.drain().length + bench.run().length, reads.length);
+});
+
+Deno.test("small replies that find no room stop the taking of requests", () => {
+  const bench = new Bench(new MemoryBackend(4096), { structured: true });
+  const count = 9000;
+  const asks = Array.from(
+    { length: count },
+    (_, index) => request({ command: index % 2 === 0 ? Command.CACHE : 99, handle: BigInt(index) }),
+  );
+  assertEquals(bench.push(join(...asks)), "room");
+  const replies = [...bench.drain(), ...bench.run()];
+  assertEquals(replies.map((reply) => Number(reply.handle)), asks.map((_, index) => index));
+});
+
+Deno.test("a refused write whose reply finds no more room waits for it", () => {
+  const bench = new Bench(new MemoryBackend(4096), { structured: true });
+  const { front } = bench.backend;
+  front.autoAcknowledge = false;
+  const waiting = 1000;
+  const write = request({ command: Command.WRITE, payload: filled(1) });
+  bench.push(join(...new Array(waiting).fill(write)));
+  bench.fillReplies(waiting * 16 + 240);
+  const refused = request({ command: Command.WRITE, handle: 7n, offset: 5000, payload: filled(9) });
+  assertEquals(bench.push(refused.subarray(0, 30)), "input");
+  front.acknowledgedLsn = waiting;
+  bench.machine.settle();
+  assertEquals(bench.replies.room, 240);
+  assertEquals(bench.push(refused.subarray(30)), "room");
+  bench.drain();
+  assertEquals(bench.run().map((reply) => [reply.handle, reply.error]), [[7n, ErrorNumber.ENOSPC]]);
+});
+
+Deno.test("a BLOCK_STATUS waits for room for all that it may tell", () => {
+  const pages = 2 * EXTENTS_MAX;
+  const bench = new Bench(new MemoryBackend(pages * 4096), { structured: true, blockStatus: true });
+  for (let page = 0; page < pages; page += 2) bench.backend.write(filled(1), page * 4096);
+  bench.backend.front.commit();
+  bench.fillReplies(8 * EXTENTS_MAX);
+  const status = { command: Command.BLOCK_STATUS, handle: 7n, length: pages * 4096 };
+  assertEquals(bench.push(request(status)), "room");
+  bench.drain();
+  const [reply] = bench.run();
+  assertEquals(reply?.extents.length, EXTENTS_MAX);
+});
+
+Deno.test("the data of a READ is not interrupted by other replies", () => {
+  const bench = new Bench(new MemoryBackend(MIB), { largeBlocks: 0 });
+  const { front } = bench.backend;
+  front.autoAcknowledge = false;
+  bench.backend.bytes.set(filled(MIB));
+  const read = { command: Command.READ, handle: 2n, length: MIB };
+  bench.parser.expect(read);
+  const write = { command: Command.WRITE, handle: 1n, payload: filled(1) };
+  assertEquals(bench.push(join(request(write), request(read))), "room");
+  bench.parser.push(bench.replies.take());
+  front.acknowledgedLsn = 1;
+  bench.machine.settle();
+  assertEquals(bench.replies.length, 0);
+  bench.replies.sent();
+  const [data, written] = bench.run();
+  assertEquals(data?.data, filled(MIB));
+  assertEquals(written?.handle, 1n);
+});
+
+Deno.test("an unfragmented READ that ends where the buffer does waits to say so", () => {
+  const first = REPLY_BYTES - 4096;
+  const length = first + REPLY_BYTES;
+  const bench = new Bench(new MemoryBackend(MIB), { structured: true, largeBlocks: 0 });
+  const [reply] = bench.ask({ command: Command.READ, flags: CommandFlag.DF, length });
+  assertEquals(reply?.chunks, [Chunk.OFFSET_DATA, Chunk.NONE]);
+  assertEquals(reply?.data, new Uint8Array(length));
+  assertEquals(bench.backend.calls, null);
+});
+
+Deno.test("what was refused stays refused, although its answer must wait for room", () => {
+  for (const lostBy of ["peer", "commit"]) {
+    const bench = new Bench(new MemoryBackend(4096));
+    const { front } = bench.backend;
+    front.autoAcknowledge = false;
+    const write = { command: Command.WRITE, handle: 1n, payload: filled(1) };
+    bench.fillReplies(256);
+    if (lostBy === "commit") front.commitError = new CascadeError("disk-full", "no room");
+    bench.push(join(...new Array(40).fill(request(write))));
+    if (lostBy === "peer") bench.machine.refuse("sync-peer-lost");
+    assertEquals(bench.replies.room, 0);
+    front.autoAcknowledge = true;
+    front.progress(100);
+    bench.machine.settle();
+    const replies = [...bench.drain(), ...bench.ask({ ...write, handle: 2n })];
+    const count = (handle: bigint, isError: boolean) =>
+      replies.filter((reply) => reply.handle === handle && reply.error !== 0 === isError).length;
+    assertEquals([count(1n, true), count(1n, false)], [40, 0]);
+    assertEquals([count(2n, true), count(2n, false)], [0, 1]);
+  }
 });
 
 Deno.test("requests that wait have a bounded number of places", () => {
