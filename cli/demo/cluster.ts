@@ -22,6 +22,15 @@ export function selfCommand(): string[] {
   return [Deno.execPath(), "run", "-A", "--quiet", new URL("../../mod.ts", import.meta.url).href];
 }
 
+/** Sends a signal to a process that may have ended by itself. */
+function signal(child: Deno.ChildProcess, name: Deno.Signal): void {
+  try {
+    child.kill(name);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+}
+
 export class DemoCluster {
   readonly folder: string;
   readonly #sizeBytes: number;
@@ -90,7 +99,7 @@ export class DemoCluster {
     const child = this.#processes.get(node);
     if (child === undefined) return;
     this.#processes.delete(node);
-    child.kill("SIGKILL");
+    signal(child, "SIGKILL");
     await child.status;
   }
 
@@ -126,8 +135,8 @@ export class DemoCluster {
     for (const node of DEMO_NODES) {
       const child = this.#processes.get(node);
       if (child === undefined) continue;
-      child.kill("SIGTERM");
-      const late = setTimeout(() => child.kill("SIGKILL"), START_TIMEOUT_MS);
+      signal(child, "SIGTERM");
+      const late = setTimeout(() => signal(child, "SIGKILL"), START_TIMEOUT_MS);
       await child.status;
       clearTimeout(late);
       this.#processes.delete(node);
