@@ -29,16 +29,12 @@ import {
 } from "./constants.ts";
 import { type Fault, faultOfError, faultOfRefusal, Faults } from "./faults.ts";
 import type { Session } from "./handshake.ts";
-import {
-  BLOCK_BYTES_PREFERRED,
-  EXTENTS_MAX,
-  PIECE_BYTES_MAX,
-  SMALL_REPLY_BYTES_MAX,
-} from "./nbd_limits.ts";
+import { EXTENTS_MAX, SMALL_REPLY_BYTES_MAX } from "./nbd_limits.ts";
 import { ReadReply } from "./read_reply.ts";
 import type { ReplyBuffer } from "./reply_buffer.ts";
 import { Unanswered } from "./unanswered.ts";
 import { type RequestRules, validateRequest } from "./validate.ts";
+import { WritePayload } from "./write_payload.ts";
 
 const TWO_TO_32 = 0x1_0000_0000;
 const STATUS_REPLY_BYTES_MAX = CHUNK_HEADER_BYTES + 4 + 8 * EXTENTS_MAX;
@@ -59,6 +55,7 @@ export class Transmission {
   readonly #rules: RequestRules;
   readonly #replies: ReplyBuffer;
   readonly #read: ReadReply;
+  readonly #payload: WritePayload;
   #phase: TransmissionPhase = "requests";
   #wanted = REQUEST_HEADER_BYTES;
 
@@ -73,11 +70,6 @@ export class Transmission {
   #handleLow = 0;
   #offset = 0;
   #length = 0;
-  /** Of a WRITE: payload still to come, where it goes, and why it is thrown away if it is. */
-  #payloadLeft = 0;
-  #payloadOffset = 0;
-  #payloadFault: Fault | null = null;
-  #ticket = 0;
 
   constructor(session: Session, replies: ReplyBuffer) {
     this.#backend = session.backend;
@@ -85,6 +77,7 @@ export class Transmission {
     this.#structured = session.structured;
     this.#replies = replies;
     this.#read = new ReadReply(session, replies);
+    this.#payload = new WritePayload(session.backend);
     this.#unanswered = new Unanswered(this.#front, replies);
     this.#rules = {
       sizeBytes: session.backend.sizeBytes,
@@ -172,7 +165,7 @@ export class Transmission {
   #refuseWaiting(fault: Fault): void {
     this.#unanswered.refuse(fault);
     // The earlier pieces of a large write share the fate of what waits.
-    if (this.#phase === "payload" && this.#ticket > 0) this.#payloadFault ??= fault;
+    if (this.#phase === "payload") this.#payload.lose(fault);
   }
 
   /** Whatever waits when this fails may not be in the log: none of it may be answered well. */
@@ -210,8 +203,10 @@ export class Transmission {
     const fault = this.draining
       ? Faults.STOPPING
       : validateRequest(this.#rules, command, flags, this.#offset, this.#length);
-    if (command === Command.WRITE) this.#beginPayload(fault);
-    else if (fault !== null) this.#fail(fault);
+    if (command === Command.WRITE) {
+      this.#payload.begin(this.#offset, this.#length, fault);
+      this.#phase = "payload";
+    } else if (fault !== null) this.#fail(fault);
     else this.#act(command);
     return null;
   }
@@ -272,7 +267,10 @@ export class Transmission {
         );
       this.#wait(ticket);
     } catch (error) {
-      this.#fail(this.#writeFailed(error));
+      // It may have taken earlier writes of the batch with it.
+      const fault = faultOfError(error);
+      this.#refuseWaiting(fault);
+      this.#fail(fault);
     }
   }
 
@@ -287,72 +285,32 @@ export class Transmission {
     }
   }
 
-  /** A write that threw may have taken earlier ones of the batch with it. */
-  #writeFailed(error: unknown): Fault {
-    this.#refuseWaiting(faultOfError(error));
-    const refusal = this.#backend.refusal;
-    return refusal === null ? faultOfError(error) : faultOfRefusal(refusal);
-  }
-
-  #beginPayload(fault: Fault | null): void {
-    const refusal = fault === null ? this.#backend.refusal : null;
-    this.#payloadFault = refusal === null ? fault : faultOfRefusal(refusal);
-    this.#payloadLeft = this.#length;
-    this.#payloadOffset = this.#offset;
-    this.#ticket = 0;
-    this.#phase = "payload";
-  }
-
   #takePayload(input: ReceiveBuffer): Lack | null {
-    while (this.#payloadLeft > 0) {
-      const available = input.available;
-      if (this.#payloadFault !== null) {
-        this.#wanted = 1;
-        if (available === 0) return "input";
-        this.#payloadTaken(input, Math.min(available, this.#payloadLeft));
-        continue;
-      }
-      let piece = Math.min(this.#payloadLeft, PIECE_BYTES_MAX);
-      if (available < piece) {
-        this.#wanted = piece;
-        if (!input.full) return "input";
-        // Without a large buffer, what fits an own one is a piece; the next begins at a page.
-        piece = available - (this.#payloadOffset + available) % BLOCK_BYTES_PREFERRED;
-      }
-      this.#writePiece(input, piece);
+    const payload = this.#payload;
+    const outcome = payload.advance(input);
+    if (payload.ticket > 0) this.#written = true;
+    switch (outcome) {
+      case "input":
+        this.#wanted = payload.wanted;
+        return "input";
+      case "threw":
+        // It may have taken earlier writes of the batch with it.
+        this.#refuseWaiting(payload.fault ?? Faults.IO);
+        return null;
+      case "done":
+        return this.#endPayload();
+      default:
+        return unreachable(outcome);
     }
-    return this.#endPayload();
-  }
-
-  #writePiece(input: ReceiveBuffer, piece: number): void {
-    // Before the first piece it was asked already.
-    const refusal = this.#ticket > 0 ? this.#backend.refusal : null;
-    if (refusal !== null) {
-      this.#payloadFault = faultOfRefusal(refusal);
-      return;
-    }
-    const payload = input.bytes.subarray(input.start, input.start + piece);
-    try {
-      this.#ticket = this.#backend.write(payload, this.#payloadOffset);
-      this.#written = true;
-    } catch (error) {
-      this.#payloadFault = this.#writeFailed(error);
-    }
-    this.#payloadTaken(input, piece);
-  }
-
-  #payloadTaken(input: ReceiveBuffer, count: number): void {
-    input.start += count;
-    this.#payloadOffset += count;
-    this.#payloadLeft -= count;
   }
 
   #endPayload(): Lack | null {
     if (this.#replies.room < SMALL_REPLY_BYTES_MAX) return "room";
+    const { fault, ticket } = this.#payload;
     this.#phase = "requests";
-    if (this.#payloadFault !== null) this.#fail(this.#payloadFault);
-    else if (this.#length === 0) this.#replies.simple(0, this.#handleHigh, this.#handleLow);
-    else this.#wait(this.#ticket);
+    if (fault !== null) this.#fail(fault);
+    else if (ticket === 0) this.#replies.simple(0, this.#handleHigh, this.#handleLow);
+    else this.#wait(ticket);
     return null;
   }
 
