@@ -355,7 +355,8 @@ export class Log {
     let at = 0;
     while (at < bytes.length) {
       const fault = checkRecord(bytes, at, bytes.length - at);
-      if (fault === "cut short" && at > 0) break;
+      // Cut by the size of the buffer, not of the log.
+      if (fault === "cut short" && lsn + bytes.length < segment.endLsn) break;
       const right = fault === null && this.#record.at(bytes, at).lsn === lsn + at;
       if (!right) throw this.#damage(segment, lsn + at, fault ?? "a record of another LSN");
       at += this.#record.totalBytes;
