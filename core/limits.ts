@@ -29,8 +29,17 @@ export const SECTOR_BYTES = 512;
 /** The most recent records are also kept in memory: links that follow closely read no file. */
 export const LOG_TAIL_BYTES = 8 * MIB;
 
-/** Read in one go by recovery. */
+/** Read in one go by recovery: between two reads a node that starts can do something else. */
 export const RECOVERY_READ_BYTES = 4 * MIB;
+
+/** Written in one go where zeroes or old bytes are written again; the event loop goes on between. */
+export const REWRITE_BYTES = MIB;
+
+/** Descriptors that a log holds, beside those with unflushed bytes: a log may have many segments. */
+export const OPEN_SEGMENTS_MAX = 64;
+
+/** Segment files are numbered with six digits. */
+export const SEGMENT_FILES_MAX = 999_999;
 
 /** Node names and markers are short; an epoch's payload holds one. */
 export const NAME_BYTES_MAX = 255;
@@ -43,4 +52,5 @@ export const SPARE_RETRY_MS = 1_000;
 
 assert(RECORD_BYTES_MAX % 16 === 0, "the largest record needs no padding");
 assert(RECOVERY_READ_BYTES > RECORD_BYTES_MAX, "recovery's buffer holds any record");
+assert(SEGMENT_HEADER_BYTES >= 3 * SECTOR_BYTES, "a header and two slots, a sector each");
 assert(LOG_TAIL_BYTES > 2 * RECORD_BYTES_MAX, "the tail holds more than a record");

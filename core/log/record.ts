@@ -23,7 +23,10 @@
  *
  *     payload of an epoch record
  *     0..15  id          random
- *     16..   node        name of the node that reigns, UTF-8
+ *     16..   node        name of the node that reigns, UTF-8, 1 to 255 bytes
+ *
+ *     payload of a mark record
+ *     0..    name        UTF-8, 1 to 255 bytes
  *
  * @module
  */
@@ -32,7 +35,13 @@ import { crc32 } from "node:zlib";
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { Epoch } from "../history.ts";
-import { NAME_BYTES_MAX, RECORD_PAYLOAD_BYTES_MAX, VOLUME_BYTES_MAX } from "../limits.ts";
+import {
+  LSN_MAX,
+  NAME_BYTES_MAX,
+  RECORD_BYTES_MAX,
+  RECORD_PAYLOAD_BYTES_MAX,
+  VOLUME_BYTES_MAX,
+} from "../limits.ts";
 import type { Bytes } from "../ports.ts";
 
 /** "CSRC" */
@@ -47,6 +56,11 @@ export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
 /** Flags of a record. */
 export const RecordFlag = { NO_HOLE: 1 } as const;
+
+const EPOCH_ID_BYTES = 16;
+
+/** What {@linkcode checkRecord} says of a record whose end lies past the bytes given. */
+export const CUT_SHORT = "cut short";
 
 /** Whether a record of this type carries `length` bytes of payload. */
 function carriesPayload(type: number): boolean {
@@ -78,7 +92,8 @@ export function writeRecord(
 ): number {
   const total = recordBytes(type, length);
   assert(payload.length === (carriesPayload(type) ? length : 0), "a payload of the length told");
-  assert(payload.length <= RECORD_PAYLOAD_BYTES_MAX, "a payload within the limit");
+  assert(at + total <= into.length, "a record lies within its buffer");
+  assert(volume <= 0xffff && epoch <= 0xffff_ffff, "volume and epoch fit their fields");
   setU32(into, at, RECORD_MAGIC);
   into[at + 8] = type;
   into[at + 9] = flags;
@@ -89,6 +104,7 @@ export function writeRecord(
   setU64(into, at + 24, offset);
   setU64(into, at + 32, length);
   setU64(into, at + 40, timeMs);
+  assert(checkFields(into, at) === null, "no reader refuses what is written");
   into.set(payload, at + RECORD_HEADER_BYTES);
   into.fill(0, at + RECORD_HEADER_BYTES + payload.length, at + total);
   setU32(into, at + 4, crc32(into.subarray(at + CRC_FROM, at + total)));
@@ -151,44 +167,88 @@ export class RecordReader {
 
 /**
  * Whether a whole, undamaged record stands at `at` with `available` bytes: null, or what is wrong.
- * A length is believed only after magic, type and limits were checked. "cut short" means that the
- * bytes given end before the record does.
+ * A length is believed only after magic, type and limits were checked. {@linkcode CUT_SHORT} means
+ * that the bytes given end before the record does.
  */
 export function checkRecord(bytes: Uint8Array, at: number, available: number): string | null {
-  if (available < RECORD_HEADER_BYTES) return "cut short";
+  if (available < RECORD_HEADER_BYTES) return CUT_SHORT;
   if (getU32(bytes, at) !== RECORD_MAGIC) return "no record begins here";
-  const type = bytes[at + 8] ?? 0;
-  if (type < RecordType.WRITE || type > RecordType.EPOCH) return `unknown type ${type}`;
-  const offset = getU64(bytes, at + 24);
-  const length = getU64(bytes, at + 32);
-  const limit = carriesPayload(type) ? RECORD_PAYLOAD_BYTES_MAX : VOLUME_BYTES_MAX;
-  if (length > limit) return `a length of ${length} bytes`;
-  if (offset > VOLUME_BYTES_MAX) return `an offset of ${offset}`;
-  const total = recordBytes(type as RecordType, length);
-  if (total > available) return "cut short";
+  const fault = checkFields(bytes, at);
+  if (fault !== null) return fault;
+  const total = recordBytes(bytes[at + 8] as RecordType, getU64(bytes, at + 32));
+  if (total > available) return CUT_SHORT;
   const crc = crc32(bytes.subarray(at + CRC_FROM, at + total));
   return crc === getU32(bytes, at + 4) ? null : "wrong CRC";
 }
 
+/** The limits of every field: what no writer ever exceeds. */
+function checkFields(bytes: Uint8Array, at: number): string | null {
+  const type = bytes[at + 8] ?? 0;
+  if (type < RecordType.WRITE || type > RecordType.EPOCH) return `unknown type ${type}`;
+  const flags = bytes[at + 9] ?? 0;
+  if ((flags & ~(type === RecordType.ZERO ? RecordFlag.NO_HOLE : 0)) !== 0) {
+    return `unknown flags ${flags}`;
+  }
+  const lsn = getU64(bytes, at + 16);
+  if (lsn > LSN_MAX) return `an LSN of ${lsn}`;
+  const offset = getU64(bytes, at + 24);
+  if (offset > VOLUME_BYTES_MAX) return `an offset of ${offset}`;
+  const length = getU64(bytes, at + 32);
+  if (length < lengthMin(type) || length > lengthMax(type)) return `a length of ${length} bytes`;
+  const timeMs = getU64(bytes, at + 40);
+  return timeMs > Number.MAX_SAFE_INTEGER ? `a time of ${timeMs} ms` : null;
+}
+
+function lengthMin(type: number): number {
+  return type === RecordType.EPOCH ? EPOCH_ID_BYTES + 1 : 1;
+}
+
+function lengthMax(type: number): number {
+  if (type === RecordType.WRITE) return RECORD_PAYLOAD_BYTES_MAX;
+  if (type === RecordType.EPOCH) return EPOCH_ID_BYTES + NAME_BYTES_MAX;
+  return type === RecordType.MARK ? NAME_BYTES_MAX : VOLUME_BYTES_MAX;
+}
+
+/**
+ * Whether the header of a record of this LSN stands at `at`, whole or not: what might one day be
+ * taken for that record.
+ */
+export function hasHeaderOf(bytes: Uint8Array, at: number, lsn: number): boolean {
+  return getU32(bytes, at) === RECORD_MAGIC && getU64(bytes, at + 16) === lsn;
+}
+
 /** The payload of an epoch record. */
 export function encodeEpoch(epoch: Epoch): Bytes {
-  const node = new TextEncoder().encode(epoch.node);
-  assert(node.length <= NAME_BYTES_MAX, "a node's name within the limit");
-  const payload = new Uint8Array(16 + node.length);
+  const node = encodeName(epoch.node);
+  const payload = new Uint8Array(EPOCH_ID_BYTES + node.length);
   payload.set(Buffer.from(epoch.id, "hex"), 0);
-  payload.set(node, 16);
+  payload.set(node, EPOCH_ID_BYTES);
   return payload;
 }
 
-/** The epoch that the epoch record under `record`, at `at` of `bytes`, begins. Throws `protocol`. */
+/** The epoch that the epoch record under `record`, in `bytes`, begins. Throws `protocol`. */
 export function readEpoch(bytes: Uint8Array, record: RecordReader): Epoch {
-  const { length, payloadStart } = record;
-  if (record.type !== RecordType.EPOCH || length <= 16 || length > 16 + NAME_BYTES_MAX) {
+  const { type, length, payloadStart } = record;
+  if (type !== RecordType.EPOCH || length < lengthMin(type) || length > lengthMax(type)) {
     throw new CascadeError("protocol", `an epoch record of ${length} bytes`);
   }
-  const id = Buffer.from(bytes.subarray(payloadStart, payloadStart + 16)).toString("hex");
-  const node = new TextDecoder().decode(bytes.subarray(payloadStart + 16, payloadStart + length));
+  const nameStart = payloadStart + EPOCH_ID_BYTES;
+  const id = Buffer.from(bytes.subarray(payloadStart, nameStart)).toString("hex");
+  const node = new TextDecoder().decode(bytes.subarray(nameStart, payloadStart + length));
   return { number: record.epoch, id, firstLsn: record.lsn, node };
+}
+
+/** The payload of a mark record: the mark's name in UTF-8. */
+export function encodeName(name: string): Bytes {
+  const bytes = new TextEncoder().encode(name);
+  assert(bytes.length > 0 && bytes.length <= NAME_BYTES_MAX, "a name within the limit");
+  return bytes;
+}
+
+/** The name in the mark record under `record`, in `bytes`. */
+export function readMark(bytes: Uint8Array, record: RecordReader): string {
+  const { payloadStart, length } = record;
+  return new TextDecoder().decode(bytes.subarray(payloadStart, payloadStart + length));
 }
 
 function setU32(bytes: Uint8Array, at: number, value: number): void {
@@ -211,3 +271,8 @@ function getU32(bytes: Uint8Array, at: number): number {
 function getU64(bytes: Uint8Array, at: number): number {
   return getU32(bytes, at) + getU32(bytes, at + 4) * 0x1_0000_0000;
 }
+
+assert(
+  recordBytes(RecordType.WRITE, RECORD_PAYLOAD_BYTES_MAX) === RECORD_BYTES_MAX,
+  "the largest record is as large as the limits say",
+);

@@ -1,246 +1,243 @@
 /**
- * Recovery: what a log holds, read from end to end.
+ * Recovery: what a log holds, read from end to end, and what must be set right before it goes on.
+ *
+ * Reading ({@linkcode recover}), which changes nothing:
  *
  *  1. The header page of every segment file is read. Free ones are spare; a damaged one is kept
  *     aside until it is known whether it is needed.
- *  2. The newest watermark (highest sequence) and the checkpoint tell what is **known durable**.
- *  3. The stream segments are walked in the order of their first LSNs; every record is checked.
- *     A segment ends where the next one begins.
+ *  2. The checkpoint and the newest watermark (highest sequence, in whichever file) tell what is
+ *     **known durable**. The header of a later segment does not: the system may write it out by
+ *     itself before the end of the segment before it was ever flushed.
+ *  3. The stream segments are walked in the order of their first LSNs; every record is checked. A
+ *     segment ends where the next one begins.
  *  4. The log ends at the first place where no whole record with the right LSN stands, or one of
- *     an older epoch (a recycled file, or a log that was cut back, holds older bytes).
- *  5. If that lies below what is known durable it is damage: it is told with its place, and nothing
- *     is changed. Else it is a torn end: a write that was not flushed when the power went. Later
- *     sectors of it may have survived, so whole records behind the hole prove nothing; segments
- *     behind it are given back.
+ *     an older epoch (a recycled file holds older bytes).
+ *  5. If that lies below what is known durable it is damage: it is told with its place. Else it is
+ *     a torn end: what was not flushed when the power went. Any sectors of it may have survived in
+ *     any order, so whole records behind the hole prove nothing.
+ *
+ * Setting right ({@linkcode settle}), which may be cut short at any step and begun again:
+ *
+ *  6. The folder is flushed: a name may be there only in memory.
+ *  7. What is not known durable is written again before it is flushed: after a flush that failed,
+ *     memory may show as written what the disk never got, and a second flush would not tell.
+ *  8. If anything behind the end could one day be taken for a record in its place (the rest of a torn
+ *     end: new records up to exactly there would make it the next), it is overwritten with zeroes.
+ *  9. The segments of steps 7 and 8 are flushed, oldest first; then a watermark that says so is
+ *     written and flushed.
+ * 10. Segments behind the end, and files of which nothing is known or needed, are removed, and the
+ *     folder is flushed. Last, since one of them may hold the newest watermark.
  *
  * @module
  */
+import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { Epoch } from "../history.ts";
-import { RECOVERY_READ_BYTES, SEGMENT_HEADER_BYTES } from "../limits.ts";
-import type { Clock, Disk, DiskFile } from "../ports.ts";
-import { checkRecord, readEpoch, RecordReader, RecordType } from "./record.ts";
-import { readHeaderPage, type Segment, SegmentState, type Watermark } from "./segment.ts";
+import { REWRITE_BYTES } from "../limits.ts";
+import type { Clock } from "../ports.ts";
+import { readEpoch, RECORD_HEADER_BYTES, RecordType } from "./record.ts";
+import { SegmentState, type Watermark } from "./segment.ts";
+import type { SegmentFile, SegmentFolder } from "./segment_file.ts";
+import { type Damage, type Survey, survey } from "./survey.ts";
+import { Walker } from "./walk.ts";
 
 /** What recovery met. */
 export interface RecoveryReport {
   readonly records: number;
-  /** Bytes of a record that was begun and not completed at the end; 0 when the end is clean. */
+  /**
+   * How far behind the end something stood that had been meant for this log and was not flushed; 0
+   * when the end is clean.
+   */
   readonly tornBytes: number;
   /** What stood at the end of the log. */
   readonly endReason: string;
   /** Epoch records that the log holds, in order. */
   readonly epochs: readonly Epoch[];
+  /** Epoch of the last record; 0 in an empty log. */
+  readonly lastEpoch: number;
   /** The primary's time in the last record; 0 in an empty log. */
   readonly lastTimeMs: number;
-  /** Watermark slots that are damaged: told, not fatal, since there is a second slot. */
-  readonly damagedSlots: number;
+  /** Damage that the log can do without: to be told, not fatal. */
+  readonly damage: readonly Damage[];
 }
 
 /** What is on the disk. */
 export interface RecoveredLog {
-  readonly segments: Segment[];
-  /** Free files, files behind the end, and damaged ones that are not needed. */
-  readonly leftover: { readonly name: string; readonly file: DiskFile; readonly free: boolean }[];
+  /** Those of the log, in order; their ends are set. */
+  readonly segments: SegmentFile[];
+  /** Stream segments behind the end. */
+  readonly behind: readonly SegmentFile[];
+  readonly survey: Survey;
   readonly watermark: Watermark;
+  readonly knownDurableLsn: number;
   readonly endLsn: number;
   readonly report: RecoveryReport;
 }
 
-/** Called with every whole record, for the tools that list them. */
-export type RecordVisitor = (record: RecordReader, segment: Segment, fileOffset: number) => void;
+const NO_WATERMARK: Watermark = { sequence: 0, durableLsn: 0, upstreamMark: 0 };
 
-/** What recovery works on. */
-export interface RecoveryInput {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly folder: string;
-  readonly checkpointLsn: number;
-  /** Opens the files read-only, for the tools. */
-  readonly readOnly: boolean;
-  readonly visit?: RecordVisitor;
-}
-
-interface Found {
-  readonly segment: Segment;
-  readonly free: boolean;
-  readonly damaged: boolean;
-}
-
-/** Reads a log's folder; see the module's text. Throws `log-corrupt`. Changes nothing. */
-export async function recover(input: RecoveryInput): Promise<RecoveredLog> {
-  const found: Found[] = [];
-  try {
-    return await recoverFiles(input, found);
-  } catch (error) {
-    for (const { segment } of found) segment.file.close();
-    throw error;
+/** Steps 1 to 5. Throws `log-corrupt`, `wrong-folder`. */
+export async function recover(
+  folder: SegmentFolder,
+  clock: Clock,
+  checkpointLsn: number,
+): Promise<RecoveredLog> {
+  const found = survey(folder);
+  const watermark = found.watermark ?? NO_WATERMARK;
+  const knownDurableLsn = Math.max(checkpointLsn, watermark.durableLsn);
+  const epochs: Epoch[] = [];
+  const last = { records: 0, lastEpoch: 0, lastTimeMs: 0 };
+  const walker = new Walker(clock, (record, bytes) => {
+    last.records++;
+    last.lastEpoch = record.epoch;
+    last.lastTimeMs = record.timeMs;
+    if (record.type === RecordType.EPOCH) epochs.push(readEpoch(bytes, record));
+  });
+  const first = found.streams[0];
+  if (first === undefined && knownDurableLsn > 0) {
+    throw corrupt(found, folder.path, 0, "there is no segment", knownDurableLsn);
   }
-}
-
-async function recoverFiles(input: RecoveryInput, found: Found[]): Promise<RecoveredLog> {
-  let watermark: Watermark = { sequence: 0, durableLsn: 0, upstreamMark: 0 };
-  let damagedSlots = 0;
-  for (const name of input.disk.list(input.folder)) {
-    if (!name.endsWith(".seg")) continue;
-    const file = input.disk.open(`${input.folder}/${name}`, { readOnly: input.readOnly });
-    const page = readHeaderPage(file);
-    damagedSlots += page.damagedSlots;
-    for (const mark of page.watermarks) if (mark.sequence > watermark.sequence) watermark = mark;
-    const baseLsn = page.header?.baseLsn ?? 0;
-    found.push({
-      segment: { name, file, baseLsn, endLsn: baseLsn },
-      free: page.header?.state === SegmentState.FREE,
-      damaged: page.header === null,
-    });
+  if (first !== undefined && first.baseLsn > checkpointLsn) {
+    const reason = `the log begins at LSN ${first.baseLsn}`;
+    throw corrupt(found, first, checkpointLsn, reason, knownDurableLsn);
   }
-  const streams = found.filter(({ free, damaged }) => !free && !damaged)
-    .map(({ segment }) => segment).sort((a, b) => a.baseLsn - b.baseLsn);
-  const walk = new Walk(input, streams, Math.max(input.checkpointLsn, watermark.durableLsn));
-  await walk.run(found.filter(({ damaged }) => damaged).map(({ segment }) => segment.name));
-  const used = new Set(walk.segments);
+  const { segments, endReason } = await walkAll(found, walker, knownDurableLsn);
+  const endLsn = segments.at(-1)?.endLsn ?? 0;
+  const behind = found.streams.slice(segments.length);
+  const tornBytes = await seekTorn(segments.at(-1), behind.at(-1), walker);
   return {
-    segments: walk.segments,
-    leftover: found.filter(({ segment }) => !used.has(segment))
-      .map(({ segment, free }) => ({ name: segment.name, file: segment.file, free })),
+    segments,
+    behind,
+    survey: found,
     watermark,
-    endLsn: walk.endLsn,
-    report: walk.report(damagedSlots),
+    knownDurableLsn,
+    endLsn,
+    report: { ...last, tornBytes, endReason, epochs, damage: found.damage },
   };
 }
 
 /** Steps 3 to 5. */
-class Walk {
-  readonly segments: Segment[] = [];
-  endLsn = 0;
-  readonly #input: RecoveryInput;
-  readonly #streams: readonly Segment[];
-  readonly #knownDurableLsn: number;
-  readonly #buffer = new Uint8Array(RECOVERY_READ_BYTES);
-  readonly #record = new RecordReader();
-  readonly #epochs: Epoch[] = [];
-  #records = 0;
-  #lastEpoch = 0;
-  #lastTimeMs = 0;
-  #tornBytes = 0;
-  #endReason = "the log is empty";
-
-  constructor(input: RecoveryInput, streams: readonly Segment[], knownDurableLsn: number) {
-    this.#input = input;
-    this.#streams = streams;
-    this.#knownDurableLsn = knownDurableLsn;
-  }
-
-  async run(damagedNames: readonly string[]): Promise<void> {
-    const first = this.#streams[0];
-    this.endLsn = first?.baseLsn ?? 0;
-    if (first !== undefined && first.baseLsn > this.#input.checkpointLsn) {
-      this.#endReason = `the log begins at LSN ${first.baseLsn}`;
-      throw this.#damage(first, this.#input.checkpointLsn, damagedNames);
+async function walkAll(
+  found: Survey,
+  walker: Walker,
+  knownDurableLsn: number,
+): Promise<{ segments: SegmentFile[]; endReason: string }> {
+  const segments: SegmentFile[] = [];
+  let endReason = "the log is empty";
+  for (const [index, file] of found.streams.entries()) {
+    const nextLsn = found.streams[index + 1]?.baseLsn ?? Infinity;
+    const { lsn, reason } = await walker.walk(file, file.baseLsn, nextLsn);
+    file.endLsn = lsn;
+    segments.push(file);
+    endReason = reason;
+    if (lsn === nextLsn) continue;
+    const overlap = lsn > nextLsn;
+    endReason = overlap ? `a record reaches into the segment from LSN ${nextLsn} on` : reason;
+    if (overlap || lsn < knownDurableLsn) {
+      throw corrupt(found, file, lsn, endReason, knownDurableLsn);
     }
-    for (const [index, segment] of this.#streams.entries()) {
-      // A gap: the segment before ended early, and that was judged to be the torn end.
-      if (segment.baseLsn !== this.endLsn) break;
-      this.segments.push(segment);
-      await this.#walkSegment(segment);
-      segment.endLsn = this.endLsn;
-      const next = this.#streams[index + 1];
-      if (next?.baseLsn === this.endLsn) this.#tornBytes = 0;
-      else this.#judge(segment, this.endLsn, damagedNames);
-    }
-    if (first === undefined) this.#judge(undefined, 0, damagedNames);
+    break;
   }
+  return { segments, endReason };
+}
 
-  /** The log ends at `lsn`: is that where it may end? */
-  #judge(segment: Segment | undefined, lsn: number, damagedNames: readonly string[]): void {
-    if (lsn < this.#knownDurableLsn) throw this.#damage(segment, lsn, damagedNames);
+/** How far behind the end something stands that looks like a record in its place. */
+async function seekTorn(
+  last: SegmentFile | undefined,
+  lastBehind: SegmentFile | undefined,
+  walker: Walker,
+): Promise<number> {
+  if (last === undefined) return 0;
+  let lastLsn = lastBehind?.baseLsn ?? last.endLsn;
+  await walker.seekHeaders(last, last.endLsn, (lsn) => {
+    lastLsn = Math.max(lastLsn, lsn + RECORD_HEADER_BYTES);
+    return false;
+  });
+  return lastLsn - last.endLsn;
+}
+
+function corrupt(
+  found: Survey,
+  at: SegmentFile | string,
+  lsn: number,
+  reason: string,
+  knownDurableLsn: number,
+): CascadeError {
+  const place = typeof at === "string"
+    ? { folder: at }
+    : { file: at.path, offset: lsn < at.baseLsn ? 0 : at.offsetOf(lsn) };
+  // A segment whose header is damaged may be the one that is missed.
+  const headers = found.unknown.map(({ path }) => path).join(", ");
+  return new CascadeError(
+    "log-corrupt",
+    `the log is damaged: ${reason}, but it is known to be durable up to LSN ${knownDurableLsn}`,
+    {
+      where: { ...place, LSN: lsn, ...(headers === "" ? {} : { "damaged header": headers }) },
+      hint: "Nothing was changed. Look after the disk; `cascade log check` lists the damage. A " +
+        "node below the primary can be filled anew: remove its folder and its volumes",
+    },
+  );
+}
+
+/** Steps 6 to 10. What is returned is all that is left: durable, up to its end. */
+export async function settle(
+  folder: SegmentFolder,
+  clock: Clock,
+  log: RecoveredLog,
+): Promise<Watermark> {
+  const { segments, behind, survey: found, endLsn } = log;
+  await folder.disk.flushFolder(folder.path);
+  const upstreamMark = Math.min(log.watermark.upstreamMark, endLsn);
+  const watermark = { sequence: log.watermark.sequence + 1, durableLsn: endLsn, upstreamMark };
+  const last = segments.at(-1);
+  if (last !== undefined) await settleEnd(log, last, watermark, clock);
+  const useless = [...behind, ...found.unfinished, ...found.unknown];
+  for (const file of useless) file.remove();
+  if (useless.length > 0) await folder.disk.flushFolder(folder.path);
+  return watermark;
+}
+
+/** Steps 7 to 9. */
+async function settleEnd(
+  log: RecoveredLog,
+  last: SegmentFile,
+  watermark: Watermark,
+  clock: Clock,
+): Promise<void> {
+  const { segments, endLsn } = log;
+  const unsure = segments.filter((file) => file === last || file.endLsn > log.knownDurableLsn);
+  for (const file of unsure) {
+    await writeAgain(file, Math.max(file.baseLsn, log.knownDurableLsn), clock);
   }
+  if (log.report.tornBytes > 0) await writeZeroes(last, endLsn, last.limitLsn(), clock);
+  for (const file of unsure) await file.flush();
+  last.writeWatermark(watermark, false);
+  await last.flush();
+}
 
-  #damage(
-    segment: Segment | undefined,
-    lsn: number,
-    damagedNames: readonly string[],
-  ): CascadeError {
-    const header = damagedNames.length === 0
-      ? ""
-      : `; damaged header in ${damagedNames.join(", ")}`;
-    return new CascadeError(
-      "log-corrupt",
-      `the log is damaged: ${this.#endReason} at LSN ${lsn}, but it is known to be durable up to ` +
-        `LSN ${this.#knownDurableLsn}${header}`,
-      {
-        where: {
-          file: `${this.#input.folder}/${segment?.name ?? damagedNames[0] ?? ""}`,
-          offset: segment === undefined ? 0 : SEGMENT_HEADER_BYTES + lsn - segment.baseLsn,
-          LSN: lsn,
-        },
-        hint: "Nothing was changed. Look after the disk; `cascade log check` lists the damage. A " +
-          "node below the primary can be filled anew: remove its folder and its volumes",
-      },
-    );
+/** Step 7: the header, and the records from `fromLsn` on. */
+async function writeAgain(file: SegmentFile, fromLsn: number, clock: Clock): Promise<void> {
+  file.writeHeader(SegmentState.STREAM, file.sizeBytes());
+  const buffer = new Uint8Array(REWRITE_BYTES);
+  for (let lsn = fromLsn; lsn < file.endLsn; lsn += buffer.length) {
+    const piece = buffer.subarray(0, Math.min(buffer.length, file.endLsn - lsn));
+    file.readAt(piece, file.offsetOf(lsn));
+    file.writeAt(piece, file.offsetOf(lsn));
+    await new Promise<void>((go) => clock.soon(go));
   }
+}
 
-  /** Checks record after record until none follows. */
-  async #walkSegment(segment: Segment): Promise<void> {
-    const fileBytes = segment.file.size();
-    let offset = SEGMENT_HEADER_BYTES;
-    for (;;) {
-      const wanted = Math.min(this.#buffer.length, fileBytes - offset);
-      if (wanted <= 0) {
-        this.#endReason = "the segment is full";
-        return;
-      }
-      const bytes = this.#buffer.subarray(0, wanted);
-      segment.file.readAt(bytes, offset);
-      const taken = this.#walkBuffer(bytes, segment, offset);
-      offset += taken;
-      const last = wanted < this.#buffer.length;
-      if (this.#endReason !== "cut short" || last || taken === 0) return;
-      await new Promise<void>((go) => this.#input.clock.soon(go));
-    }
-  }
-
-  /** Takes whole records from `bytes`; returns how many bytes, and notes why it stopped. */
-  #walkBuffer(bytes: Uint8Array, segment: Segment, offset: number): number {
-    const record = this.#record;
-    let at = 0;
-    for (;;) {
-      const fault = checkRecord(bytes, at, bytes.length - at);
-      if (fault !== null) {
-        this.#endReason = fault;
-        this.#tornBytes = fault === "wrong CRC" ? record.at(bytes, at).totalBytes : 0;
-        return at;
-      }
-      record.at(bytes, at);
-      if (record.lsn !== this.endLsn || record.epoch < this.#lastEpoch) {
-        this.#endReason = record.lsn === this.endLsn
-          ? `a record of the older epoch ${record.epoch}`
-          : `a record of LSN ${record.lsn}`;
-        this.#tornBytes = 0;
-        return at;
-      }
-      this.#take(record, bytes);
-      this.#input.visit?.(record, segment, offset + at);
-      at += record.totalBytes;
-    }
-  }
-
-  #take(record: RecordReader, bytes: Uint8Array): void {
-    this.#records++;
-    this.#lastEpoch = record.epoch;
-    this.#lastTimeMs = record.timeMs;
-    this.endLsn += record.totalBytes;
-    if (record.type === RecordType.EPOCH) this.#epochs.push(readEpoch(bytes, record));
-  }
-
-  report(damagedSlots: number): RecoveryReport {
-    return {
-      records: this.#records,
-      tornBytes: this.#tornBytes,
-      endReason: this.#endReason,
-      epochs: this.#epochs,
-      lastTimeMs: this.#lastTimeMs,
-      damagedSlots,
-    };
+/** Overwrites [fromLsn, toLsn) of a segment with zeroes; not flushed. */
+export async function writeZeroes(
+  file: SegmentFile,
+  fromLsn: number,
+  toLsn: number,
+  clock: Clock,
+): Promise<void> {
+  assert(toLsn <= file.limitLsn(), "zeroes stay within the file");
+  const zeroes = new Uint8Array(REWRITE_BYTES);
+  for (let lsn = fromLsn; lsn < toLsn; lsn += zeroes.length) {
+    file.writeAt(zeroes.subarray(0, Math.min(zeroes.length, toLsn - lsn)), file.offsetOf(lsn));
+    await new Promise<void>((go) => clock.soon(go));
   }
 }

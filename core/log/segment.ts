@@ -24,14 +24,18 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import { SECTOR_BYTES, SEGMENT_HEADER_BYTES } from "../limits.ts";
-import type { Bytes, DiskFile } from "../ports.ts";
+import { SECTOR_BYTES } from "../limits.ts";
+import type { Bytes } from "../ports.ts";
 
 /** "CSSG" */
 export const SEGMENT_MAGIC = 0x47535343;
 export const SEGMENT_VERSION = 1;
 const CRC_AT = SECTOR_BYTES - 4;
-const SLOTS = 2;
+
+/** Where the slots of the watermark stand in the file. */
+export const SLOT_OFFSETS: readonly number[] = [SECTOR_BYTES, 2 * SECTOR_BYTES];
+/** The part of the header page that is used. */
+const USED_BYTES = 3 * SECTOR_BYTES;
 
 /** What a segment is for. */
 export const SegmentState = { FREE: 0, STREAM: 1 } as const;
@@ -51,31 +55,25 @@ export interface Watermark {
   readonly upstreamMark: number;
 }
 
-/** A header page as found: what could be read of it. */
+/**
+ * What a sector was found to be. `blank`: all zeroes, as in a file that was begun and not finished;
+ * `foreign`: whole, but of a version that this program does not know.
+ */
+export type Found<T> =
+  | { readonly kind: "whole"; readonly value: T }
+  | { readonly kind: "blank" }
+  | { readonly kind: "damaged" }
+  | { readonly kind: "foreign"; readonly version: number };
+
+/** A header page as found. */
 export interface HeaderPage {
-  /** null: damaged. */
-  readonly header: SegmentHeader | null;
-  readonly watermarks: readonly Watermark[];
-  /** Slots that are neither blank nor whole. */
-  readonly damagedSlots: number;
+  readonly header: Found<SegmentHeader>;
+  /** One of each of the {@linkcode SLOT_OFFSETS}. */
+  readonly slots: readonly Found<Watermark>[];
 }
 
-/** One open segment file of a log. */
-export interface Segment {
-  readonly name: string;
-  readonly file: DiskFile;
-  baseLsn: number;
-  /** End of its last record; of the last segment, the end of the log. */
-  endLsn: number;
-}
-
-/** File offset of `lsn` in `segment`. */
-export function offsetOf(segment: Segment, lsn: number): number {
-  return SEGMENT_HEADER_BYTES + lsn - segment.baseLsn;
-}
-
-/** Writes the header sector. */
-export function writeSegmentHeader(file: DiskFile, header: SegmentHeader): void {
+/** The header sector. */
+export function encodeHeader(header: SegmentHeader): Bytes {
   const sector = new Uint8Array(SECTOR_BYTES);
   const view = new DataView(sector.buffer);
   view.setUint32(0, SEGMENT_MAGIC, true);
@@ -83,60 +81,72 @@ export function writeSegmentHeader(file: DiskFile, header: SegmentHeader): void 
   view.setUint32(8, header.state, true);
   view.setBigUint64(12, BigInt(header.baseLsn), true);
   view.setBigUint64(20, BigInt(header.fileBytes), true);
-  view.setUint32(CRC_AT, crc32(sector.subarray(0, CRC_AT)), true);
-  file.writeAt(sector, 0);
+  return sealed(sector);
 }
 
-/** Writes a watermark into the slot that its sequence falls to. */
-export function writeWatermark(file: DiskFile, mark: Watermark): void {
+/** One slot. */
+export function encodeWatermark(mark: Watermark): Bytes {
   const sector = new Uint8Array(SECTOR_BYTES);
   const view = new DataView(sector.buffer);
   view.setBigUint64(0, BigInt(mark.sequence), true);
   view.setBigUint64(8, BigInt(mark.durableLsn), true);
   view.setBigUint64(16, BigInt(mark.upstreamMark), true);
-  view.setUint32(CRC_AT, crc32(sector.subarray(0, CRC_AT)), true);
-  file.writeAt(sector, SECTOR_BYTES * (1 + mark.sequence % SLOTS));
+  return sealed(sector);
 }
 
-/** Reads the header page of a segment file. */
-export function readHeaderPage(file: DiskFile): HeaderPage {
-  const page = new Uint8Array(SECTOR_BYTES * (1 + SLOTS));
-  file.readAt(page, 0);
-  const watermarks: Watermark[] = [];
-  let damagedSlots = 0;
-  for (let slot = 1; slot <= SLOTS; slot++) {
-    const sector = page.subarray(SECTOR_BYTES * slot, SECTOR_BYTES * (slot + 1));
-    if (sector.every((byte) => byte === 0)) continue;
-    const mark = isWhole(sector) ? readWatermark(sector) : null;
-    if (mark === null) damagedSlots++;
-    else watermarks.push(mark);
-  }
-  return { header: readHeader(page.subarray(0, SECTOR_BYTES)), watermarks, damagedSlots };
+function sealed(sector: Bytes): Bytes {
+  new DataView(sector.buffer).setUint32(CRC_AT, crc32(sector.subarray(0, CRC_AT)), true);
+  return sector;
 }
 
-function isWhole(sector: Bytes): boolean {
-  const view = new DataView(sector.buffer, sector.byteOffset, SECTOR_BYTES);
-  return crc32(sector.subarray(0, CRC_AT)) === view.getUint32(CRC_AT, true);
+/** Reads the header page from the first bytes of a segment file. Any bytes will do. */
+export function decodeHeaderPage(page: Uint8Array): HeaderPage {
+  const sectorAt = (offset: number) => page.subarray(offset, offset + SECTOR_BYTES);
+  return {
+    header: decodeHeader(sectorAt(0)),
+    slots: SLOT_OFFSETS.map((offset) => decodeWatermark(sectorAt(offset))),
+  };
 }
 
-function readHeader(sector: Bytes): SegmentHeader | null {
-  const view = new DataView(sector.buffer, sector.byteOffset, SECTOR_BYTES);
-  if (view.getUint32(0, true) !== SEGMENT_MAGIC || !isWhole(sector)) return null;
+/** How much of a file {@linkcode decodeHeaderPage} wants to see. */
+export const HEADER_PAGE_READ_BYTES = USED_BYTES;
+
+function decodeHeader(sector: Uint8Array): Found<SegmentHeader> {
+  if (isBlank(sector)) return { kind: "blank" };
+  const view = viewOf(sector);
+  if (!isWhole(sector) || view.getUint32(0, true) !== SEGMENT_MAGIC) return { kind: "damaged" };
+  const version = view.getUint32(4, true);
+  if (version !== SEGMENT_VERSION) return { kind: "foreign", version };
   const state = view.getUint32(8, true);
-  if (view.getUint32(4, true) !== SEGMENT_VERSION) return null;
-  if (state !== SegmentState.FREE && state !== SegmentState.STREAM) return null;
-  return {
-    state,
-    baseLsn: Number(view.getBigUint64(12, true)),
-    fileBytes: Number(view.getBigUint64(20, true)),
-  };
+  if (state !== SegmentState.FREE && state !== SegmentState.STREAM) return { kind: "damaged" };
+  const value = { state, baseLsn: numberAt(view, 12), fileBytes: numberAt(view, 20) };
+  return { kind: "whole", value };
 }
 
-function readWatermark(sector: Bytes): Watermark {
-  const view = new DataView(sector.buffer, sector.byteOffset, SECTOR_BYTES);
-  return {
-    sequence: Number(view.getBigUint64(0, true)),
-    durableLsn: Number(view.getBigUint64(8, true)),
-    upstreamMark: Number(view.getBigUint64(16, true)),
+function decodeWatermark(sector: Uint8Array): Found<Watermark> {
+  if (isBlank(sector)) return { kind: "blank" };
+  if (!isWhole(sector)) return { kind: "damaged" };
+  const view = viewOf(sector);
+  const value = {
+    sequence: numberAt(view, 0),
+    durableLsn: numberAt(view, 8),
+    upstreamMark: numberAt(view, 16),
   };
+  return { kind: "whole", value };
+}
+
+function numberAt(view: DataView, at: number): number {
+  return Number(view.getBigUint64(at, true));
+}
+
+function viewOf(sector: Uint8Array): DataView {
+  return new DataView(sector.buffer, sector.byteOffset, SECTOR_BYTES);
+}
+
+function isBlank(sector: Uint8Array): boolean {
+  return sector.every((byte) => byte === 0);
+}
+
+function isWhole(sector: Uint8Array): boolean {
+  return crc32(sector.subarray(0, CRC_AT)) === viewOf(sector).getUint32(CRC_AT, true);
 }

@@ -2,189 +2,233 @@
  * Segment files that hold no records now: made ahead, freed, and given out again.
  *
  * A spare's header says `free`, durably, before it is given out: so the old records in it can never
- * be taken for a segment of the log, whatever a crash leaves of the new header.
+ * be taken for a segment of the log, whatever a crash leaves of the new header. Files are freed one
+ * by one, oldest first: so a crash never leaves a gap between segments that are still there.
+ *
+ * What lies in the body of a freed file is older than the log's beginning. Of a free file that was
+ * found when the log was opened that is not known: its new header may have been lost, and records
+ * behind it not. Such a file is made anew before it is given out.
  *
  * @module
  */
-import { isCascadeError } from "../errors.ts";
-import type { Disk, DiskFile, Timer } from "../ports.ts";
-import { type Segment, SegmentState, writeSegmentHeader } from "./segment.ts";
+import { CascadeError, isCascadeError } from "../errors.ts";
+import { SEGMENT_FILES_MAX } from "../limits.ts";
+import type { Timer } from "../ports.ts";
+import { SegmentState } from "./segment.ts";
+import { SegmentFile, type SegmentFolder } from "./segment_file.ts";
+
+/** Past this fullness of the present segment a second spare is made. */
+const HALF = 0.5;
 
 /** What a pool works on. */
 export interface PoolOptions {
-  readonly disk: Disk;
-  readonly folder: string;
+  readonly folder: SegmentFolder;
   readonly segmentBytes: number;
   /** Segment files in all: those of the log, spare ones, and those on their way. */
   readonly filesMax: number;
+  /** Another spare is there. */
   readonly onSpare: () => void;
   readonly onDiskFull: (error: unknown) => void;
   readonly onFatal: (error: unknown) => void;
+  /** Calls again a while later. */
   readonly retry: (call: () => void) => Timer;
+  /** A file goes whose header page may hold the log's newest watermark. */
+  readonly beforeRemoval: () => Promise<void>;
 }
 
+/** See the module's text. */
 export class SegmentPool {
   readonly #options: PoolOptions;
-  readonly #spares: Segment[] = [];
-  #names = new Set<string>();
+  readonly #spares: SegmentFile[] = [];
+  /** Free files that were found when the log was opened. */
+  readonly #found: SegmentFile[];
+  readonly #names: Set<string>;
   /** Files that are being freed or made. */
   #underWay = 0;
   #making = false;
   #work: Promise<void> = Promise.resolve();
   #retry: Timer | null = null;
-  #toldFull = false;
+  #full = false;
+  #failure: { readonly error: unknown } | null = null;
   #closed = false;
-  #used = 0;
 
-  constructor(options: PoolOptions) {
+  /** `found`: free files. All segment files that are in the folder now count. */
+  constructor(options: PoolOptions, found: readonly SegmentFile[]) {
     this.#options = options;
+    this.#found = [...found];
+    this.#names = new Set(options.folder.names());
   }
 
+  /** Spares that can be taken now. */
   get spareCount(): number {
     return this.#spares.length;
   }
 
-  /** Files that the pool holds, ready or on their way. */
+  /** Spares that can be had: there, on their way, or within the limit of files. */
+  get possibleCount(): number {
+    const there = this.#spares.length + this.#found.length + this.#underWay;
+    return this.#full ? there : there + Math.max(0, this.#options.filesMax - this.#names.size);
+  }
+
+  /** Segment files on the disk, those of the log and those begun included. */
   get fileCount(): number {
-    return this.#spares.length + this.#underWay;
+    return this.#names.size;
   }
 
-  /** Files that may still be made, beside the `used` ones; none while the disk is full. */
-  mayMakeCount(used: number): number {
-    return this.#toldFull ? 0 : Math.max(0, this.#options.filesMax - used - this.fileCount);
-  }
-
-  /** Takes over what recovery left; files of another size, or too many, are removed. */
-  async adopt(
-    leftover: readonly { readonly name: string; readonly file: DiskFile; readonly free: boolean }[],
-    used: number,
-  ): Promise<void> {
-    const { disk, folder, segmentBytes, filesMax } = this.#options;
-    this.#used = used;
-    for (const name of disk.list(folder)) this.#names.add(name);
+  /** Before first use. Removes free files that are too many, as after the budget was lowered. */
+  async begin(): Promise<void> {
+    const { folder, filesMax } = this.#options;
     let removed = false;
-    for (const { name, file } of leftover) {
-      if (file.size() === segmentBytes && this.fileCount + used < filesMax) {
-        await this.#makeFree(file);
-        this.#spares.push({ name, file, baseLsn: 0, endLsn: 0 });
-      } else {
-        await this.#makeFree(file);
-        file.close();
-        disk.remove(`${folder}/${name}`);
-        this.#names.delete(name);
-        removed = true;
-      }
+    while (this.#names.size > filesMax && this.#found.length > 0) {
+      this.#remove(this.#found.pop());
+      removed = true;
     }
-    if (removed) await disk.flushFolder(folder);
+    if (removed) await folder.disk.flushFolder(folder.path);
+    // That they are free may be so in memory alone. Once they were the oldest of the log, and must
+    // not be so again when a newer one is not: so this comes before anything else is freed.
+    const found = [...this.#found];
+    this.#background(async () => {
+      for (const file of found) await this.#makeFree(file);
+    });
   }
 
-  async #makeFree(file: DiskFile): Promise<void> {
-    writeSegmentHeader(file, {
-      state: SegmentState.FREE,
-      baseLsn: 0,
-      fileBytes: this.#options.segmentBytes,
-    });
-    await file.flush();
+  #remove(file: SegmentFile | undefined): void {
+    if (file === undefined) return;
+    file.remove();
+    this.#names.delete(file.name);
   }
 
   /** A spare, or null. */
-  take(): Segment | null {
-    const spare = this.#spares.shift() ?? null;
-    if (spare !== null) this.#used++;
-    return spare;
+  take(): SegmentFile | null {
+    return this.#spares.shift() ?? null;
   }
 
-  /** Waits until there is a spare: the first segment of a new log. Throws what is in the way. */
-  async waitForSpare(): Promise<void> {
-    if (this.#spares.length === 0) await this.#make();
+  /** Makes a spare now: for the first segment of a new log. Throws what is in the way. */
+  async makeFirst(): Promise<void> {
+    await this.#work;
+    await this.#make(this.#found.pop() ?? this.#newFile());
   }
 
-  /** Makes a spare ahead of need, in the background. `fullness` of the present segment: 0 to 1. */
-  prepare(used: number, fullness = 0): void {
-    this.#used = used;
-    const wanted = fullness > 0.5 ? 2 : 1;
-    if (this.#making || this.#retry !== null || this.#closed || this.fileCount >= wanted) return;
-    if (used + this.fileCount >= this.#options.filesMax) return;
+  /** Makes spares ahead of need, in the background. `fullness` of the present segment: 0 to 1. */
+  prepare(fullness: number): void {
+    const wanted = fullness > HALF ? 2 : 1;
+    if (this.#making || this.#retry !== null || this.#closed || this.#failure !== null) return;
+    if (this.#spares.length + this.#underWay >= wanted) return;
+    if (this.#found.length === 0 && this.#names.size >= this.#options.filesMax) return;
+    const file = this.#found.pop() ?? this.#newFile();
     this.#making = true;
     this.#underWay++;
     this.#background(async () => {
+      let isMade = false;
       try {
-        await this.#make();
-        this.#toldFull = false;
+        await this.#make(file);
+        this.#full = false;
+        isMade = true;
       } catch (error) {
         if (!isCascadeError(error, "disk-full")) throw error;
-        this.#onDiskFull(error);
+        await this.#onDiskFull(file, error);
       } finally {
         this.#making = false;
         this.#underWay--;
       }
-      if (!this.#closed && this.#spares.length > 0) this.#options.onSpare();
+      if (isMade) this.#tell();
     });
   }
 
-  #onDiskFull(error: unknown): void {
-    if (!this.#toldFull) this.#options.onDiskFull(error);
-    this.#toldFull = true;
-    this.#retry = this.#options.retry(() => {
+  /** What was written of the file is given back: others may need the room more. */
+  async #onDiskFull(file: SegmentFile, error: unknown): Promise<void> {
+    const { folder, onDiskFull, retry } = this.#options;
+    this.#remove(file);
+    await folder.disk.flushFolder(folder.path);
+    const wasFull = this.#full;
+    this.#full = true;
+    if (this.#closed) return;
+    this.#retry = retry(() => {
       this.#retry = null;
-      this.prepare(this.#used);
+      this.prepare(0);
     });
+    if (!wasFull) onDiskFull(error);
   }
 
-  /** Makes one segment file: zeroes, header, flush, folder flush. A failed one is removed. */
-  async #make(): Promise<void> {
-    const { disk, folder, segmentBytes } = this.#options;
-    const name = this.#freeName();
-    const path = `${folder}/${name}`;
-    const file = disk.open(path, { create: true });
-    try {
-      await file.preallocate(segmentBytes);
-      await this.#makeFree(file);
-      await disk.flushFolder(folder);
-    } catch (error) {
-      file.close();
-      if (isCascadeError(error, "disk-full")) disk.remove(path);
-      this.#names.delete(name);
-      throw error;
-    }
-    this.#spares.push({ name, file, baseLsn: 0, endLsn: 0 });
-  }
-
-  #freeName(): string {
-    for (let number = 1;; number++) {
+  #newFile(): SegmentFile {
+    for (let number = 1; number <= SEGMENT_FILES_MAX; number++) {
       const name = `${String(number).padStart(6, "0")}.seg`;
       if (this.#names.has(name)) continue;
       this.#names.add(name);
-      return name;
+      return new SegmentFile(this.#options.folder, name);
     }
-  }
-
-  /** Takes a segment back, in the background. */
-  free(segment: Segment): void {
-    this.#underWay++;
-    this.#background(async () => {
-      await this.#makeFree(segment.file);
-      this.#underWay--;
-      this.#spares.push(segment);
-      if (!this.#closed) this.#options.onSpare();
+    throw new CascadeError("log-full", "there are no names left for segment files", {
+      where: { folder: this.#options.folder.path },
+      hint: "Choose larger segments in the topology",
     });
   }
 
-  /** Takes a segment back; settles when that is durable. */
-  async freeNow(segment: Segment): Promise<void> {
-    await this.#makeFree(segment.file);
-    this.#spares.push(segment);
+  /** Zeroes, header, flush, flush of the folder. */
+  async #make(file: SegmentFile): Promise<void> {
+    const { folder, segmentBytes } = this.#options;
+    await file.create(segmentBytes);
+    await this.#makeFree(file);
+    await folder.disk.flushFolder(folder.path);
+    this.#spares.push(file);
   }
 
-  /** One thing after the other. Whatever fails here has left the log's files in doubt: fatal. */
-  #background(work: () => Promise<void>): void {
-    this.#work = this.#work.then(work).catch((error) => this.#options.onFatal(error));
+  async #makeFree(file: SegmentFile): Promise<void> {
+    file.writeHeader(SegmentState.FREE, this.#options.segmentBytes);
+    await file.flush();
   }
 
+  /** Takes a segment back, in the background. One too many, or of another size, is removed. */
+  free(file: SegmentFile): void {
+    this.#underWay++;
+    this.#background(async () => {
+      const { folder, segmentBytes, filesMax, beforeRemoval } = this.#options;
+      if (this.#names.size > filesMax || file.sizeBytes() !== segmentBytes) {
+        await beforeRemoval();
+        this.#remove(file);
+        await folder.disk.flushFolder(folder.path);
+      } else {
+        await this.#makeFree(file);
+        this.#spares.push(file);
+      }
+      this.#underWay--;
+      this.#tell();
+    });
+  }
+
+  /** Removes a segment; settles when that is durable. Nothing of it is ever met again. */
+  discard(file: SegmentFile): Promise<void> {
+    const { folder } = this.#options;
+    return this.#background(async () => {
+      this.#remove(file);
+      await folder.disk.flushFolder(folder.path);
+    });
+  }
+
+  #tell(): void {
+    if (!this.#closed && this.#failure === null) this.#options.onSpare();
+  }
+
+  /**
+   * One thing after the other. Whatever fails here has left the log's files in doubt: fatal, and
+   * nothing that waits is done any more, since the order in which files are freed counts.
+   */
+  #background(work: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(() => {
+      if (this.#failure !== null) throw this.#failure.error;
+      return work();
+    });
+    this.#work = done.catch((error) => {
+      if (this.#failure !== null) return;
+      this.#failure = { error };
+      this.#options.onFatal(error);
+    });
+    return done;
+  }
+
+  /** Waits for what is under way. Closes no file: they are the folder's. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#retry?.cancel();
     await this.#work;
-    for (const { file } of this.#spares) file.close();
   }
 }
