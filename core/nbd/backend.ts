@@ -26,11 +26,17 @@ export interface Front {
   readonly accepting: boolean;
   /** The ticket of a FLUSH that is asked for now: the end of all that was written so far. */
   flushTicket(): number;
-  /** Tells that somebody waits for `flushedLsn` to reach the present end. Cheap to repeat. */
+  /**
+   * Tells that somebody waits for `flushedLsn` to reach the present end. Cheap to repeat. The
+   * server calls it once for all that a batch brought, and not when nobody is left waiting.
+   */
   requestFlush(): void;
   /**
    * Ends a batch: hands what was written since the last call to the log in one write. The server
-   * calls it after the last whole request of each socket read, before it answers anything.
+   * calls it after the last whole request of each socket read, before it answers anything, and
+   * within a batch before a read that stands behind a write. When it throws, or a write does,
+   * nothing since the last commit counts as written: the server answers all that waits on that
+   * connection with the error.
    */
   commit(): void;
   /**
