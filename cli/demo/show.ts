@@ -1,0 +1,106 @@
+/**
+ * Running the demo and showing it: the live view on a terminal, lines elsewhere, a summary at the end.
+ *
+ * @module
+ */
+import { CascadeError } from "../../core/errors.ts";
+import { approximateSize } from "../../core/topology/units.ts";
+import { EXIT, ExitWith } from "../exit.ts";
+import { paintFor, printJson, printLine, tell } from "../output.ts";
+import { LivePicture, terminalScreen } from "../ui/live.ts";
+import { statusView } from "../ui/status_view.ts";
+import { type DemoResult, type DemoView, tellStory } from "./story.ts";
+
+const VOLUME_ALIGN_BYTES = 4096;
+
+/** What the command line asked for. */
+export interface DemoRequest {
+  readonly input: string | null;
+  readonly sizeBytes: number;
+  readonly durationMs: number;
+  readonly json: boolean;
+}
+
+/** Runs the demo. Ends with exit code 1 if an image differs. */
+export async function showDemo({ input, sizeBytes, durationMs, json }: DemoRequest) {
+  const inputBytes = input === null ? 0 : await imageBytes(input);
+  const view = json ? quietView() : demoView();
+  const story = { loadMs: durationMs, sizeBytes: inputBytes === 0 ? sizeBytes : inputBytes, input };
+  const result = await tellStory(story, view).finally(() => view.end());
+  if (json) printJson(jsonOf(result));
+  else summarise(result);
+  if (differs(result)) throw new ExitWith(EXIT.failed);
+}
+
+/** The size of a user's image as a volume: rounded up to whole blocks. */
+async function imageBytes(path: string): Promise<number> {
+  try {
+    const { size, isFile } = await Deno.stat(path);
+    if (isFile && size > 0) return Math.ceil(size / VOLUME_ALIGN_BYTES) * VOLUME_ALIGN_BYTES;
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+  }
+  throw new CascadeError("usage", `--input ${path}: there is no such file, or it is empty`);
+}
+
+/** The live view on a terminal; elsewhere only the lines that say what happens. */
+function demoView(): DemoView & { end(): void } {
+  const screen = terminalScreen();
+  if (screen === null) return { say: (text) => printLine(text), show() {}, end() {} };
+  const picture = new LivePicture(screen);
+  const paint = paintFor(Deno.stdout);
+  let previous: Parameters<typeof statusView>[0] | null = null;
+  return {
+    say: (text) => picture.say(`${paint.cyan(">")} ${text}`),
+    show(report, load) {
+      const written = `load: ${load.writes} writes, ${
+        approximateSize(load.bytes)
+      }, ${load.flushes} flushes`;
+      const options = { width: picture.width, paint, previous };
+      picture.draw(["", ...statusView(report, options), "", paint.dim(written)]);
+      previous = report;
+    },
+    end: () => picture.end(),
+  };
+}
+
+function quietView(): DemoView & { end(): void } {
+  return { say: (text) => tell(text), show() {}, end() {} };
+}
+
+function differs(result: DemoResult): boolean {
+  return [...result.differences.values()].some((offset) => offset !== null);
+}
+
+function jsonOf(result: DemoResult) {
+  return {
+    ...result,
+    differences: Object.fromEntries(result.differences),
+    equal: !differs(result),
+  };
+}
+
+function summarise(result: DemoResult): void {
+  const paint = paintFor(Deno.stdout);
+  const { load } = result;
+  printLine();
+  printLine(
+    `written      ${load.writes} writes, ${approximateSize(load.bytes)}, ${load.flushes} flushes`,
+  );
+  printLine(`replicated   ${approximateSize(result.replicatedBytes)} to three nodes`);
+  printLine(`lag          ${result.lagSecondsMax.toFixed(1)} s at the most, 0 at the end`);
+  printLine(`killed       ${result.killed}, with SIGKILL under load; the client saw no error`);
+  for (const [node, offset] of result.differences) {
+    const verdict = offset === null
+      ? paint.green("equal to hq, byte for byte")
+      : paint.red(`DIFFERS from hq at byte ${offset}`);
+    printLine(`${node.padEnd(12)} ${verdict}`);
+  }
+  printLine(`took         ${result.seconds.toFixed(1)} s`);
+  printLine();
+  if (differs(result)) return;
+  printLine("Next:");
+  printLine("  cascade init            write a topology of your own");
+  printLine("  cascade plan            draw it");
+  printLine("  cascade serve --node hq run its first node");
+}
