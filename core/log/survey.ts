@@ -29,6 +29,8 @@ export interface Survey {
   readonly unknown: readonly SegmentFile[];
   /** The newest of all files, whatever their state; null when none was ever written. */
   readonly watermark: Watermark | null;
+  /** The newest of each file that has one. */
+  readonly watermarks: ReadonlyMap<SegmentFile, Watermark>;
   readonly damage: readonly Damage[];
 }
 
@@ -42,6 +44,7 @@ export function survey(folder: SegmentFolder): Survey {
   const unfinished: SegmentFile[] = [];
   const unknown: SegmentFile[] = [];
   const damage: Damage[] = [];
+  const watermarks = new Map<SegmentFile, Watermark>();
   let watermark: Watermark | null = null;
   for (const name of folder.names()) {
     const file = new SegmentFile(folder, name);
@@ -53,6 +56,7 @@ export function survey(folder: SegmentFolder): Survey {
       if (found.kind !== "whole" || found.value.sequence <= newest) continue;
       newest = found.value.sequence;
       file.foundSlot(slot);
+      watermarks.set(file, found.value);
       if (watermark === null || newest > watermark.sequence) watermark = found.value;
     }
     switch (header.kind) {
@@ -71,7 +75,7 @@ export function survey(folder: SegmentFolder): Survey {
     }
   }
   streams.sort((a, b) => a.baseLsn - b.baseLsn);
-  return { streams, free, unfinished, unknown, watermark, damage };
+  return { streams, free, unfinished, unknown, watermark, watermarks, damage };
 }
 
 function damaged(file: SegmentFile, offset: number, what: string): Damage {
