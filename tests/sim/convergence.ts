@@ -27,31 +27,45 @@ function isBehindLog(host: SimHost, parent: SimHost): boolean {
     below.pipeline.stableLsn < above.pipeline.log.startLsn;
 }
 
+/**
+ * Hosts that cannot acknowledge for their sync peers, since one of those is lost: the sync link
+ * above them cannot come to rest, although the data flows.
+ */
+function hostsOfLostPeers(hosts: readonly SimHost[], lost: ReadonlySet<SimHost>): Set<string> {
+  const names = new Set([...lost].map((host) => host.name));
+  // Children come before their parents.
+  for (const host of [...hosts].reverse()) {
+    const { downstream } = host.planned.config;
+    if (downstream.some(({ mode, to }) => mode === "sync" && names.has(to))) names.add(host.name);
+  }
+  return names;
+}
+
 /** What keeps the cascade from rest; empty when it is there. */
 export function unrest(hosts: readonly SimHost[]): string[] {
   const primary = hosts.find((host) => host.planned.config.upstream === null)?.node;
   if (primary === undefined || primary === null) return ["the primary does not run"];
   const endLsn = primary.pipeline.appendedLsn;
   const lost = overflowedHosts(hosts);
+  const silent = hostsOfLostPeers(hosts, lost);
   const reasons: string[] = [];
   for (const host of hosts) {
     if (lost.has(host)) continue;
     if (host.node === null) reasons.push(`${host.name} does not run`);
-    else reasons.push(...unrestOf(host.node.status(), endLsn, lost));
+    else reasons.push(...unrestOf(host.node.status(), endLsn, silent));
   }
   return reasons;
 }
 
-function unrestOf(status: NodeStatus, endLsn: number, lost: ReadonlySet<SimHost>): string[] {
+function unrestOf(status: NodeStatus, endLsn: number, silent: ReadonlySet<string>): string[] {
   const { name, lsn, links } = status;
   const reasons: string[] = [];
   if (status.state !== "running") reasons.push(`${name} is ${status.state}: ${status.reason}`);
   if (Object.values({ ...lsn, checkpointed: endLsn }).some((position) => position !== endLsn)) {
     reasons.push(`${name} is at ${JSON.stringify(lsn)}, the end is ${endLsn}`);
   }
-  const isLost = (node: string) => [...lost].some((host) => host.name === node);
   for (const link of links) {
-    if (link.from !== name || isLost(link.to)) continue;
+    if (link.from !== name || silent.has(link.to)) continue;
     if (link.state !== "streaming") reasons.push(`${link.name} is ${link.state}: ${link.reason}`);
     if (link.durable !== endLsn) reasons.push(`${link.name} tells of ${link.durable} as durable`);
   }

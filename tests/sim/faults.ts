@@ -21,6 +21,8 @@ export class Faults {
   readonly #prng: Prng;
   readonly #weather: Weather;
   readonly #hosts: readonly SimHost[];
+  /** This host loses power just after the clients have written next. */
+  #ambushed: SimHost | null = null;
   #isOver = false;
   #isFrozen = false;
   /** Faults so far, by kind, for the report. */
@@ -59,7 +61,7 @@ export class Faults {
   #ordinary(host: SimHost): void {
     Object.assign(host.disk.conditions, {
       roomBytes: Infinity,
-      flushMs: this.#prng.pick([0.2, 1, 5]),
+      flushMs: this.#prng.pick([0.2, 1, 5, 20]),
       flushesToFailure: 0,
       phantom: this.#weather.phantom,
       blind: this.#prng.chance(0.2),
@@ -89,6 +91,9 @@ export class Faults {
       case "blackout":
         for (const each of this.#hosts) this.#crash(each, "power");
         return;
+      case "ambush":
+        this.#ambushed = this.#prng.chance(0.6) ? this.#hosts[0] ?? host : host;
+        return;
       case "stop":
         host.stop();
         return;
@@ -103,7 +108,7 @@ export class Faults {
         host.wall.originMs += Math.floor(this.#prng.exponential(60_000)) - 30_000;
         return;
       default:
-        return this.#strikeLine(kind, host, this.#neighbour(host));
+        return this.#strikeLine(kind, host, this.#prng.pick(this.#neighbours(host)));
     }
   }
 
@@ -127,6 +132,20 @@ export class Faults {
     this.#isFrozen = true;
   }
 
+  /** The clients have written something: now is the worst time to die. */
+  onBatch(): void {
+    const host = this.#ambushed;
+    if (host === null || this.#isOver) return;
+    this.#ambushed = null;
+    const neighbours = this.#neighbours(host);
+    const isLonely = this.#prng.chance(0.4);
+    const together = neighbours.filter(() => this.#prng.chance(0.2));
+    this.#world.scheduler.after(this.#prng.exponential(4), null, () => {
+      if (isLonely) { for (const other of neighbours) this.#cut(host, other); }
+      for (const each of [host, ...together]) this.#crash(each, "power");
+    });
+  }
+
   #light(host: SimHost): void {
     host.light(this.#prng.between(1, 60), this.#prng.pick(["process", "power"]));
   }
@@ -148,15 +167,11 @@ export class Faults {
     this.#world.scheduler.after(this.#prng.exponential(CONDITION_MS), null, call);
   }
 
-  /** A host that this one has a link with. */
-  #neighbour(host: SimHost): SimHost {
+  /** The hosts that this one has links with. */
+  #neighbours(host: SimHost): SimHost[] {
     const { upstream, downstream } = host.planned.config;
-    const names = [
-      ...(upstream === null ? [] : [upstream.from]),
-      ...downstream.map(({ to }) => to),
-    ];
-    const name = this.#prng.pick(names);
-    return this.#hosts.find((other) => other.name === name) ?? host;
+    const names = [upstream?.from, ...downstream.map(({ to }) => to)];
+    return this.#hosts.filter((other) => names.includes(other.name));
   }
 
   #strikeLine(
@@ -178,8 +193,15 @@ export class Faults {
         fabric.replan();
       });
     }
+    if (kind === "cut") return this.#cut(a, b);
     fabric.cut(a.name, b.name);
-    if (kind === "cut") fabric.cut(b.name, a.name);
+    this.#later(() => fabric.healBetween(a.name, b.name));
+  }
+
+  #cut(a: SimHost, b: SimHost): void {
+    const { fabric } = this.#world;
+    fabric.cut(a.name, b.name);
+    fabric.cut(b.name, a.name);
     if (this.#prng.chance(0.3)) fabric.breakBetween(a.name, b.name);
     this.#later(() => fabric.healBetween(a.name, b.name));
   }

@@ -152,19 +152,21 @@ class Run implements HostEvents {
     let calmMs = 0;
     const { scheduler } = this.world;
     const startMs = scheduler.nowMs;
-    while (this.world.failure === null && unrest(this.#hosts).length > 0) {
+    while (this.world.failure === null && this.#unrest().length > 0) {
       await this.#until(what, 50);
       calmMs = scheduler.nowMs - startMs;
       if (calmMs <= REST_MS_MAX) continue;
-      const reasons = unrest(this.#hosts).join("\n  ");
+      const reasons = this.#unrest().join("\n  ");
       this.world.fail("liveness", new Violation(`no rest ${what} of ${calmMs} ms:\n  ${reasons}`));
     }
     if (this.world.failure !== null) return;
     for (const host of this.#hosts) this.#oracle.check(host);
+  }
+
+  #unrest(): string[] {
     const waiting = this.#workload?.waiting ?? 0;
-    if (waiting > 0) {
-      this.world.fail("liveness", new Violation(`${waiting} requests are never answered`));
-    }
+    const unanswered = waiting === 0 ? [] : [`${waiting} requests are not answered`];
+    return [...unrest(this.#hosts), ...unanswered];
   }
 
   /** A clean stop of all nodes loses nothing and begins no epoch. */
@@ -212,6 +214,7 @@ class Run implements HostEvents {
       host,
       this.#hosts,
       node,
+      () => this.#faults.onBatch(),
     );
     this.#workload = workload;
     if (this.#isEnding) workload.isOver = true;

@@ -30,6 +30,11 @@ export interface Weather {
   readonly flushChance: number;
   /** Longest payload of a write, bytes. */
   readonly payloadBytesMax: number;
+  /**
+   * Only writes, whose records are as long as an epoch record: wherever a log is cut back, old
+   * records then stand at the very places where new ones would.
+   */
+  readonly isUniform: boolean;
   /** The clients stop after about so much log, bytes. */
   readonly workBytesMax: number;
   /** Whether a failed flush leaves phantoms in the cache. */
@@ -42,6 +47,7 @@ export const FAULT_KINDS = [
   "power",
   "fuse",
   "blackout",
+  "ambush",
   "stop",
   "flush-fails",
   "disk-full",
@@ -67,11 +73,12 @@ export interface Plan {
 export function makePlan(seed: number, prng: Prng): Plan {
   const shape = prng.fork("tree");
   const count = shape.between(3, 6);
+  const syncChance = shape.pick([0.2, 0.5, 0.9]);
   const names = Array.from({ length: count }, (_, i) => `n${i + 1}`);
   const links = names.slice(1).map((to, i) => {
     // Chains and bushes: the parent is any node above.
     const from = names[shape.chance(0.5) ? i : shape.below(i + 1)] ?? "n1";
-    return makeLink(shape, from, to);
+    return makeLink(shape, from, to, syncChance);
   });
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
@@ -84,13 +91,13 @@ export function makePlan(seed: number, prng: Prng): Plan {
   return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log) };
 }
 
-function makeLink(prng: Prng, from: string, to: string): LinkConfig {
+function makeLink(prng: Prng, from: string, to: string, syncChance: number): LinkConfig {
   const dial = prng.chance(0.75) ? "to" : "from";
   return {
     name: `${from}-${to}`,
     from,
     to,
-    mode: prng.chance(0.5) ? "sync" : "async",
+    mode: prng.chance(syncChance) ? "sync" : "async",
     onDisconnect: prng.chance(0.7) ? "degrade" : "fail",
     timeoutMs: prng.pick([500, 2000, 5000]),
     dial,
@@ -169,6 +176,7 @@ function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
     batchEveryMs: chaosMs / batches,
     flushChance: prng.pick([0.05, 0.3, 0.9]),
     payloadBytesMax,
+    isUniform: prng.chance(0.2),
     workBytesMax,
     phantom: false,
   };

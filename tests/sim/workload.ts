@@ -14,6 +14,8 @@ import type { SimHost } from "./sim_host.ts";
 import type { World } from "./world.ts";
 
 const SECTOR_BYTES = 512;
+/** A write of this length makes a record of 80 bytes, as is an epoch record of a short name. */
+const UNIFORM_BYTES = 20;
 /** How long clients wait that are asked to, ms. */
 const PATIENCE_MS = 10;
 
@@ -29,6 +31,9 @@ export class Workload {
   readonly #host: SimHost;
   readonly #hosts: readonly SimHost[];
   readonly #node: CascadeNode;
+  readonly #onBatch: () => void;
+  #acknowledgedLsn: number;
+  #flushedLsn: number;
   #writes: number[] = [];
   #flushes: number[] = [];
 
@@ -40,6 +45,7 @@ export class Workload {
     host: SimHost,
     hosts: readonly SimHost[],
     node: CascadeNode,
+    onBatch: () => void,
   ) {
     this.#world = world;
     this.#prng = prng;
@@ -48,6 +54,9 @@ export class Workload {
     this.#host = host;
     this.#hosts = hosts;
     this.#node = node;
+    this.#onBatch = onBatch;
+    this.#acknowledgedLsn = node.front.acknowledgedLsn;
+    this.#flushedLsn = node.front.flushedLsn;
     node.front.subscribe({
       onProgress: () => this.#onProgress(),
       onRefused: () => {
@@ -87,6 +96,7 @@ export class Workload {
     if (!this.#isCurrent) return;
     front.commit();
     if (this.#isCurrent && this.#prng.chance(this.#weather.flushChance)) this.flush();
+    this.#onBatch();
     this.#onProgress();
     this.#next();
   }
@@ -104,16 +114,26 @@ export class Workload {
     const volume = this.#node.exports[number];
     if (volume === undefined) return;
     const kind = this.#prng.below(20);
-    if (kind < 13) this.#write(number, volume);
+    if (this.#weather.isUniform) this.#writeUniform(number, volume);
+    else if (kind < 13) this.#write(number, volume);
     else if (kind < 16) this.#zero(number, volume, kind);
     else this.#read(number, volume);
   }
 
   #write(number: number, volume: ExportBackend): void {
     const { offset, length } = this.#range(volume, this.#weather.payloadBytesMax);
+    this.#writeAt(number, volume, offset, length);
+  }
+
+  #writeUniform(number: number, volume: ExportBackend): void {
+    const offset = this.#prng.below(volume.sizeBytes - UNIFORM_BYTES);
+    this.#writeAt(number, volume, offset, UNIFORM_BYTES);
+  }
+
+  #writeAt(number: number, volume: ExportBackend, offset: number, length: number): void {
     const payload = this.#oracle.history.stamp(length);
     const endLsn = volume.write(payload, offset);
-    this.#note(number, offset, payload.length, payload, endLsn, RecordType.WRITE);
+    this.#note(number, offset, length, payload, endLsn, RecordType.WRITE);
   }
 
   #zero(number: number, volume: ExportBackend, kind: number): void {
@@ -157,19 +177,26 @@ export class Workload {
     return { offset, length };
   }
 
+  /** Every move of the two positions is a promise to clients, whether one waits for it or not. */
   #onProgress(): void {
     if (!this.#isCurrent) return;
     const { acknowledgedLsn, flushedLsn } = this.#node.front;
-    const answered = answer(this.#writes, acknowledgedLsn);
-    if (answered > 0) this.#oracle.onAcknowledged(answered, this.#node, this.#hosts);
-    const flushed = answer(this.#flushes, flushedLsn);
-    if (flushed > 0) this.#oracle.onFlushed(flushed, this.#node, this.#hosts);
+    if (acknowledgedLsn > this.#acknowledgedLsn) {
+      this.#oracle.onAcknowledged(acknowledgedLsn, this.#node, this.#hosts);
+    }
+    if (flushedLsn > this.#flushedLsn) {
+      this.#oracle.onFlushed(flushedLsn, this.#node, this.#hosts);
+    }
+    this.#acknowledgedLsn = acknowledgedLsn;
+    this.#flushedLsn = flushedLsn;
+    answer(this.#writes, acknowledgedLsn);
+    answer(this.#flushes, flushedLsn);
   }
 }
 
-/** Takes away the tickets that may be answered; returns the last, 0 when there is none. */
-function answer(tickets: number[], lsn: number): number {
+/** Takes away the tickets that may be answered. */
+function answer(tickets: number[], lsn: number): void {
   let count = 0;
   while (count < tickets.length && (tickets[count] ?? Infinity) <= lsn) count++;
-  return count === 0 ? 0 : tickets.splice(0, count).at(-1) ?? 0;
+  tickets.splice(0, count);
 }
