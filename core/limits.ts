@@ -29,8 +29,8 @@ export const SECTOR_BYTES = 512;
 /** The most recent records are also kept in memory: links that follow closely read no file. */
 export const LOG_TAIL_BYTES = 8 * MIB;
 
-/** Read in one go by recovery: between two reads a node that starts can do something else. */
-export const RECOVERY_READ_BYTES = 4 * MIB;
+/** Read in one go by recovery: more than a record, and little enough to stay in a cache. */
+export const RECOVERY_READ_BYTES = MIB + 256 * KIB;
 
 /** Written in one go where zeroes or old bytes are written again; the event loop goes on between. */
 export const REWRITE_BYTES = MIB;
