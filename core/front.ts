@@ -157,10 +157,10 @@ export class NodeFront implements Front {
 
   commit(): void {
     if (this.#staged === 0) return;
-    const bytes = this.#staged;
-    this.#staged = 0;
     const firstLsn = this.#pipeline.appendedLsn;
-    this.#pipeline.log.append(this.#staging.subarray(0, bytes));
+    this.#pipeline.log.append(this.#staging.subarray(0, this.#staged));
+    // Only now: a log that took nothing is asked again, since tickets were given for these bytes.
+    this.#staged = 0;
     this.#pipeline.appended();
     this.#sync.onAppended(firstLsn, this.#batchTimeMs);
     this.#advance();

@@ -157,6 +157,13 @@ export class CascadeNode implements LinkHost {
         bytes: report.tornBytes,
       });
     }
+    for (const { file, offset, found } of report.damage) {
+      this.ports.journal.write("warn", "the log was damaged where nothing was lost by it", {
+        file,
+        offset,
+        found,
+      });
+    }
     await this.pipeline.applyAll();
     const reigns = this.pipeline.reigns;
     const clean = this.#state.clean;
