@@ -146,6 +146,12 @@ export class Faults {
     });
   }
 
+  /** A new reign has begun: nodes below may be cutting their logs back right now. */
+  onReign(): void {
+    if (this.#isOver || !this.#weather.faults.includes("fuse")) return;
+    for (const host of this.#hosts.slice(1)) if (this.#prng.chance(0.3)) this.#light(host);
+  }
+
   #light(host: SimHost): void {
     host.light(this.#prng.between(1, 60), this.#prng.pick(["process", "power"]));
   }

@@ -205,6 +205,7 @@ class Run implements HostEvents {
   onReady(host: SimHost, node: CascadeNode): void {
     if (host !== this.#primary) return;
     this.#oracle.onPrimaryReady(host, node);
+    this.#faults.onReign();
     this.#batches += this.#workload?.batches ?? 0;
     const workload = new Workload(
       this.world,
