@@ -68,7 +68,7 @@ export async function startCascade(
 }
 
 /** Fills the log once, so that every row meets it as it is for good: segments are used again. */
-async function fillLog(cluster: Cluster): Promise<void> {
+export async function fillLog(cluster: Cluster): Promise<void> {
   for (;;) {
     await cluster.converged();
     const { bytes, budget, segments } = (await cluster.status()).log;

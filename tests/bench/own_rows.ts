@@ -10,7 +10,7 @@ import { NbdClient } from "../e2e/support/nbd_client.ts";
 import { cpuSecondsOf, resetPeak, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
-import { fillImage } from "./contenders.ts";
+import { fillImage, fillLog } from "./contenders.ts";
 import { median, type OwnRow } from "./report.ts";
 
 const MB = 1e6;
@@ -34,17 +34,27 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   cpu: measureCpu,
 };
 
-async function stage(cleanup: Cleanup, name: string, bytes: number): Promise<Stage> {
+/** Twice the largest load: a peer that is away for it does not overflow. */
+const BUDGET = "4GiB";
+
+/** A pair of nodes; `filled`: whose log was filled before, so that its segments are used again. */
+async function stage(
+  cleanup: Cleanup,
+  name: string,
+  bytes: number,
+  filled = true,
+): Promise<Stage> {
   const cluster = Cluster.create(cleanup, {
     volumes: { data: "512MiB" },
     nodes: ["hq", "dr"],
     links: [{ from: "hq", to: "dr", mode: "async" }],
-    budget: "8GiB",
+    budget: BUDGET,
     tcp: true,
   }, name);
   for (const node of cluster.spec.nodes) fillImage(cluster.image(node), GIB / 2);
   await cluster.start();
-  await cluster.converged();
+  if (filled) await fillLog(cluster);
+  else await cluster.converged();
   await run("sync", []);
   return { cluster, bytes };
 }
@@ -97,6 +107,7 @@ async function measureCatchUp(cleanup: Cleanup, bytes: number): Promise<OwnRow[]
   const own = await stage(cleanup, "catch-up", bytes);
   const { cluster } = own;
   await cluster.stop("dr");
+  const from = (await cluster.status("hq")).lsn.appended;
   await write(own, true);
   await cluster.converged("hq");
   await run("sync", []);
@@ -104,7 +115,7 @@ async function measureCatchUp(cleanup: Cleanup, bytes: number): Promise<OwnRow[]
   cluster.spawn("dr");
   await cluster.ready("dr");
   const started = performance.now();
-  const logBytes = (await cluster.status("hq")).lsn.appended;
+  const logBytes = (await cluster.status("hq")).lsn.appended - from;
   resetPeak(cluster.process("hq").pid);
   await cluster.converged();
   const seconds = (performance.now() - started) / 1000;
@@ -122,7 +133,7 @@ async function measureCatchUp(cleanup: Cleanup, bytes: number): Promise<OwnRow[]
 
 /** A gigabyte of log, checked by the command and met by a node that was killed. */
 async function measureRecovery(cleanup: Cleanup): Promise<OwnRow[]> {
-  const own = await stage(cleanup, "recovery", GIB);
+  const own = await stage(cleanup, "recovery", GIB, false);
   const { cluster } = own;
   await cluster.kill("dr");
   await write(own, true);

@@ -231,6 +231,14 @@ export class Cluster {
     }, { deadlineMs: 90_000 });
   }
 
+  /** Waits until a node has applied up to `lsn`. */
+  async reached(node: string, lsn: number): Promise<void> {
+    await until(
+      `${node} has applied ${lsn}`,
+      async () => (await this.status(node)).lsn.applied >= lsn,
+    );
+  }
+
   /** Kills what still runs. */
   async dispose(): Promise<void> {
     for (const process of this.#running.values()) await process.kill();
