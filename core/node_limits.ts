@@ -9,13 +9,13 @@
 export const BATCH_BYTES_MAX = 1024 * 1024 + 256 * 1024;
 
 /** Unflushed bytes at which the log is flushed although nobody waits. */
-export const FLUSH_LAZY_BYTES = 1024 * 1024;
+export const FLUSH_LAZY_BYTES = 4 * 1024 * 1024;
 
 /** Time after which it is flushed although little came: bounds the lag of async links. */
 export const FLUSH_DELAY_MS = 10;
 
 /** Applied in one turn of the event loop: what a client's request may wait for. */
-export const APPLY_SLICE_BYTES = 64 * 1024;
+export const APPLY_SLICE_BYTES = 256 * 1024;
 
 /** Zeroed in one go: punching a cached hole costs about 1 ms a MiB. */
 export const APPLY_ZERO_BYTES = 8 * 1024 * 1024;

@@ -26,9 +26,11 @@ const BLOCK_BYTES = 4096;
 const ZERO_RANGE_BYTES_MIN = 64 * 1024;
 /**
  * One write of zeroes. A file system with large folios makes them as large as the write, and every
- * later small write into one walks all its blocks: 30 us instead of 2 after writes of 1 MiB.
+ * later small write into one walks all its blocks: 30 us instead of 3 after writes of 1 MiB.
  */
-const ZERO_SLICE_BYTES = 64 * 1024;
+const ZERO_SLICE_BYTES = 16 * 1024;
+/** Written by `preallocate` before the event loop goes on: some 0.1 ms. */
+const PREALLOCATE_TURN_BYTES = 256 * 1024;
 /** How much `preallocate` leaves to the page cache before it flushes, for the flushes of others. */
 const PREALLOCATE_FLUSH_BYTES = 8 * 1024 * 1024;
 
@@ -144,7 +146,7 @@ export class OpenFile implements DiskFile {
   async preallocate(size: number): Promise<void> {
     let flushedTo = 0;
     for (let at = 0; at < size;) {
-      const end = Math.min(at + ZERO_SLICE_BYTES, size);
+      const end = Math.min(at + PREALLOCATE_TURN_BYTES, size);
       this.#writeZeroes(at, end);
       at = end;
       if (at - flushedTo >= PREALLOCATE_FLUSH_BYTES) {
