@@ -48,7 +48,7 @@ export function unrest(hosts: readonly SimHost[]): string[] {
   const endLsn = primary.pipeline.appendedLsn;
   const lost = overflowedHosts(hosts);
   const silent = hostsOfLostPeers(hosts, lost);
-  const reasons: string[] = [];
+  const reasons = unheard(hosts, primary.status(), silent);
   for (const host of hosts) {
     if (lost.has(host)) continue;
     if (host.node === null) reasons.push(`${host.name} does not run`);
@@ -64,10 +64,27 @@ function unrestOf(status: NodeStatus, endLsn: number, silent: ReadonlySet<string
   if (Object.values({ ...lsn, checkpointed: endLsn }).some((position) => position !== endLsn)) {
     reasons.push(`${name} is at ${JSON.stringify(lsn)}, the end is ${endLsn}`);
   }
+  if (status.lagBytes !== 0 || status.lagSeconds !== 0) {
+    reasons.push(`${name} tells of a lag of ${status.lagBytes} bytes, ${status.lagSeconds} s`);
+  }
   for (const link of links) {
     if (link.from !== name || silent.has(link.to)) continue;
     if (link.state !== "streaming") reasons.push(`${link.name} is ${link.state}: ${link.reason}`);
     if (link.durable !== endLsn) reasons.push(`${link.name} tells of ${link.durable} as durable`);
+    if (link.lagSeconds !== 0) reasons.push(`${link.name} lags by ${link.lagSeconds} s`);
   }
   return reasons;
+}
+
+/** Links of the whole cascade that the primary does not tell of, or not as they are. */
+function unheard(
+  hosts: readonly SimHost[],
+  status: NodeStatus,
+  silent: ReadonlySet<string>,
+): string[] {
+  const told = new Map(status.links.map((link) => [link.name, link]));
+  const links = hosts.flatMap((host) => host.planned.config.downstream)
+    .filter(({ from, to }) => !silent.has(from) && !silent.has(to));
+  return links.filter(({ name }) => told.get(name)?.durable !== status.lsn.appended)
+    .map(({ name }) => `the primary tells of ${name} as ${JSON.stringify(told.get(name))}`);
 }

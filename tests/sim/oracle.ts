@@ -252,6 +252,7 @@ export class Oracle {
     const known = this.#known(host);
     this.#note(known, node);
     this.#checkPositions(host, node, known);
+    this.#checkBudget(host);
     if (node.pipeline.blocked !== null) return; // A record may be half applied: room ran out.
     const { appliedLsn } = node.pipeline;
     known.replica.goTo(appliedLsn);
@@ -277,6 +278,19 @@ export class Oracle {
       false,
       `${host.name}: ${path} is not the history at LSN ${lsn}: at ${at} it has ` +
         `[${found.join()}], expected [${expected.subarray(at, at + 8).join()}]`,
+    );
+  }
+
+  /** A log never takes more than its budget and one segment. */
+  #checkBudget(host: SimHost): void {
+    const { dir, log } = host.planned.config;
+    let bytes = 0;
+    for (const name of host.disk.names.list(`${dir}/log`)) {
+      bytes += host.disk.image(`${dir}/log/${name}`)?.size ?? 0;
+    }
+    this.#expect(
+      bytes <= log.budgetBytes + log.segmentBytes,
+      `${host.name} has ${bytes} bytes of log, its budget is ${log.budgetBytes}`,
     );
   }
 

@@ -178,6 +178,6 @@ function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
     payloadBytesMax,
     isUniform: prng.chance(0.2),
     workBytesMax,
-    phantom: false,
+    phantom: prng.chance(0.5),
   };
 }
