@@ -15,7 +15,14 @@ export function logCommand() {
     .description("List, print and check the log of a node. Opens files to read only.")
     .addCommand(listCommand())
     .addCommand(dumpCommand())
-    .addCommand(checkCommand());
+    .addCommand(checkCommand())
+    .addHelpText(
+      "after",
+      examples(
+        ["What does it hold?", "cascade log ls /var/lib/cascade/hq"],
+        ["Is every byte of it whole?", "cascade log check /var/lib/cascade/hq"],
+      ),
+    );
 }
 
 const FOLDER = "the node's folder, or the log's within it";

@@ -24,6 +24,7 @@ import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
 import { reportNode } from "./report.ts";
+import { RoomQueue } from "./room_queue.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
 
@@ -56,9 +57,9 @@ export class CascadeNode implements LinkHost {
   /** Why the log cannot grow, or null. */
   logFull: string | null = null;
   readonly #opened: OpenedNode;
+  readonly #roomQueue: RoomQueue;
   #state: NodeState;
   #ticker: Timer | null = null;
-  #roomWaiters: { bytes: number; wanted: () => boolean; go: () => void }[] = [];
   #finish: () => void = () => {};
   #fail: (error: unknown) => void = () => {};
 
@@ -117,6 +118,7 @@ export class CascadeNode implements LinkHost {
         onFatal: (error) => this.onFatal(error),
       },
     });
+    this.#roomQueue = new RoomQueue(this.pipeline);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
     this.hub = new LinkHub(this);
     const sync = {
@@ -283,7 +285,7 @@ export class CascadeNode implements LinkHost {
   onProgress(): void {
     this.front.progress();
     this.hub.onProgress();
-    if (this.#roomWaiters.length > 0) this.#wakeRoomWaiters();
+    this.#roomQueue.wake();
   }
 
   onTide(tide: Tide): void {
@@ -292,16 +294,7 @@ export class CascadeNode implements LinkHost {
   }
 
   room(bytes: number, wanted: () => boolean): Promise<void> {
-    return new Promise((go) => this.#roomWaiters.push({ bytes, wanted, go }));
-  }
-
-  #wakeRoomWaiters(): void {
-    this.#roomWaiters = this.#roomWaiters.filter(({ bytes, wanted, go }) => {
-      if (!wanted()) return false;
-      if (!this.pipeline.accepts(bytes)) return true;
-      go();
-      return false;
-    });
+    return this.#roomQueue.wait(bytes, wanted);
   }
 
   onCutBack(): void {
@@ -335,7 +328,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
     this.hub.tick();
     this.pipeline.tick();
-    if (this.#roomWaiters.length > 0) this.#wakeRoomWaiters();
+    this.#roomQueue.wake();
     if (!this.front.accepting) this.pipeline.makeRoom(0);
     this.front.progress();
   }
