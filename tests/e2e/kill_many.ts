@@ -1,7 +1,7 @@
 /**
  * Kills nodes of a real cascade under load, many times:
  *
- *     deno run -A tests/e2e/kill_many.ts --kills 100 [--seed N] [--mode async|sync]
+ *     deno run -A tests/e2e/kill_many.ts --kills 100 [--seed N] [--mode async|sync] [--budget 1GiB]
  *
  * @module
  */
@@ -19,6 +19,7 @@ if (import.meta.main) {
       kills: { type: "string", default: "100" },
       seed: { type: "string", default: String(crypto.getRandomValues(new Uint32Array(1))[0]) },
       mode: { type: "string", default: "sync" },
+      budget: { type: "string", default: "1GiB" },
     },
   });
   const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
@@ -34,7 +35,7 @@ if (import.meta.main) {
         { from: "metro", to: "dr1", mode: "async" },
         { from: "metro", to: "dr2", mode: "async", dial: "from" },
       ],
-      budget: "1GiB",
+      budget: values.budget,
     });
     const begun = performance.now();
     const counts = await killUnderLoad(cluster, {

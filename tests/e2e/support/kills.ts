@@ -29,6 +29,7 @@ export async function killUnderLoad(cluster: Cluster, plan: KillPlan): Promise<L
   for (let kill = 1; kill <= plan.kills; kill++) {
     await pause(next(600));
     driver.check();
+    if (next(4) === 0) await hang(cluster, next);
     const victims = pick(cluster.spec.nodes, next, next(5) === 0 ? 2 : 1);
     const line = `kill ${kill}: ${victims.join(" and ")} after batch ${load.counts.batches}`;
     plan.onKill?.(line);
@@ -42,6 +43,19 @@ export async function killUnderLoad(cluster: Cluster, plan: KillPlan): Promise<L
   await Promise.all(cluster.spec.nodes.map((node) => cluster.stop(node)));
   assertSameImages(cluster);
   return load.counts;
+}
+
+/** Stops a node in its tracks for a while: to the others it is there and says nothing. */
+async function hang(cluster: Cluster, next: (below: number) => number): Promise<void> {
+  const [node] = pick(cluster.spec.nodes, next, 1);
+  const process = cluster.process(node!);
+  process.signal("SIGSTOP");
+  await pause(next(1500));
+  // Half of them are killed as they are.
+  if (next(2) === 0) {
+    await cluster.kill(node!);
+    await restart(cluster, [node!], next);
+  } else process.signal("SIGCONT");
 }
 
 /** Starts the victims again; now and then kills one while it starts. */
