@@ -7,6 +7,7 @@ import type { CrashKind } from "./life.ts";
 import type { Line } from "./pipe.ts";
 import type { FaultKind, Weather } from "./plan.ts";
 import type { Prng } from "./prng.ts";
+import { Rot } from "./rot.ts";
 import type { SimHost } from "./sim_host.ts";
 import type { World } from "./world.ts";
 
@@ -25,6 +26,7 @@ export class Faults {
   #ambushed: SimHost | null = null;
   #isOver = false;
   #isFrozen = false;
+  readonly rot: Rot;
   /** Faults so far, by kind, for the report. */
   readonly counts = new Map<FaultKind, number>();
 
@@ -38,6 +40,7 @@ export class Faults {
     this.#prng = prng;
     this.#weather = weather;
     this.#hosts = hosts;
+    this.rot = new Rot(world, prng.fork("rot"));
     this.#drawLines();
     for (const host of hosts) this.#ordinary(host);
     if (weather.faults.length > 0) this.#next();
@@ -104,6 +107,8 @@ export class Faults {
         return this.#fill(host);
       case "disk-slow":
         return this.#slowDisk(host);
+      case "rot":
+        return this.rot.strike(host);
       case "clock-jump":
         host.wall.originMs += Math.floor(this.#prng.exponential(60_000)) - 30_000;
         return;

@@ -199,6 +199,7 @@ class Run implements HostEvents {
   }
 
   onStarted(host: SimHost, node: CascadeNode): void {
+    this.#faults.rot.onStarted(host);
     this.#oracle.onStarted(host, node);
   }
 
@@ -223,11 +224,12 @@ class Run implements HostEvents {
 
   onGone(host: SimHost, node: CascadeNode | null, how: Parameters<HostEvents["onGone"]>[2]): void {
     this.#oracle.onGone(host, node, how);
+    if (how === "power") this.#faults.rot.onPowerLoss(host);
     if (how !== "failure" && !this.#isEnding) this.#faults.restartLater(host);
   }
 
   onFailed(host: SimHost, error: unknown): void {
-    this.#oracle.onFailed(host, error);
+    if (!this.#faults.rot.explains(host, error)) this.#oracle.onFailed(host, error);
     this.#faults.restartLater(host);
   }
 
@@ -248,6 +250,7 @@ class Run implements HostEvents {
         endLsn: this.#oracle.history.endLsn,
         checks: this.#oracle.checks,
         overflowed: overflowedHosts(this.#hosts).size,
+        "flips found": this.#faults.rot.found,
         ...Object.fromEntries(faults),
       },
     };

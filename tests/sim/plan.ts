@@ -57,6 +57,7 @@ export const FAULT_KINDS = [
   "break",
   "line-slow",
   "clock-jump",
+  "rot",
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
