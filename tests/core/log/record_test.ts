@@ -60,7 +60,7 @@ const type = fc.constantFrom(...Object.values(RecordType));
 const header = fc.record({
   volume: fc.integer({ min: 0, max: 0xffff }),
   epoch: fc.integer({ min: 0, max: 0xffff_ffff }),
-  lsn: fc.integer({ min: 0, max: 2 ** 49 }).map((units) => units * 16),
+  lsn: fc.integer({ min: 0, max: 2 ** 49 - 1 }).map((units) => units * 16),
   offset: fc.integer({ min: 0, max: VOLUME_BYTES_MAX }),
   timeMs: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
   payload: fc.uint8Array({ minLength: 17, maxLength: 255 }),
