@@ -77,9 +77,13 @@ export class Faults {
       if (this.#isOver) return;
       const kind = this.#prng.pick(this.#weather.faults);
       this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
-      this.#strike(kind, this.#prng.pick(this.#hosts));
+      this.#strike(kind, this.#prng.pick(this.#targets()));
       this.#next();
     });
+  }
+
+  #targets(): readonly SimHost[] {
+    return this.#weather.sparesPrimary ? this.#hosts.slice(1) : this.#hosts;
   }
 
   #strike(kind: FaultKind, host: SimHost): void {
@@ -92,10 +96,10 @@ export class Faults {
       case "fuse":
         return this.#light(host);
       case "blackout":
-        for (const each of this.#hosts) this.#crash(each, "power");
+        for (const each of this.#targets()) this.#crash(each, "power");
         return;
       case "ambush":
-        this.#ambushed = this.#prng.chance(0.6) ? this.#hosts[0] ?? host : host;
+        this.#ambushed = this.#prng.chance(0.6) ? this.#targets()[0] ?? host : host;
         return;
       case "stop":
         host.stop();
@@ -144,7 +148,9 @@ export class Faults {
     this.#ambushed = null;
     const neighbours = this.#neighbours(host);
     const isLonely = this.#prng.chance(0.4);
-    const together = neighbours.filter(() => this.#prng.chance(0.2));
+    const together = neighbours.filter((other) => this.#targets().includes(other)).filter(() =>
+      this.#prng.chance(0.2)
+    );
     this.#world.scheduler.after(this.#prng.exponential(4), null, () => {
       if (isLonely) { for (const other of neighbours) this.#cut(host, other); }
       for (const each of [host, ...together]) this.#crash(each, "power");

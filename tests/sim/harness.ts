@@ -77,6 +77,7 @@ class Run implements HostEvents {
   #workload: Workload | null = null;
   #workloads = 0;
   #batches = 0;
+  #waitedMsMax = 0;
   #isEnding = false;
 
   constructor(plan: Plan, prng: Prng) {
@@ -161,6 +162,19 @@ class Run implements HostEvents {
     }
     if (this.world.failure !== null) return;
     for (const host of this.#hosts) this.#oracle.check(host);
+    this.#judgeOverflow();
+  }
+
+  /** A log may forget what a peer needs only once its budget is spent, or its disk is full. */
+  #judgeOverflow(): void {
+    if (this.#faults.counts.has("disk-full")) return;
+    const lost = [...overflowedHosts(this.#hosts)].map((host) => host.name);
+    const budgetBytes = this.#primary.planned.config.log.budgetBytes;
+    const endLsn = this.#primary.node?.pipeline.appendedLsn ?? 0;
+    if (lost.length === 0 || endLsn > budgetBytes / 2) return;
+    const message = `${lost.join(", ")} cannot catch up, though only ${endLsn} bytes were ` +
+      `written ever, and logs have room for ${budgetBytes}`;
+    this.world.fail("correctness", new Violation(message));
   }
 
   #unrest(): string[] {
@@ -207,7 +221,7 @@ class Run implements HostEvents {
     if (host !== this.#primary) return;
     this.#oracle.onPrimaryReady(host, node);
     this.#faults.onReign();
-    this.#batches += this.#workload?.batches ?? 0;
+    this.#count();
     const workload = new Workload(
       this.world,
       this.#prng.fork(`workload ${++this.#workloads}`),
@@ -233,7 +247,15 @@ class Run implements HostEvents {
     this.#faults.restartLater(host);
   }
 
+  /** Takes over the figures of the workload that ends. */
+  #count(): void {
+    this.#batches += this.#workload?.batches ?? 0;
+    this.#waitedMsMax = Math.max(this.#waitedMsMax, this.#workload?.waitedMsMax ?? 0);
+    this.#workload = null;
+  }
+
   result(): RunResult {
+    this.#count();
     const { trace, scheduler } = this.world;
     const faults = [...this.#faults.counts].map(([kind, count]) => [`fault ${kind}`, count]);
     return {
@@ -245,7 +267,8 @@ class Run implements HostEvents {
       figures: {
         steps: scheduler.steps,
         virtualMs: Math.round(scheduler.nowMs),
-        batches: this.#batches + (this.#workload?.batches ?? 0),
+        batches: this.#batches,
+        waitedMsMax: this.#waitedMsMax,
         ops: this.#oracle.history.ops.length,
         endLsn: this.#oracle.history.endLsn,
         checks: this.#oracle.checks,

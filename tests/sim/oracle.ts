@@ -20,6 +20,7 @@ import { History, Replica } from "./history.ts";
 import type { CrashKind } from "./life.ts";
 import type { Plan } from "./plan.ts";
 import type { SimHost } from "./sim_host.ts";
+import { SyncChain } from "./sync_chain.ts";
 import { Violation, type World } from "./world.ts";
 
 /** What is known of one host across the lives of its processes. */
@@ -51,6 +52,8 @@ export class Oracle {
   /** Clients were told that all that ends here is flushed; and written. */
   flushedLsn = 0;
   acknowledgedLsn = 0;
+  /** Who must have what clients are told of. */
+  readonly chain = new SyncChain();
   /** Checks made, for the report. */
   checks = 0;
   readonly #world: World;
@@ -159,6 +162,7 @@ export class Oracle {
     );
     this.#judgeHeld(host, lsn);
     this.history.cut(lsn);
+    this.chain.reset();
     this.acknowledgedLsn = Math.min(this.acknowledgedLsn, lsn);
     for (const known of this.#hosts.values()) {
       known.appendedMax = known.durableMax = 0;
@@ -207,11 +211,11 @@ export class Oracle {
   /** A client was told that what ends at `ticket` is written. */
   onAcknowledged(ticket: number, node: CascadeNode, hosts: readonly SimHost[]): void {
     this.acknowledgedLsn = Math.max(this.acknowledgedLsn, ticket);
-    for (const host of this.#requiredPeers(node, hosts)) {
+    for (const host of this.chain.holders(node, hosts, ticket)) {
       const known = this.#known(host);
       const received = Math.max(known.appendedMax, host.node?.pipeline.appendedLsn ?? 0);
       this.#expect(
-        received >= ticket || (host.isAlive && host.node === null),
+        received >= ticket,
         `a client was told of ${ticket}, sync peer ${host.name} never had more than ${received}`,
       );
       if (host.node !== null) known.heldLsn = Math.max(known.heldLsn, ticket);
@@ -225,23 +229,15 @@ export class Oracle {
       node.pipeline.durableLsn >= ticket,
       `a client was told that ${ticket} is flushed, the primary is at ${node.pipeline.durableLsn}`,
     );
-    for (const host of this.#requiredPeers(node, hosts)) {
+    for (const host of this.chain.holders(node, hosts, ticket)) {
       const known = this.#known(host);
       const durable = Math.max(known.durableMax, host.node?.pipeline.durableLsn ?? 0);
       this.#expect(
-        durable >= ticket || (host.isAlive && host.node === null),
+        durable >= ticket,
         `a client was told that ${ticket} is flushed, sync peer ${host.name} never had more ` +
           `than ${durable} durable`,
       );
     }
-  }
-
-  /** The sync peers without which the primary answers nobody. */
-  #requiredPeers(node: CascadeNode, hosts: readonly SimHost[]): SimHost[] {
-    const links = node.hub.downstream.filter(({ config, policy }) =>
-      config.mode === "sync" && (policy.required || policy.failed)
-    );
-    return hosts.filter((host) => links.some((link) => link.config.to === host.name));
   }
 
   /** Compares a node's volumes with the history at its applied LSN, and its positions. */

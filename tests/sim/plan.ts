@@ -22,6 +22,8 @@ export interface Weather {
   readonly chaosMs: number;
   /** Mean time between two faults, ms. */
   readonly faultEveryMs: number;
+  /** Nothing happens to the primary itself, only to what is below it. */
+  readonly sparesPrimary: boolean;
   /** Kinds of faults that may happen in this run. */
   readonly faults: readonly FaultKind[];
   /** Mean time between two batches of the clients, ms. */
@@ -168,11 +170,12 @@ function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
   // A quarter of a segment: the log counts on any record to fit many times.
   const payloadBytesMax = Math.min(prng.pick([2, 8, 32]) * KIB, log.segmentBytes / 4 - KIB);
   // Beyond the budget a log must forget, and links may overflow.
-  const workBytesMax = log.budgetBytes * prng.pick([0.2, 0.6, 2]);
+  const workBytesMax = log.budgetBytes * prng.pick([0.2, 0.5, 2]);
   const batches = Math.min(2_000, workBytesMax / (payloadBytesMax + 4 * KIB));
   return {
     chaosMs,
     faultEveryMs: prng.pick([400, 1500, 4000]),
+    sparesPrimary: prng.chance(0.1),
     faults,
     batchEveryMs: chaosMs / batches,
     flushChance: prng.pick([0.05, 0.3, 0.9]),

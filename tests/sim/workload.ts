@@ -24,6 +24,9 @@ export class Workload {
   /** Set to end it: nothing new is written, what waits is still heard of. */
   isOver = false;
   batches = 0;
+  /** The longest time for which clients had to hold back, ms. */
+  waitedMsMax = 0;
+  #waitedMs = 0;
   readonly #world: World;
   readonly #prng: Prng;
   readonly #weather: Weather;
@@ -87,10 +90,14 @@ export class Workload {
     if (this.#oracle.history.endLsn > this.#weather.workBytesMax) return;
     const { front } = this.#node;
     if (front.refusal !== null || !front.accepting) {
+      this.#waitedMs += PATIENCE_MS;
+      this.waitedMsMax = Math.max(this.waitedMsMax, this.#waitedMs);
       this.#world.scheduler.after(PATIENCE_MS, null, () => this.#turn());
       return;
     }
+    this.#waitedMs = 0;
     this.batches++;
+    this.#oracle.chain.look(this.#hosts, front.flushTicket());
     const ops = this.#prng.between(1, 6);
     for (let i = 0; i < ops && this.#isCurrent && front.accepting; i++) this.#operate();
     if (!this.#isCurrent) return;
@@ -181,6 +188,7 @@ export class Workload {
   #onProgress(): void {
     if (!this.#isCurrent) return;
     const { acknowledgedLsn, flushedLsn } = this.#node.front;
+    this.#oracle.chain.look(this.#hosts, this.#node.front.flushTicket());
     if (acknowledgedLsn > this.#acknowledgedLsn) {
       this.#oracle.onAcknowledged(acknowledgedLsn, this.#node, this.#hosts);
     }
