@@ -74,8 +74,9 @@ export async function fillLog(cluster: Cluster): Promise<void> {
     const { bytes, budget, segments } = (await cluster.status()).log;
     const left = budget - bytes;
     if (left <= 2 * bytes / segments) return;
-    const options = { rw: "write", bs: "1m", iodepth: 4, size: "256m", io_size: left };
-    await fio(cluster.uri(), options);
+    // Small writes, for the same reason as above.
+    const options = { rw: "randwrite", bs: "4k", iodepth: 16, size: "256m", norandommap: 1 };
+    await fio(cluster.uri(), { ...options, io_size: left });
   }
 }
 

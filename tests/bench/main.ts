@@ -27,7 +27,7 @@ const HELP = `deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
 const GIB = 1024 ** 3;
 const NEEDS = ["fio", "nbdkit", "qemu-nbd"];
 /** More than a peer can lag behind one run, and less than all runs together write. */
-const BUDGET = "4GiB";
+const BUDGET = "3GiB";
 
 const say = (line: string) => void Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 const tell = (line: string) => void Deno.stderr.writeSync(new TextEncoder().encode(line + "\n"));
