@@ -174,7 +174,7 @@ function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
   const batches = Math.min(2_000, workBytesMax / (payloadBytesMax + 4 * KIB));
   return {
     chaosMs,
-    faultEveryMs: prng.pick([400, 1500, 4000]),
+    faultEveryMs: prng.pick([150, 400, 1500, 4000]),
     sparesPrimary: prng.chance(0.1),
     faults,
     batchEveryMs: chaosMs / batches,

@@ -66,6 +66,8 @@ export class Rot {
   }
 
   #flip(host: SimHost, flip: Flip): void {
+    // Recovery may have removed a file that the log could do without.
+    if (host.disk.image(flip.file) === null) return;
     host.disk.flip(flip.file, flip.offset, flip.mask);
   }
 
