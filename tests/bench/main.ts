@@ -7,7 +7,7 @@
  */
 import { cpus, totalmem } from "node:os";
 import { parseArgs } from "node:util";
-import { missing, withCleanup } from "../e2e/support/e2e.ts";
+import { cleanUpOnSignal, missing, withCleanup } from "../e2e/support/e2e.ts";
 import type { Cleanup } from "../e2e/support/e2e.ts";
 import { run } from "../e2e/support/programs.ts";
 import { measure, type Pace, ROWS } from "./compared_rows.ts";
@@ -121,4 +121,7 @@ async function describe(pace: Pace): Promise<BenchDocument> {
   };
 }
 
-if (import.meta.main) Deno.exit(await main());
+if (import.meta.main) {
+  cleanUpOnSignal();
+  Deno.exit(await main());
+}

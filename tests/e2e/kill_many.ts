@@ -7,7 +7,7 @@
  */
 import { parseArgs } from "node:util";
 import { Cluster } from "./support/cluster.ts";
-import { withCleanup } from "./support/e2e.ts";
+import { cleanUpOnSignal, withCleanup } from "./support/e2e.ts";
 import { killUnderLoad } from "./support/kills.ts";
 
 const MIB = 1024 * 1024;
@@ -24,6 +24,7 @@ if (import.meta.main) {
   });
   const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
   say(`seed ${values.seed}`);
+  cleanUpOnSignal();
   await withCleanup(async (cleanup) => {
     const cluster = Cluster.create(cleanup, {
       volumes: { data: "32MiB" },

@@ -10,6 +10,7 @@ import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { until } from "./wait.ts";
 
+/** The command line; CASCADE_E2E_MOD names another file to be put to the same tests. */
 const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
   new URL("../../../mod.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;

@@ -79,6 +79,19 @@ export function e2e(
   });
 }
 
+/** What runs now has to undo, by run. */
+const pending = new Set<() => Promise<void>>();
+
+/** For programs that are no tests: Ctrl-C cleans up, too, before it ends them. */
+export function cleanUpOnSignal(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, async () => {
+      for (const undo of [...pending]) await undo();
+      Deno.exit(130);
+    });
+  }
+}
+
 /** Runs `body` with a folder and a cleanup of its own; for programs that are no tests, too. */
 export async function withCleanup(body: (cleanup: Cleanup) => Promise<void>): Promise<void> {
   const calls: (() => void | Promise<void>)[] = [];
@@ -89,13 +102,20 @@ export async function withCleanup(body: (cleanup: Cleanup) => Promise<void>): Pr
     defer: (call) => void calls.push(call),
     onFailure: (call) => void failures.push(call),
   };
+  const undo = async () => {
+    pending.delete(undo);
+    for (const call of calls.splice(0).reverse()) await call();
+    await Deno.remove(folder, { recursive: true });
+  };
+  pending.add(undo);
   try {
     await body(cleanup);
   } catch (error) {
+    // Interrupted: it failed for what it ran on is being undone, and the process is about to end.
+    if (!pending.has(undo)) return await new Promise<never>(() => {});
     for (const call of failures) call();
     throw error;
   } finally {
-    for (const call of calls.reverse()) await call();
-    Deno.removeSync(folder, { recursive: true });
+    await undo();
   }
 }
