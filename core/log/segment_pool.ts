@@ -106,6 +106,8 @@ export class SegmentPool {
   /** Makes a spare now: for the first segment of a new log. Throws what is in the way. */
   async makeFirst(): Promise<void> {
     await this.#work;
+    // What was begun before failed: the files are in doubt, and no flush is tried again.
+    if (this.#failure !== null) throw this.#failure.error;
     await this.#make(this.#found.pop() ?? this.#newFile());
   }
 

@@ -78,6 +78,7 @@ class Run implements HostEvents {
   #workloads = 0;
   #batches = 0;
   #waitedMsMax = 0;
+  #isWorkOver = false;
   #isEnding = false;
 
   constructor(plan: Plan, prng: Prng) {
@@ -108,6 +109,7 @@ class Run implements HostEvents {
     await this.#until("chaos", this.#plan.weather.chaosMs);
     this.#faults.end();
     await this.#until("aftermath", AFTERMATH_MS);
+    this.#isWorkOver = true;
     if (this.#workload !== null) this.#workload.isOver = true;
     await this.#rest("calm");
     await this.#stopAndStart();
@@ -233,7 +235,7 @@ class Run implements HostEvents {
       () => this.#faults.onBatch(),
     );
     this.#workload = workload;
-    if (this.#isEnding) workload.isOver = true;
+    workload.isOver = this.#isWorkOver;
   }
 
   onGone(host: SimHost, node: CascadeNode | null, how: Parameters<HostEvents["onGone"]>[2]): void {
