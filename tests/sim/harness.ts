@@ -113,6 +113,7 @@ class Run implements HostEvents {
     if (this.#workload !== null) this.#workload.isOver = true;
     await this.#rest("calm");
     await this.#stopAndStart();
+    await this.#blackout();
   }
 
   /** What is on the disks before the first start. */
@@ -212,6 +213,18 @@ class Run implements HostEvents {
     if (this.world.failure === null && epoch !== now) {
       this.world.fail("correctness", new Violation(`epoch ${now} after a clean stop in ${epoch}`));
     }
+  }
+
+  /** A loss of power at rest takes nothing that clients were told of. */
+  async #blackout(): Promise<void> {
+    if (this.world.failure !== null) return;
+    const prng = this.#prng.fork("blackout");
+    for (const host of this.#hosts) {
+      host.crash("power");
+      this.world.scheduler.after(prng.below(1000), null, () => host.start());
+    }
+    await this.#until("start after a blackout", 1_000);
+    await this.#rest("after a blackout");
   }
 
   onStarted(host: SimHost, node: CascadeNode): void {

@@ -247,6 +247,8 @@ export class Oracle {
     this.checks++;
     const known = this.#known(host);
     this.#note(known, node);
+    // A node that is stopped while its reign begins applies that, and is never ready.
+    if (this.#isPrimary(host) && !known.isReady) this.#judgeTail(host, node);
     this.#checkPositions(host, node, known);
     this.#checkBudget(host);
     if (node.pipeline.blocked !== null) return; // A record may be half applied: room ran out.
