@@ -23,6 +23,15 @@ export const LSN_MAX = Number.MAX_SAFE_INTEGER;
 /** The header page of a segment: one page, so that records begin on a page. */
 export const SEGMENT_HEADER_BYTES = 4 * KIB;
 
+/** A page of the page cache: what is appended to the log is written in whole ones. */
+export const PAGE_BYTES = 4 * KIB;
+
+/**
+ * Written to the log in one go at the most. A file system with large folios makes them as large as
+ * the write that fills them, and every small write into one walks all of its blocks.
+ */
+export const LOG_WRITE_BYTES = 64 * KIB;
+
 /** What a disk writes whole or not at all. */
 export const SECTOR_BYTES = 512;
 
@@ -47,10 +56,18 @@ export const NAME_BYTES_MAX = 255;
 /** Reigns that a node remembers: their list must fit a control frame and the state file. */
 export const EPOCHS_MAX = 256;
 
+/**
+ * The watermark is written this long after a flush: until then damage to the records that were
+ * flushed last looks like a torn write, as it does to those of the last flush before a power cut.
+ */
+export const WATERMARK_DELAY_MS = 10;
+
 /** A full disk is tried again for a spare segment after this. */
 export const SPARE_RETRY_MS = 1_000;
 
 assert(RECORD_BYTES_MAX % 16 === 0, "the largest record needs no padding");
 assert(RECOVERY_READ_BYTES > RECORD_BYTES_MAX, "recovery's buffer holds any record");
+assert(SEGMENT_HEADER_BYTES % PAGE_BYTES === 0, "records begin on a page");
+assert(LOG_WRITE_BYTES % PAGE_BYTES === 0, "a write ends on a page");
 assert(SEGMENT_HEADER_BYTES >= 3 * SECTOR_BYTES, "a header and two slots, a sector each");
 assert(LOG_TAIL_BYTES > 2 * RECORD_BYTES_MAX, "the tail holds more than a record");

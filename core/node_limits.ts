@@ -17,6 +17,9 @@ export const FLUSH_DELAY_MS = 10;
 /** Applied in one turn of the event loop: what a client's request may wait for. */
 export const APPLY_SLICE_BYTES = 256 * 1024;
 
+/** Less than a slice is applied after this: a few at once, and not while a client is being answered. */
+export const APPLY_DELAY_MS = 10;
+
 /** Zeroed in one go: punching a cached hole costs about 1 ms a MiB. */
 export const APPLY_ZERO_BYTES = 8 * 1024 * 1024;
 

@@ -16,6 +16,7 @@ import type { History } from "./history.ts";
 import type { Log } from "./log/log.ts";
 import { RecordFlag, RecordReader, RecordType } from "./log/record.ts";
 import {
+  APPLY_DELAY_MS,
   APPLY_SLICE_BYTES,
   APPLY_ZERO_BYTES,
   BATCH_BYTES_MAX,
@@ -77,6 +78,7 @@ export class Pipeline {
   /** How much of the zero record at the applied position was applied. */
   #zeroedBytes = 0;
   #applyScheduled = false;
+  #applyTimer: Timer | null = null;
   #flushTimer: Timer | null = null;
   #blocked: string | null = null;
   #stopped = false;
@@ -184,7 +186,16 @@ export class Pipeline {
 
   #applySoon(): void {
     if (this.#applyScheduled || this.#stopped || this.volumes.length === 0) return;
-    if (this.#appliedLsn >= this.stableLsn) return;
+    const bytes = this.stableLsn - this.#appliedLsn;
+    if (bytes <= 0) return;
+    // Little can wait for more: the turn of the event loop belongs to whoever waits for an answer.
+    if (bytes < Math.min(APPLY_SLICE_BYTES, this.#parts.segmentBytes / 4)) {
+      this.#applyTimer ??= this.#parts.clock.after(APPLY_DELAY_MS, () => {
+        this.#applyTimer = null;
+        if (!this.#stopped && !this.#applyScheduled) this.#applyTurn();
+      });
+      return;
+    }
     this.#applyScheduled = true;
     this.#parts.clock.soon(() => {
       this.#applyScheduled = false;
@@ -348,6 +359,7 @@ export class Pipeline {
     }
     this.#stopped = true;
     this.#flushTimer?.cancel();
+    this.#applyTimer?.cancel();
     await this.#checkpointing?.catch(() => {/* the node is told by onFatal */});
     await this.log.close();
     for (const volume of this.volumes) volume.close();

@@ -46,7 +46,9 @@ export class DenoDisk implements Disk {
         lock = lockFile(path, isDevice);
         checkSame(stats, path);
       }
-      return new OpenFile({ path, fd, deviceBytes: isDevice ? deviceBytes(path) : null, lock });
+      const size = isDevice ? deviceBytes(path) : null;
+      const device = isDevice ? stats.rdev : stats.dev;
+      return new OpenFile({ path, fd, deviceBytes: size, lock, device });
     } catch (error) {
       lock?.release();
       closeSync(fd);

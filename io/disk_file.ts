@@ -7,6 +7,7 @@
 import {
   closeSync,
   fdatasync,
+  fdatasyncSync,
   fstatSync,
   ftruncateSync,
   readSync,
@@ -18,6 +19,7 @@ import { assert } from "../core/assert.ts";
 import type { DataRange, DiskFile } from "../core/ports.ts";
 import { diskError } from "./disk_errors.ts";
 import type { FileLock } from "./file_lock.ts";
+import { type FlushPace, flushPaceOf } from "./flush_pace.ts";
 import { type Libc, libc } from "./libc.ts";
 
 /** Holes and zeroed ranges come in blocks of this size; smaller ones are written. Bytes. */
@@ -43,6 +45,8 @@ export interface OpenedFile {
   /** The capacity of a block device in bytes; null for a regular file. */
   readonly deviceBytes: number | null;
   readonly lock: FileLock | null;
+  /** The number of the disk that it lies on, or is. */
+  readonly device: number;
 }
 
 /** A {@linkcode DiskFile} over a descriptor of `node:fs`. */
@@ -56,6 +60,8 @@ export class OpenFile implements DiskFile {
   /** -1 once closed, so that no late call can meet another file under the same number. */
   #fd: number;
   #flushesRunning = 0;
+  readonly #pace: FlushPace;
+  #unflushedBytes = 0;
   /** The file is known to be at least this long; spares asking (8 us) on every zeroed range. */
   #sizeAtLeast = 0;
   /** Closed while a flush ran, which releases the descriptor when it ends. */
@@ -67,6 +73,7 @@ export class OpenFile implements DiskFile {
     this.#fd = opened.fd;
     this.#deviceBytes = opened.deviceBytes;
     this.#lock = opened.lock;
+    this.#pace = flushPaceOf(opened.device);
     this.#libc = libcFor(opened.fd);
   }
 
@@ -105,6 +112,7 @@ export class OpenFile implements DiskFile {
       throw diskError(error, `write ${bytes.length - done} bytes`, this.path, offset + done);
     }
     if (offset + done > this.#sizeAtLeast) this.#sizeAtLeast = offset + done;
+    this.#unflushedBytes += done;
   }
 
   zeroAt(offset: number, length: number, hole: boolean): void {
@@ -180,10 +188,26 @@ export class OpenFile implements DiskFile {
     return ranges;
   }
 
-  flush(): Promise<void> {
+  async flush(): Promise<void> {
     const fd = this.#fd;
+    if (fd === -1) throw diskError(new Error("the file is closed"), "flush", this.path);
+    const bytes = this.#unflushedBytes;
+    this.#unflushedBytes = 0;
+    const waits = this.#pace.shouldWait(bytes);
+    const startMs = performance.now();
+    if (waits) {
+      try {
+        fdatasyncSync(fd);
+      } catch (error) {
+        throw diskError(error, "flush", this.path);
+      }
+    } else await this.#flushAside(fd);
+    this.#pace.took(bytes, performance.now() - startMs, waits);
+  }
+
+  /** On a thread of the runtime. */
+  #flushAside(fd: number): Promise<void> {
     return new Promise<void>((resolve, reject) => {
-      if (fd === -1) throw diskError(new Error("the file is closed"), "flush", this.path);
       this.#flushesRunning += 1;
       fdatasync(fd, (error) => {
         this.#flushesRunning -= 1;

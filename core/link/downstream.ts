@@ -10,7 +10,12 @@ import type { LinkState, LinkStatus } from "../status.ts";
 import { type Ack, FrameType, jsonFrame, readAck, TIDE_BYTES } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import { judgePosition } from "./judge.ts";
-import { HANDSHAKE_TIMEOUT_MS, SILENCE_MAX_MS, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import {
+  GATHER_BYTES,
+  HANDSHAKE_TIMEOUT_MS,
+  SILENCE_MAX_MS,
+  WINDOW_BYTES_MAX,
+} from "./link_limits.ts";
 import {
   decodeMessage,
   type Hello,
@@ -215,7 +220,10 @@ export class DownstreamLink {
 
   /** Records were appended, or became stable, or a flush is wanted. Hot path. */
   kick(): void {
-    if (this.#sender !== null) this.#wire?.kick();
+    const sender = this.#sender;
+    if (sender === null) return;
+    if (this.config.mode === "sync" || sender.pendingBytes >= GATHER_BYTES) this.#wire?.kick();
+    else if (!sender.caughtUp) this.#wire?.kickSoon();
   }
 
   /** Time passes: heartbeats, silence, grace. */

@@ -19,6 +19,15 @@ export const DATA_BODY_BYTES_MAX = DATA_RECORDS_BYTES_MAX + 64;
 /** Sent and not yet acknowledged as received: what a slow link may hold in the system's buffers. */
 export const WINDOW_BYTES_MAX = 8 * 1024 * 1024;
 
+/**
+ * What nobody waits for, records on an `async` link and acks of them, is gathered for this long:
+ * one frame for what many small flushes made stable.
+ */
+export const GATHER_MS = 10;
+
+/** As much as this is sent at once, whether somebody waits for it or not. */
+export const GATHER_BYTES = 256 * 1024;
+
 /** A peer that has not proved itself after this is cut off. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
 

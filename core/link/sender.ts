@@ -72,6 +72,11 @@ export class Sender implements WireSource {
     return this.#cursorLsn >= this.#limitLsn();
   }
 
+  /** What may be sent now and was not. */
+  get pendingBytes(): number {
+    return this.#limitLsn() - this.#cursorLsn;
+  }
+
   #limitLsn(): number {
     return this.#link.mode === "sync" ? this.#pipeline.appendedLsn : this.#pipeline.stableLsn;
   }

@@ -234,7 +234,8 @@ export class UpstreamLink {
   progress(): void {
     if (this.#receiver === null) return;
     this.#receiver.ackSoon();
-    this.#wire?.kick();
+    if (this.config.mode === "sync") this.#wire?.kick();
+    else this.#wire?.kickSoon();
   }
 
   tick(): void {

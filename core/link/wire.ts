@@ -8,6 +8,7 @@
 import { CascadeError, isCascadeError } from "../errors.ts";
 import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
 import { type Frame, FrameReader } from "./frames.ts";
+import { GATHER_MS } from "./link_limits.ts";
 
 /** What a side of the protocol gives to the wire. */
 export interface WireSource {
@@ -29,6 +30,7 @@ export class Wire {
   #error: unknown = null;
   #closed = false;
   #deadline: Timer | null = null;
+  #kickTimer: Timer | null = null;
   #heardMs: number;
   #tellClosed: () => void = () => {};
   /** Settles when the connection is closed, for whatever reason. */
@@ -90,6 +92,15 @@ export class Wire {
   /** Tells that there may be something to send. Cheap to repeat. */
   kick(): void {
     if (!this.#writing && !this.#closed) this.#write();
+  }
+
+  /** The same, but it may wait a little for more to come. Cheap to repeat. */
+  kickSoon(): void {
+    if (this.#writing || this.#closed) return;
+    this.#kickTimer ??= this.#clock.after(GATHER_MS, () => {
+      this.#kickTimer = null;
+      this.kick();
+    });
   }
 
   async #write(): Promise<void> {
@@ -158,6 +169,7 @@ export class Wire {
     this.#closed = true;
     this.#error = reason;
     this.#deadline?.cancel();
+    this.#kickTimer?.cancel();
     this.#connection.close();
     this.#tellClosed();
   }

@@ -6,6 +6,7 @@
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import { RECORD_BYTES_MAX, SEGMENT_HEADER_BYTES } from "../limits.ts";
+import { PageWriter } from "./page_writer.ts";
 import { RECORD_HEADER_BYTES, RecordReader } from "./record.ts";
 import { SegmentState } from "./segment.ts";
 import type { SegmentFile } from "./segment_file.ts";
@@ -45,6 +46,7 @@ export class SegmentChain {
   readonly #segmentBytes: number;
   readonly #capacity: number;
   readonly #record = new RecordReader();
+  readonly #writer = new PageWriter();
   /** With records that were written since they were last taken to be flushed; oldest first. */
   #dirty: SegmentFile[] = [];
   #endLsn: number;
@@ -157,7 +159,7 @@ export class SegmentChain {
     const startLsn = this.#endLsn;
     this.#brokenLsn = Math.max(this.#brokenLsn, startLsn + piece.length);
     this.markDirty();
-    last.writeAt(piece, last.offsetOf(startLsn));
+    this.#writer.append(last, piece, last.offsetOf(startLsn), last.offsetOf(this.#limitLsn));
     this.#endLsn += piece.length;
     last.endLsn = this.#endLsn;
     // What a write that failed left behind the end must never be taken for records.
@@ -202,6 +204,7 @@ export class SegmentChain {
    */
   cutBack(lsn: number): { behind: readonly SegmentFile[]; oldEndLsn: number } {
     const behind: SegmentFile[] = [];
+    this.#writer.forget();
     while (this.segments.length > 1 && this.last.baseLsn >= lsn) {
       behind.push(...this.segments.splice(-1));
     }

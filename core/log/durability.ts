@@ -19,6 +19,8 @@ export class Durability {
   /** What was written last: the mark, and the segment into which it went. */
   #writtenMark = -1;
   #writtenInto: SegmentFile | null = null;
+  /** What became durable is not told by a watermark yet. */
+  #isNoteDue = false;
 
   /** `watermark`: the newest one, which is durable. */
   constructor(chain: SegmentChain, watermark: Watermark) {
@@ -65,13 +67,21 @@ export class Durability {
     assert(endLsn >= this.#durableLsn, "what is durable grows");
     this.#durableLsn = endLsn;
     this.#upstreamMarkDurable = mark;
-    // Durable itself with the next flush; until then it survives a killed process.
-    this.#write(endLsn, true);
+    this.#isNoteDue = true;
+  }
+
+  /**
+   * Writes the watermark of what has become durable: to be called soon after a flush. It is durable
+   * itself with the next flush; until then it survives a killed process.
+   */
+  note(): void {
+    if (this.#isNoteDue) this.#write(this.#durableLsn, true);
   }
 
   #write(durableLsn: number, lazy: boolean): void {
     const { last } = this.#chain;
     const mark = this.#upstreamMark;
+    this.#isNoteDue = false;
     last.writeWatermark({ sequence: ++this.#sequence, durableLsn, upstreamMark: mark }, lazy);
     this.#writtenMark = mark;
     this.#writtenInto = last;
