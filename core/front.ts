@@ -9,6 +9,7 @@
  */
 import { assert } from "./assert.ts";
 import { CascadeError } from "./errors.ts";
+import { FlushForesight } from "./flush_foresight.ts";
 import {
   RECORD_HEADER_BYTES,
   recordBytes,
@@ -67,6 +68,7 @@ export class NodeFront implements Front {
   #flushedLsn: number;
   #stopping: Refusal | null = null;
   #failures = 0;
+  readonly #foresight = new FlushForesight();
 
   constructor(pipeline: Pipeline, sync: SyncGroup, clock: Clock, lastRecordTimeMs: number) {
     this.#pipeline = pipeline;
@@ -102,12 +104,17 @@ export class NodeFront implements Front {
   }
 
   flushTicket(): number {
+    this.#foresight.flushed(this.#staged > 0);
     return this.#pipeline.appendedLsn + this.#staged;
   }
 
   requestFlush(): void {
     this.commit();
     this.counters.flushes++;
+    this.#flush();
+  }
+
+  #flush(): void {
     if (this.#flushedLsn >= this.#pipeline.appendedLsn) return;
     this.#pipeline.flushNow();
     this.#sync.onFlushWanted();
@@ -164,6 +171,8 @@ export class NodeFront implements Front {
     this.#pipeline.appended();
     this.#sync.onAppended(firstLsn, this.#batchTimeMs);
     this.#advance();
+    // After the answers to this batch, which are written when this turn ends.
+    if (this.#foresight.wrote()) this.#clock.soon(() => this.#stopping === null && this.#flush());
   }
 
   subscribe(listener: FrontListener): () => void {
