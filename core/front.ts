@@ -60,7 +60,9 @@ export class NodeFront implements Front {
   readonly #sync: SyncGroup;
   readonly #clock: Clock;
   readonly #listeners = new Set<FrontListener>();
-  readonly #staging: Bytes;
+  /** For batches that the log's memory has no room for in one piece. */
+  readonly #ownStaging: Bytes;
+  #staging: Bytes;
   #staged = 0;
   #batchTimeMs = 0;
   #lastTimeMs: number;
@@ -75,7 +77,8 @@ export class NodeFront implements Front {
     this.#sync = sync;
     this.#clock = clock;
     this.#lastTimeMs = lastRecordTimeMs;
-    this.#staging = new Uint8Array(pipeline.reigns ? pipeline.batchBytesMax : 0);
+    this.#ownStaging = new Uint8Array(pipeline.reigns ? pipeline.batchBytesMax : 0);
+    this.#staging = this.#ownStaging;
     this.#acknowledgedLsn = pipeline.appendedLsn;
     // What sync peers made durable in an earlier run is not known: a FLUSH waits until they told.
     this.#flushedLsn = Math.min(pipeline.durableLsn, pipeline.appendedLsn, sync.durableLsn());
@@ -136,7 +139,7 @@ export class NodeFront implements Front {
     const bytes = recordBytes(type, length);
     if (this.#staged + bytes > this.#staging.length) this.commit();
     if (this.#pipeline.log.room() < this.#staged + bytes) throw logFull();
-    if (this.#staged === 0) this.#batchTimeMs = this.nextTimeMs();
+    if (this.#staged === 0) this.#beginBatch();
     const lsn = this.#pipeline.appendedLsn + this.#staged;
     const epoch = this.#pipeline.history.lastNumber;
     writeRecord(
@@ -154,6 +157,11 @@ export class NodeFront implements Front {
     );
     this.#staged += bytes;
     return lsn + bytes;
+  }
+
+  #beginBatch(): void {
+    this.#batchTimeMs = this.nextTimeMs();
+    this.#staging = this.#pipeline.log.space(this.#ownStaging.length) ?? this.#ownStaging;
   }
 
   /** The primary's time for a record: it never goes back. */

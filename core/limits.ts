@@ -35,8 +35,11 @@ export const LOG_WRITE_BYTES = 64 * KIB;
 /** What a disk writes whole or not at all. */
 export const SECTOR_BYTES = 512;
 
-/** The most recent records are also kept in memory: links that follow closely read no file. */
-export const LOG_TAIL_BYTES = 8 * MIB;
+/**
+ * The most recent records are also kept in memory: applying, and links that follow closely, read no
+ * file. More than what comes during one flush at the speed of memory.
+ */
+export const LOG_TAIL_BYTES = 32 * MIB;
 
 /** Read in one go by recovery: more than a record, and little enough to stay in a cache. */
 export const RECOVERY_READ_BYTES = MIB + 256 * KIB;

@@ -224,13 +224,9 @@ export class Pipeline {
   #applySlice(): void {
     const stable = this.stableLsn;
     if (this.#appliedLsn >= stable) return;
-    const small = this.#applyBuffer.subarray(0, APPLY_SLICE_BYTES);
-    // A slice as a rule; a record that is larger than one in full.
-    const bytes = this.log.read(this.#appliedLsn, small, stable) ||
-      this.log.read(this.#appliedLsn, this.#applyBuffer, stable);
-    assert(bytes > 0, "what is stable holds whole records");
-    const slice = this.#applyBuffer.subarray(0, bytes);
-    for (let at = 0; at < bytes; at += this.#record.totalBytes) {
+    const slice = this.log.view(this.#appliedLsn, APPLY_SLICE_BYTES, stable) ??
+      this.log.view(this.#appliedLsn, RECORD_BYTES_MAX, stable) ?? this.#readSlice(stable);
+    for (let at = 0; at < slice.length; at += this.#record.totalBytes) {
       this.#record.at(slice, at);
       assert(this.#record.lsn === this.#appliedLsn, "records are applied in order");
       if (!this.#applyRecord(slice)) break;
@@ -238,6 +234,16 @@ export class Pipeline {
     }
     assert(this.#appliedLsn <= stable, "only what is stable is applied");
     for (const volume of this.volumes) volume.prune(this.#appliedLsn);
+  }
+
+  /** What does not lie in memory in one piece. */
+  #readSlice(stable: number): Uint8Array {
+    const small = this.#applyBuffer.subarray(0, APPLY_SLICE_BYTES);
+    // A slice as a rule; a record that is larger than one in full.
+    const bytes = this.log.read(this.#appliedLsn, small, stable) ||
+      this.log.read(this.#appliedLsn, this.#applyBuffer, stable);
+    assert(bytes > 0, "what is stable holds whole records");
+    return this.#applyBuffer.subarray(0, bytes);
   }
 
   /** False: a long zero was applied in part; the next slice goes on with it. */

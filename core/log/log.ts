@@ -10,7 +10,7 @@
 import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { SPARE_RETRY_MS, WATERMARK_DELAY_MS } from "../limits.ts";
-import type { Clock, Disk, Timer } from "../ports.ts";
+import type { Bytes, Clock, Disk, Timer } from "../ports.ts";
 import { SegmentChain, wholeRecords } from "./chain.ts";
 import { Durability } from "./durability.ts";
 import { GroupCommit } from "./group_commit.ts";
@@ -193,10 +193,7 @@ export class Log {
     return this.#chain.roomWith(this.#pool.spareCount);
   }
 
-  /**
-   * The same, once every segment that can be had without dropping any is there: those being freed
-   * or made, and those that the budget still allows (while the disk is not full).
-   */
+  /** The same, with those segments too that are being freed or made, or may still be made. */
   roomAhead(): number {
     if (this.#failure !== null || this.#closed) return 0;
     return this.#chain.roomWith(this.#pool.possibleCount);
@@ -237,10 +234,7 @@ export class Log {
 
   readonly #keep = (piece: Uint8Array): void => this.#tail.append(piece);
 
-  /**
-   * Notes up to where the log is known to be stable upstream. It is written beside the next flush;
-   * only then may it be relied on (see {@linkcode Log.upstreamMarkDurable}). Never goes back.
-   */
+  /** Notes up to where the log is stable upstream: durable with the next flush. Never goes back. */
   setUpstreamMark(lsn: number): void {
     this.#durability.upstreamMark = lsn;
   }
@@ -320,6 +314,15 @@ export class Log {
     this.#checkUsable();
     return this.#reader.read(lsn, into, Math.min(limitLsn, this.endLsn));
   }
+
+  /** As `read`, in place, of what lies in memory in one piece, else null. Valid until the next append. */
+  view(lsn: number, bytesMax: number, limitLsn: number): Uint8Array | null {
+    this.#checkUsable();
+    return this.#reader.view(lsn, bytesMax, Math.min(limitLsn, this.endLsn));
+  }
+
+  /** Where the next `bytes` may be built before they are appended: see `LogTail.space`. */
+  readonly space = (bytes: number): Bytes | null => this.#cutting ? null : this.#tail.space(bytes);
 
   /** Fills `into` with the log's bytes from `lsn` on, within one record. Throws `log-gone`. */
   readAt(lsn: number, into: Uint8Array): void {

@@ -35,6 +35,14 @@ export class LogReader {
     return this.#checkedRecords(segment, lsn, piece, piece.length === into.length);
   }
 
+  /** See `Log.view`. */
+  view(lsn: number, bytesMax: number, limitLsn: number): Uint8Array | null {
+    const bytes = this.#tail.view(lsn, Math.min(bytesMax, limitLsn - lsn));
+    if (bytes === null) return null;
+    const whole = this.#wholeRecords(bytes, lsn);
+    return whole === 0 ? null : bytes.subarray(0, whole);
+  }
+
   /** Bytes of whole records in what memory holds: they were checked when they came. */
   #wholeRecords(bytes: Uint8Array, lsn: number): number {
     let at = 0;

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { NodeFront, type SyncGroup, WritableExport } from "../../core/front.ts";
 import type { Refusal } from "../../core/nbd/backend.ts";
-import { settle } from "../support/manual_clock.ts";
+import { until } from "../support/manual_clock.ts";
 import { beginReign, makeRig, type Rig, type RigOptions } from "../support/rig.ts";
 import { assertCode } from "../support/small.ts";
 
@@ -86,8 +86,8 @@ Deno.test("a read sees what was written before it, staged, appended or applied",
   primary.front.requestFlush();
   await primary.rig.log.flushed();
   assertEquals(readOf(primary, 0, 1024), expected);
-  await settle();
-  assertEquals(primary.rig.pipeline.appliedLsn, primary.rig.log.endLsn);
+  const { pipeline, log, clock } = primary.rig;
+  await until(() => pipeline.appliedLsn === log.endLsn, "applied", clock);
   assertEquals(readOf(primary, 0, 1024), expected);
   primary.disk.zero(0, 128, true);
   primary.disk.trim(512, 512);

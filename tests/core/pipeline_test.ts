@@ -45,7 +45,7 @@ Deno.test("nothing is written to a volume before its record is durable", async (
   assertEquals([volumeOf(rig)[0], rig.pipeline.appliedLsn < endLsn], [0, true]);
   rig.disk.beforeFlush = () => Promise.resolve();
   go();
-  await until(() => rig.pipeline.appliedLsn === endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === endLsn, "applied", rig.clock);
   assertEquals(volumeOf(rig)[0], 7);
 });
 
@@ -65,7 +65,7 @@ Deno.test("below the primary, nothing is applied before it is durably known to b
   assertEquals([rig.pipeline.stableLsn, volumeOf(rig)[0]], [0, 0]);
   rig.disk.beforeFlush = () => Promise.resolve();
   go();
-  await until(() => rig.pipeline.appliedLsn === endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === endLsn, "applied", rig.clock);
   assertEquals(volumeOf(rig)[0], 7);
 });
 
@@ -78,7 +78,7 @@ Deno.test("records are applied in order, zeroes and trims too", async () => {
   rig.log.append(makeRecord(RecordType.TRIM, 1, rig.log.endLsn, 3072, 512));
   append(rig, 3328, 3, 128);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied", rig.clock);
   const expected = new Uint8Array(4096).fill(1);
   expected.fill(2, 1024, 2048).fill(0, 512, 1536).fill(0, 3072, 3584).fill(3, 3328, 3456);
   assertEquals(volumeOf(rig).subarray(0, 4096), expected);
@@ -89,7 +89,7 @@ Deno.test("a checkpoint is saved only after the volumes were flushed, at the app
   await beginReign(rig, 0);
   const endLsn = append(rig, 0, 1);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn === endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === endLsn, "applied", rig.clock);
   let go = () => {};
   rig.disk.beforeFlush = (path) =>
     path === "/data" ? new Promise((resolve) => go = resolve) : Promise.resolve();
@@ -97,7 +97,7 @@ Deno.test("a checkpoint is saved only after the volumes were flushed, at the app
   // More is applied while the flush is under way: it is not part of this checkpoint.
   append(rig, 512, 2);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn > endLsn, "more applied");
+  await until(() => rig.pipeline.appliedLsn > endLsn, "more applied", rig.clock);
   assertEquals([rig.checkpoints, rig.pipeline.checkpointedLsn], [[], 0]);
   go();
   await done;
@@ -107,7 +107,7 @@ Deno.test("a checkpoint is saved only after the volumes were flushed, at the app
 Deno.test("a nearly idle node is checkpointed now and then, an idle one not again", async () => {
   const rig = await makeRig();
   await beginReign(rig, 1);
-  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied", rig.clock);
   rig.pipeline.tick();
   await settle();
   assertEquals(rig.checkpoints.length, 0);
@@ -122,7 +122,7 @@ Deno.test("a nearly idle node is checkpointed now and then, an idle one not agai
 Deno.test("a failed flush of a volume is fatal, and nothing is said to be checkpointed", async () => {
   const rig = await makeRig();
   await beginReign(rig, 1);
-  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied", rig.clock);
   rig.disk.beforeFlush = (path) =>
     path === "/data" ? Promise.reject(new CascadeError("disk-failed", "no")) : Promise.resolve();
   rig.clock.advance(CHECKPOINT_INTERVAL_MS);
@@ -139,11 +139,11 @@ Deno.test("a full volume blocks applying, loses nothing, and is tried again", as
   };
   const endLsn = append(rig, 0, 5);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.blocked !== null, "blocked");
+  await until(() => rig.pipeline.blocked !== null, "blocked", rig.clock);
   assertEquals([rig.fatal, volumeOf(rig)[0]], [[], 0]);
   rig.disk.beforeWrite = () => {};
   rig.clock.advance(DISK_FULL_RETRY_MS);
-  await until(() => rig.pipeline.appliedLsn === endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === endLsn, "applied", rig.clock);
   assertEquals([rig.pipeline.blocked, volumeOf(rig)[0]], [null, 5]);
 });
 
@@ -155,7 +155,7 @@ Deno.test("a failed write to a volume is fatal", async () => {
   };
   append(rig, 0, 5);
   rig.pipeline.flushNow();
-  await until(() => rig.fatal.length > 0, "fatal");
+  await until(() => rig.fatal.length > 0, "fatal", rig.clock);
 });
 
 Deno.test("after a restart the log is applied again from the checkpoint on", async () => {
@@ -163,7 +163,7 @@ Deno.test("after a restart the log is applied again from the checkpoint on", asy
   await beginReign(rig, 0);
   append(rig, 0, 1);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied");
+  await until(() => rig.pipeline.appliedLsn === rig.log.endLsn, "applied", rig.clock);
   await rig.pipeline.checkpoint();
   const checkpointLsn = rig.pipeline.checkpointedLsn;
   append(rig, 512, 2);
@@ -187,7 +187,7 @@ Deno.test("what was stable before a restart is stable after it", async () => {
   rig.pipeline.setUpstreamMark(stable);
   append(rig, 0, 9);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn === stable, "applied");
+  await until(() => rig.pipeline.appliedLsn === stable, "applied", rig.clock);
   await rig.pipeline.stop(null);
   const again = await makeRig({ disk: rig.disk, reigns: false });
   await again.pipeline.applyAll();
@@ -199,7 +199,7 @@ Deno.test("log that nobody needs is dropped to make room", async () => {
   const rig = await makeRig({ segmentBytes: 32 * 1024, budgetBytes: 128 * 1024 });
   await beginReign(rig, 0);
   for (let i = 0; i < 100; i++) {
-    await until(() => rig.pipeline.accepts(8192), "room");
+    await until(() => rig.pipeline.accepts(8192), "room", rig.clock);
     append(rig, 0, 1 + i, 8192);
     rig.pipeline.flushNow();
     await rig.log.flushed();
@@ -215,7 +215,7 @@ Deno.test("log that a link needs is dropped only when the budget is spent, and i
   await beginReign(rig, 0);
   rig.neededLsn = 0;
   while (rig.overflows.length === 0) {
-    await until(() => rig.pipeline.accepts(MIB / 2), "room");
+    await until(() => rig.pipeline.accepts(MIB / 2), "room", rig.clock);
     if (rig.overflows.length === 0) assertEquals(rig.log.startLsn, 0);
     append(rig, 0, 1, MIB / 2);
     rig.pipeline.flushNow();
@@ -233,7 +233,7 @@ Deno.test("cutting back takes the history along, and refuses to go below what is
   rig.pipeline.setUpstreamMark(stable);
   append(rig, 0, 9);
   rig.pipeline.flushNow();
-  await until(() => rig.pipeline.appliedLsn === stable, "applied");
+  await until(() => rig.pipeline.appliedLsn === stable, "applied", rig.clock);
   await assertRejectsCode(rig.pipeline.cutBack(stable - 16), "bug");
   await rig.pipeline.cutBack(stable);
   assertEquals([rig.log.endLsn, rig.pipeline.stableLsn, rig.history.lastNumber], [

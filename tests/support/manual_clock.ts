@@ -72,10 +72,18 @@ export async function settle(turns = 8): Promise<void> {
   for (let i = 0; i < turns; i++) await new Promise<void>((go) => setImmediate(go));
 }
 
-/** Waits turn by turn until `condition` holds; fails after very many turns. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
+/**
+ * Waits turn by turn until `condition` holds; fails after very many turns. With a clock, a tenth of a
+ * millisecond passes with each.
+ */
+export async function until(
+  condition: () => boolean,
+  what: string,
+  clock: ManualClock | null = null,
+): Promise<void> {
   for (let turn = 0; turn < 10_000; turn++) {
     if (condition()) return;
+    clock?.advance(0.1);
     await new Promise<void>((go) => setImmediate(go));
   }
   throw new Error(`it never came: ${what}`);
