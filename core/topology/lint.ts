@@ -15,7 +15,7 @@ import { formatDuration, formatSize } from "./units.ts";
 const MIB = 1024 * 1024;
 
 /** Bounds of what a topology may ask for, each with its reason. */
-export const SEGMENT_BYTES_MIN = 4 * MIB; // room for a few records of the largest size
+export const SEGMENT_BYTES_MIN = 4 * MIB; // any record of any other node fits: sizes may differ
 export const SEGMENT_BYTES_MAX = 1024 * MIB; // what recycling one costs at once
 const SEGMENT_BYTES_UNIT = 4096; // pages
 const BUDGET_SEGMENTS_MIN = 4; // one written, one being prepared, two that peers still read
