@@ -13,6 +13,7 @@ import type { Epoch } from "./history.ts";
 import type { Tide } from "./link/frames.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
+import { Pauses } from "./link/pauses.ts";
 import type { Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import { encodeEpoch, RecordType } from "./log/record.ts";
@@ -23,7 +24,7 @@ import { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
-import { reportNode } from "./report.ts";
+import { reportNode, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
@@ -41,6 +42,7 @@ export class CascadeNode implements LinkHost {
   readonly pipeline: Pipeline;
   readonly times = new TimeIndex();
   readonly tide: PrimaryClock;
+  readonly pauses: Pauses;
   readonly hub: LinkHub;
   readonly front: NodeFront;
   /** The exports: writable on the primary, the applied image elsewhere. */
@@ -120,6 +122,7 @@ export class CascadeNode implements LinkHost {
     });
     this.#roomQueue = new RoomQueue(this.pipeline);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
+    this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
     this.hub = new LinkHub(this);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
@@ -152,20 +155,7 @@ export class CascadeNode implements LinkHost {
   #setReady: () => void = () => {};
 
   async #start(): Promise<void> {
-    const { report } = this.#opened;
-    if (report.tornBytes > 0) {
-      this.ports.journal.write("warn", "cut the torn end of the log", {
-        lsn: this.pipeline.appendedLsn,
-        bytes: report.tornBytes,
-      });
-    }
-    for (const { file, offset, found } of report.damage) {
-      this.ports.journal.write("warn", "the log was damaged where nothing was lost by it", {
-        file,
-        offset,
-        found,
-      });
-    }
+    tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
     await this.pipeline.applyAll();
     const reigns = this.pipeline.reigns;
     const clean = this.#state.clean;
@@ -190,9 +180,14 @@ export class CascadeNode implements LinkHost {
   }
 
   #beginRecovery(): void {
-    const links = this.config.downstream.filter((link) => link.mode === "sync" && !link.paused);
-    const timeoutMs = Math.max(RECOVERY_WAIT_MS_MIN, ...links.map((link) => link.timeoutMs));
-    const names = links.map((link) => link.name);
+    const links = this.hub.downstream.filter(({ config, pausedWhy }) =>
+      config.mode === "sync" && pausedWhy === null
+    );
+    const timeoutMs = Math.max(
+      RECOVERY_WAIT_MS_MIN,
+      ...links.map(({ config }) => config.timeoutMs),
+    );
+    const names = links.map(({ config }) => config.name);
     this.recovery = new TailRecoverer(this.pipeline, names, timeoutMs, this.ports.clock);
     if (names.length === 0) this.recovery.heard("");
     else this.reason = `asking sync peers for what a crash may have lost (${names.join(", ")})`;

@@ -184,6 +184,7 @@ async function firstState(
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, sizeBytes, path })),
     base: files.length === 0 ? null : base,
     checkpointLsn: 0,
+    paused: [],
     history: [],
     clean: true,
   };

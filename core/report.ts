@@ -4,8 +4,9 @@
  * @module
  */
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
-import type { Log } from "./log/log.ts";
+import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
+import type { Journal } from "./ports.ts";
 import type { NodeStatus } from "./status.ts";
 import { VERSION } from "./version.ts";
 
@@ -60,4 +61,16 @@ function lagOf(node: CascadeNode): { bytes: number | null; seconds: number | nul
     ? 0
     : times.ageSeconds(durableLsn, tide.timeMs(), tide.caughtUpTimeMs) ?? silent;
   return { bytes, seconds: Math.max(age, silent) };
+}
+
+/** What recovery did to the log, for the journal. */
+export function tellRecovery(journal: Journal, report: RecoveryReport, endLsn: number): void {
+  if (report.tornBytes > 0) {
+    const fields = { lsn: endLsn, bytes: report.tornBytes };
+    journal.write("warn", "cut the torn end of the log", fields);
+  }
+  for (const { file, offset, found } of report.damage) {
+    const fields = { file, offset, found };
+    journal.write("warn", "the log was damaged where nothing was lost by it", fields);
+  }
 }

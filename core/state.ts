@@ -11,6 +11,7 @@
 import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { CascadeError } from "./errors.ts";
+import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
 
 /** Version of the folder's layout and of this file. */
@@ -41,6 +42,8 @@ const stateSchema = z.object({
     firstLsn: count,
     node: z.string(),
   })),
+  /** Links that an operator has paused at this node. */
+  paused: z.array(pauseSchema).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

@@ -24,6 +24,7 @@ import {
   type Refusal,
   subtreeSchema,
 } from "./messages.ts";
+import { pausedWhy } from "./pauses.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
 import { SyncPolicy } from "./sync_policy.ts";
@@ -59,6 +60,7 @@ export class DownstreamLink {
     this.config = config;
     this.#host = host;
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
+    if (this.pausedWhy !== null) this.policy.pause();
     this.#teller = new StateTeller(host.ports.journal, config.name);
   }
 
@@ -69,6 +71,24 @@ export class DownstreamLink {
   /** What the node below told of the links below it. */
   get subtree(): readonly LinkStatus[] {
     return this.#subtree;
+  }
+
+  /** Why the link is paused at this end, or null. */
+  get pausedWhy(): string | null {
+    return pausedWhy(this.#host, this.config);
+  }
+
+  /** To be called once it is paused: nobody waits for the peer any more. */
+  pause(): void {
+    this.policy.pause();
+    this.#wire?.close(new CascadeError("connection-lost", "the link was paused"));
+    this.#teller.tell(this.state(), this.#stateReason());
+    this.#host.onLinkProgress();
+  }
+
+  /** Remembers why the peer would not speak to us at all. */
+  refused(refusal: Refusal): void {
+    this.#refusal = refusal;
   }
 
   /** The refusal that the last try ended with. */
@@ -245,7 +265,7 @@ export class DownstreamLink {
 
   /** The least LSN that this link needs from the log. */
   neededLsn(): number {
-    if (this.#overflowed || this.config.paused) return Infinity;
+    if (this.#overflowed) return Infinity;
     return this.#ack?.durableLsn ?? this.#floorLsn;
   }
 
@@ -254,7 +274,7 @@ export class DownstreamLink {
     if (this.neededLsn() >= lsn) return;
     this.#overflowed = true;
     this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
-    this.#teller.tell("overflowed", this.#stateReason());
+    this.#teller.tell(this.state(), this.#stateReason());
   }
 
   /**
@@ -269,9 +289,10 @@ export class DownstreamLink {
   }
 
   state(): LinkState {
-    if (this.config.paused) return "paused";
+    if (this.pausedWhy !== null) return "paused";
     if (this.#overflowed) return "overflowed";
     if (this.#sender !== null) return this.#streamState(this.#sender);
+    if (this.#refusal?.code === "paused") return "paused";
     if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
     if (this.config.mode === "sync" && !this.policy.required) return "degraded";
     return this.#everConnected ? "disconnected" : "connecting";
@@ -287,9 +308,13 @@ export class DownstreamLink {
   }
 
   #stateReason(): string | null {
+    const paused = this.pausedWhy;
     if (this.#overflowed) {
-      return "the log budget was spent while the peer was away or too slow; a delta is needed";
+      const spent =
+        "the log budget was spent while the peer was away or too slow; a delta is needed";
+      return paused === null ? spent : `${paused}; ${spent}`;
     }
+    if (paused !== null) return paused;
     if (this.#sender !== null) return null;
     return this.#refusal?.message ?? this.#reason;
   }

@@ -9,6 +9,7 @@ import type { Ports } from "../ports.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Tide } from "./frames.ts";
 import type { Refusal } from "./messages.ts";
+import type { Pauses } from "./pauses.ts";
 import type { PrimaryTide } from "./sender.ts";
 import type { TimeIndex } from "./time_index.ts";
 
@@ -18,6 +19,8 @@ export interface LinkHost {
   readonly pipeline: Pipeline;
   readonly times: TimeIndex;
   readonly tide: PrimaryTide;
+  /** The links that are paused at this node. */
+  readonly pauses: Pauses;
   /** Random for this run of the process. */
   readonly instance: string;
   /** Fingerprints of the volumes at LSN 0; null on a log-only node that was not told yet. */

@@ -25,7 +25,7 @@ import { Wire } from "./wire.ts";
 type Link = DownstreamLink | UpstreamLink;
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
-const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected", "paused"];
 
 export class LinkHub {
   readonly upstream: UpstreamLink | null;
@@ -60,7 +60,7 @@ export class LinkHub {
       this.#listeners.push(await this.#host.ports.network.listen(address, accept));
     }
     for (const link of this.#links()) {
-      if (this.#dials(link) && !link.config.paused) this.#dialForever(link);
+      if (this.#dials(link)) this.#dialForever(link);
     }
   }
 
@@ -71,6 +71,10 @@ export class LinkHub {
   async #dialForever(link: Link): Promise<void> {
     let waitMs = REDIAL_FIRST_MS;
     for (let turn = 0; !this.#stopped; turn++) {
+      if (link.pausedWhy !== null) {
+        await this.#sleep(REDIAL_MAX_MS);
+        continue;
+      }
       const refusal = await this.#dialOnce(link, turn);
       if (this.#stopped) return;
       if (refusal === "served") waitMs = REDIAL_FIRST_MS;
@@ -84,14 +88,12 @@ export class LinkHub {
   /** Sleeps, or until the hub stops. */
   #sleep(ms: number): Promise<void> {
     return new Promise((wake) => {
-      const timer = this.#host.ports.clock.after(ms, () => {
-        this.#sleepers.delete(end);
-        wake();
-      });
       const end = () => {
         timer.cancel();
+        this.#sleepers.delete(end);
         wake();
       };
+      const timer = this.#host.ports.clock.after(ms, () => end());
       this.#sleepers.add(end);
     });
   }
@@ -192,10 +194,7 @@ export class LinkHub {
       const message = `by the topology of ${config.name}, ${config.name} dials ${hello.node}`;
       return { code: "no-link", message };
     }
-    if (link.config.paused) {
-      return { code: "paused", message: `link ${link.config.name} is paused at ${config.name}` };
-    }
-    return null;
+    return pausedRefusal(link);
   }
 
   #linkTo(node: string): Link | undefined {
@@ -217,7 +216,7 @@ export class LinkHub {
     proved();
     const link = dialled ?? this.#linkTo(step.peer.node);
     if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
-    const refusal = link.admitProved(step.peer);
+    const refusal = pausedRefusal(link) ?? link.admitProved(step.peer);
     if (refusal !== null) {
       this.#tellRefusal(refusal, null, wire.remote, true);
       wire.send(jsonFrame(FrameType.REFUSE, refusal));
@@ -234,12 +233,46 @@ export class LinkHub {
   }
 
   #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
-    if (link instanceof UpstreamLink) link.refused(refusal);
-    this.#host.ports.journal.write("warn", byUs ? "refused a connection" : "was refused", {
+    link?.refused(refusal);
+    // A paused link says so in its state, once; its peer asks every two seconds.
+    const level = refusal.code === "paused" ? "debug" : "warn";
+    this.#host.ports.journal.write(level, byUs ? "refused a connection" : "was refused", {
       ...(link === null ? {} : { link: link.config.name }),
       remote,
       code: refusal.code,
       reason: refusal.message,
+    });
+  }
+
+  /**
+   * Pauses a link of this node: settles when that is durable. Its peer is told when it asks; the log
+   * that it needs is kept as long as the budget allows. Throws `not-found`, `usage`.
+   */
+  async pause(name: string, reason: string | null): Promise<void> {
+    const { pauses, ports } = this.#host;
+    const link = this.#linkNamed(name);
+    const durable = pauses.add({ link: name, reason, sinceMs: ports.clock.nowMs() });
+    link.pause();
+    await durable;
+  }
+
+  /** Lets a paused link go on. Throws `not-found`; `usage` when it is the topology that pauses it. */
+  async resume(name: string): Promise<void> {
+    const link = this.#linkNamed(name);
+    if (link.config.paused) {
+      throw new CascadeError("usage", `link ${name} is paused by the topology`, {
+        hint: "Remove `paused: true` there, and start the node again",
+      });
+    }
+    await this.#host.pauses.remove(name);
+    for (const wake of [...this.#sleepers]) wake();
+  }
+
+  #linkNamed(name: string): Link {
+    const link = this.#links().find(({ config }) => config.name === name);
+    if (link !== undefined) return link;
+    throw new CascadeError("not-found", `${this.#host.config.name} has no link "${name}"`, {
+      hint: `Its links: ${this.#links().map(({ config }) => config.name).join(", ") || "none"}`,
     });
   }
 
@@ -323,4 +356,11 @@ export class LinkHub {
     const error = new CascadeError("stopping", "the node stops", { retryable: true });
     for (const wire of this.#wires) wire.close(error);
   }
+}
+
+function pausedRefusal(link: Link): Refusal | null {
+  const message = link.pausedWhy;
+  return message === null
+    ? null
+    : { code: "paused", message: `link ${link.config.name} is ${message}` };
 }

@@ -37,6 +37,9 @@ export const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Silence after which a connection counts as half-open and is closed. */
 export const SILENCE_MAX_MS = 5_000;
 
+/** An operator's reason for a pause: a line in the status. */
+export const REASON_LENGTH_MAX = 200;
+
 /** Redial: first wait, growth and bound; each wait is drawn from half to the whole of it. */
 export const REDIAL_FIRST_MS = 100;
 export const REDIAL_FACTOR = 2;

@@ -120,6 +120,11 @@ export class SyncPolicy {
     this.#state = this.#link.onDisconnect === "fail" ? "failed" : "released";
   }
 
+  /** The link is paused on purpose: nobody waits for the peer, whatever `onDisconnect` says. */
+  pause(): void {
+    this.#state = "released";
+  }
+
   /** Lets time pass; true when the state changed. */
   tick(nowMs: number): boolean {
     if (this.#state !== "grace" || nowMs < this.#deadlineMs) return false;

@@ -36,6 +36,7 @@ import {
   type Refusal,
   refuseSchema,
 } from "./messages.ts";
+import { pausedWhy } from "./pauses.ts";
 import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
 import { SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
@@ -79,6 +80,17 @@ export class UpstreamLink {
 
   get connected(): boolean {
     return this.#receiver !== null;
+  }
+
+  /** Why the link is paused at this end, or null. */
+  get pausedWhy(): string | null {
+    return pausedWhy(this.#host, this.config);
+  }
+
+  /** To be called once it is paused. */
+  pause(): void {
+    this.#wire?.close(new CascadeError("connection-lost", "the link was paused"));
+    this.#teller.tell(this.state(), this.#stateReason());
   }
 
   /** The refusal that the last try met, for the dialler's patience. */
@@ -272,14 +284,16 @@ export class UpstreamLink {
   }
 
   state(): LinkState {
-    if (this.config.paused) return "paused";
+    if (this.pausedWhy !== null) return "paused";
     if (this.#receiver !== null) return this.#behind ? "catching-up" : "streaming";
     if (this.#refusal?.code === "delta-needed") return "overflowed";
+    if (this.#refusal?.code === "paused") return "paused";
     if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
     return this.#everConnected ? "disconnected" : "connecting";
   }
 
   #stateReason(): string | null {
+    if (this.pausedWhy !== null) return this.pausedWhy;
     if (this.#receiver !== null) return null;
     return this.#refusal?.message ?? this.#reason;
   }

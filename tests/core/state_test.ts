@@ -15,6 +15,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     reigned: true,
     volumes: [{ name: "data", sizeBytes: 4096, path: "/data" }],
     base: { data: "blank" },
+    paused: [],
     checkpointLsn: 160,
     history: [makeEpoch(1, 0)],
     clean: false,
