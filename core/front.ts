@@ -45,7 +45,10 @@ export interface FrontCounters {
   writeBytes: number;
   reads: number;
   readBytes: number;
+  /** FLUSH requests. */
   flushes: number;
+  /** Writes, zeroes and trims with FUA. */
+  fuaWrites: number;
 }
 
 export class NodeFront implements Front {
@@ -55,6 +58,7 @@ export class NodeFront implements Front {
     reads: 0,
     readBytes: 0,
     flushes: 0,
+    fuaWrites: 0,
   };
   readonly #pipeline: Pipeline;
   readonly #sync: SyncGroup;
@@ -107,13 +111,17 @@ export class NodeFront implements Front {
   }
 
   flushTicket(): number {
+    this.counters.flushes++;
     this.#foresight.flushed(this.#staged > 0);
     return this.#pipeline.appendedLsn + this.#staged;
   }
 
+  countFuaWrite(): void {
+    this.counters.fuaWrites++;
+  }
+
   requestFlush(): void {
     this.commit();
-    this.counters.flushes++;
     this.#flush();
   }
 

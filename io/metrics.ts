@@ -103,7 +103,12 @@ function counterMetrics({ counters }: NodeStatus): Metric[] {
     counter("cascade_write_bytes_total", "Bytes that clients wrote.", counters.writeBytes),
     counter("cascade_reads_total", "Reads of clients.", counters.reads),
     counter("cascade_read_bytes_total", "Bytes that clients read.", counters.readBytes),
-    counter("cascade_client_flushes_total", "Flushes and FUA writes.", counters.flushes),
+    counter("cascade_client_flushes_total", "FLUSH requests of clients.", counters.flushes),
+    counter(
+      "cascade_client_fua_writes_total",
+      "Writes, zeroes and trims with FUA.",
+      counters.fuaWrites,
+    ),
     counter("cascade_log_flushes_total", "Flushes of the log.", counters.logFlushes),
   ];
 }

@@ -24,8 +24,13 @@ export interface Front {
    * socket until a listener call finds it true again. Nothing is refused for it.
    */
   readonly accepting: boolean;
-  /** The ticket of a FLUSH that is asked for now: the end of all that was written so far. */
+  /**
+   * The ticket of a FLUSH that is asked for now: the end of all that was written so far. Called
+   * once for each FLUSH.
+   */
   flushTicket(): number;
+  /** Counts a write, zero or trim that came with FUA. */
+  countFuaWrite(): void;
   /**
    * Tells that somebody waits for `flushedLsn` to reach the present end. Cheap to repeat. The
    * server calls it once for all that a batch brought, and not when nobody is left waiting.

@@ -280,6 +280,7 @@ export class Transmission {
     if ((this.#flags & CommandFlag.FUA) === 0) {
       this.#unanswered.addWrite(ticket, this.#handleHigh, this.#handleLow);
     } else {
+      this.#front.countFuaWrite();
       this.#unanswered.addFlush(ticket, this.#handleHigh, this.#handleLow);
       this.#flushWanted = true;
     }

@@ -76,6 +76,16 @@ Deno.test("a write is answered when it is appended, a flush when it is durable",
   assertEquals(front.flushedLsn, ticket);
 });
 
+Deno.test("every FLUSH is counted, however many of them one flush of the log serves", async () => {
+  const { front, disk, rig } = await makePrimary();
+  disk.write(bytesOf(1), 0);
+  for (let request = 0; request < 3; request++) front.flushTicket();
+  front.requestFlush();
+  await rig.log.flushed();
+  front.requestFlush();
+  assertEquals([front.counters.flushes, front.counters.fuaWrites], [3, 0]);
+});
+
 Deno.test("a read sees what was written before it, staged, appended or applied", async () => {
   const primary = await makePrimary();
   primary.disk.write(bytesOf(1), 0);

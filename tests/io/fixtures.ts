@@ -29,6 +29,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
       reads: 5,
       readBytes: 20480,
       flushes: 2,
+      fuaWrites: 1,
       logFlushes: 3,
     },
     pid: 4711,

@@ -22,6 +22,7 @@ export class MemoryFront implements Front {
   autoFlush = true;
   commits = 0;
   flushRequests = 0;
+  fuaWrites = 0;
   /** What the next commit throws, once. */
   commitError: CascadeError | null = null;
   #committedLsn = 0;
@@ -48,6 +49,10 @@ export class MemoryFront implements Front {
 
   flushTicket(): number {
     return this.#stagedLsn;
+  }
+
+  countFuaWrite(): void {
+    this.fuaWrites++;
   }
 
   requestFlush(): void {

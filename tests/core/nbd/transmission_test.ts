@@ -59,6 +59,18 @@ Deno.test("TRIM and WRITE_ZEROES reach the back end as what they are", () => {
   ]);
 });
 
+Deno.test("each request with FUA is counted once, whatever it is cut into", () => {
+  const bench = new Bench(new MemoryBackend(4 * MIB));
+  bench.ask(
+    { command: Command.WRITE, flags: CommandFlag.FUA, payload: filled(3 * MIB) },
+    { command: Command.WRITE, payload: filled(512) },
+    { command: Command.WRITE_ZEROES, flags: CommandFlag.FUA, length: 512 },
+    { command: Command.TRIM, flags: CommandFlag.FUA, length: 512 },
+    { command: Command.FLUSH },
+  );
+  assertEquals(bench.backend.front.fuaWrites, 3);
+});
+
 Deno.test("a batch is one commit, and all its replies are one output", () => {
   const bench = new Bench(new MemoryBackend(64 * KIB));
   const writes = Array.from({ length: 16 }, (_, index) => ({
