@@ -15,6 +15,7 @@ import { initCommand } from "./init.ts";
 import { logCommand } from "./log.ts";
 import { examples } from "./options.ts";
 import { print, printLine, tell } from "./output.ts";
+import { pauseCommand, resumeCommand } from "./pause.ts";
 import { planCommand } from "./plan.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
@@ -75,6 +76,8 @@ export function commandTree(): Command {
     serveCommand(),
     statusCommand(),
     waitCommand(),
+    pauseCommand(),
+    resumeCommand(),
     logCommand(),
     versionCommand(),
   ] as unknown as Command[];

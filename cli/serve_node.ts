@@ -10,7 +10,7 @@ import type { Journal, LogLevel } from "../core/ports.ts";
 import { unsupported } from "../core/topology/available.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import { formatProblem } from "../core/topology/problem.ts";
-import { type AdminServer, startAdmin } from "../io/admin.ts";
+import { type AdminControl, type AdminServer, startAdmin } from "../io/admin.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
@@ -102,7 +102,11 @@ async function openAdmin(
 ): Promise<AdminServer | null> {
   if (setup.admin === null) return null;
   const status = () => ({ ...node.status(), pid: Deno.pid });
-  return await startAdmin({ address: setup.admin, token, status });
+  const control: AdminControl = {
+    pause: (link, reason) => node.hub.pause(link, reason),
+    resume: (link) => node.hub.resume(link),
+  };
+  return await startAdmin({ address: setup.admin, token, status, control });
 }
 
 function tellReady(node: CascadeNode, admin: AdminServer | null, journal: Journal): void {

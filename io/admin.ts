@@ -1,13 +1,17 @@
 /**
- * The admin side of a node: HTTP on the address of `admin:`, read-only.
+ * The admin side of a node: HTTP on the address of `admin:`.
  *
- *     GET /status    the status as JSON (core/status.ts, docs/status.md)
- *     GET /metrics   the same figures for Prometheus
- *     GET /healthz   200 when all is well here, else 503 and why
+ *     GET  /status                  the status as JSON (core/status.ts, docs/status.md)
+ *     GET  /metrics                 the same figures for Prometheus
+ *     GET  /healthz                 200 when all is well here, else 503 and why
+ *     POST /links/NAME/pause?reason=TEXT
+ *     POST /links/NAME/resume       204 when it is durable, else why not
  *
  * Who may ask: anybody on this machine when it listens on loopback, who may open the file of a Unix
  * socket, or who shows the token. Without a token it listens nowhere else. On loopback the Host header has to name
  * loopback too, or any web page could reach it through the browser of somebody on this machine (DNS rebinding).
+ * What changes something wants the header `cascade-control: 1` as well, which no page can send to another
+ * site without asking first.
  *
  * Over `node:http`: unlike the runtime's own server it has limits on time and connections.
  *
@@ -16,7 +20,7 @@
 import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import { CascadeError, describeError } from "../core/errors.ts";
+import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { isLoopback } from "../core/topology/address.ts";
 import { formatHostPort, parseAdminAddress } from "./address.ts";
@@ -40,7 +44,20 @@ export interface AdminOptions {
   /** Whoever asks must show it, if there is one. It may change, or come, but not go. */
   readonly token: () => string | null;
   readonly status: () => NodeStatus;
+  /** What the admin side can change. Without it, it is read-only. */
+  readonly control?: AdminControl;
 }
+
+/** See {@linkcode AdminOptions.control}. Each settles when what it did is durable, or throws why not. */
+export interface AdminControl {
+  pause(link: string, reason: string | null): Promise<void>;
+  resume(link: string): Promise<void>;
+}
+
+/** The header that a request must bear to change anything. */
+export const CONTROL_HEADER = "cascade-control";
+/** Names the node that is meant, if the request should reach no other. */
+export const NODE_HEADER = "cascade-node";
 
 /** A running admin side. */
 export interface AdminServer {
@@ -110,8 +127,8 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
     requestTimeout: REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
-  }, (request, response) => {
-    const answer = answerTo(request, options, hostMatters);
+  }, async (request, response) => {
+    const answer = await answerTo(request, options, hostMatters);
     const body = Buffer.from(answer.body);
     response.writeHead(answer.code, {
       "content-type": answer.type ?? "text/plain; charset=utf-8",
@@ -135,7 +152,11 @@ interface Answer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-function answerTo(request: IncomingMessage, options: AdminOptions, hostMatters: boolean): Answer {
+async function answerTo(
+  request: IncomingMessage,
+  options: AdminOptions,
+  hostMatters: boolean,
+): Promise<Answer> {
   const token = options.token();
   if (hostMatters && token === null && !isLocalHost(request.headers.host)) {
     return { code: 421, body: "Ask for 127.0.0.1 or localhost.\n" };
@@ -144,11 +165,15 @@ function answerTo(request: IncomingMessage, options: AdminOptions, hostMatters: 
     const headers = { "www-authenticate": 'Bearer realm="cascade"' };
     return { code: 401, body: "Show the token: Authorization: Bearer TOKEN\n", headers };
   }
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return { code: 405, body: "Only GET and HEAD.\n", headers: { allow: "GET, HEAD" } };
+  const url = request.url ?? "";
+  const isControl = url.startsWith("/links/") && options.control !== undefined;
+  const allow = isControl ? "POST" : "GET, HEAD";
+  if (!allow.split(", ").includes(request.method ?? "")) {
+    return { code: 405, body: `Only ${allow.replace(",", " and")}.\n`, headers: { allow } };
   }
   try {
-    return page(request.url ?? "", options.status);
+    if (isControl) return await change(request, url, options.control!, options.status().name);
+    return page(url, options.status);
   } catch (error) {
     return { code: 500, body: `${describeError(error)}\n` };
   }
@@ -168,6 +193,36 @@ function page(url: string, status: () => NodeStatus): Answer {
     }
     default:
       return { code: 404, body: "There is /status, /metrics and /healthz.\n" };
+  }
+}
+
+/** Acts on `/links/NAME/pause` and `/links/NAME/resume`. */
+async function change(
+  request: IncomingMessage,
+  url: string,
+  control: AdminControl,
+  name: string,
+): Promise<Answer> {
+  if (request.headers[CONTROL_HEADER] !== "1") {
+    return { code: 403, body: `A change needs the header ${CONTROL_HEADER}: 1\n` };
+  }
+  // An address such as 127.0.0.1 leads to another node on every host.
+  const meant = request.headers[NODE_HEADER];
+  if (meant !== undefined && meant !== name) {
+    return { code: 421, body: `node ${name} answers here\n` };
+  }
+  const { pathname, searchParams } = new URL(url, "http://localhost");
+  const match = /^\/links\/([^/]+)\/(pause|resume)$/.exec(pathname);
+  if (match === null) return { code: 404, body: "There is /links/NAME/pause and resume.\n" };
+  const link = decodeURIComponent(match[1]!);
+  try {
+    if (match[2] === "pause") await control.pause(link, searchParams.get("reason"));
+    else await control.resume(link);
+    return { code: 204, body: "" };
+  } catch (error) {
+    if (isCascadeError(error, "not-found")) return { code: 404, body: `${describeError(error)}\n` };
+    if (isCascadeError(error, "usage")) return { code: 409, body: `${describeError(error)}\n` };
+    throw error;
   }
 }
 

@@ -4,16 +4,19 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { get, type IncomingMessage, type RequestOptions } from "node:http";
+import { type IncomingMessage, request as open, type RequestOptions } from "node:http";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import { type NodeStatus, nodeStatusSchema } from "../core/status.ts";
 import { parseAdminAddress } from "./address.ts";
+import { CONTROL_HEADER, NODE_HEADER } from "./admin.ts";
 
 /** The status of a node with as many links as a topology may have stays far below. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Whom to ask. */
 export interface AdminTarget {
+  /** No other node shall take a change that is meant for this one. */
+  readonly node?: string;
   /** `http://host:port` or `unix:/path`. */
   readonly address: string;
   readonly token: string | null;
@@ -27,12 +30,7 @@ export interface AdminTarget {
 export async function fetchStatus(target: AdminTarget): Promise<NodeStatus> {
   const { code, body } = await fetchPage(target, "/status");
   const where = { address: target.address };
-  if (code === 401) {
-    throw new CascadeError("refused", "the node wants another token", {
-      where,
-      hint: "Use the topology that the node runs on.",
-    });
-  }
+  if (code === 401) throw wrongToken(where);
   if (code !== 200) {
     throw new CascadeError("protocol", `expected a status, found HTTP ${code}`, { where });
   }
@@ -47,16 +45,60 @@ export async function fetchStatus(target: AdminTarget): Promise<NodeStatus> {
   }
 }
 
+function wrongToken(where: { readonly address: string }): CascadeError {
+  return new CascadeError("refused", "the node wants another token", {
+    where,
+    hint: "Use the topology that the node runs on.",
+  });
+}
+
+/**
+ * Pauses or resumes a link at a node. Throws `unreachable`, `bad-address`, `refused` with what the node
+ * answered, `protocol` when the answer is none of these.
+ */
+export async function changeLink(
+  target: AdminTarget,
+  link: string,
+  change: { readonly pause: { readonly reason: string | null } } | "resume",
+): Promise<void> {
+  const path = `/links/${encodeURIComponent(link)}`;
+  const reason = change === "resume" ? null : change.pause.reason;
+  const query = reason === null ? "" : `?reason=${encodeURIComponent(reason)}`;
+  const { code, body } = await request(
+    target,
+    "POST",
+    `${path}/${change === "resume" ? "resume" : `pause${query}`}`,
+  );
+  if (code === 204) return;
+  const where = { address: target.address };
+  const told = body.trim() || `HTTP ${code}`;
+  if (code === 401) throw wrongToken(where);
+  if (code === 421) throw new CascadeError("unreachable", `it is another one: ${told}`, { where });
+  if (code >= 400 && code < 500) throw new CascadeError("refused", told, { where });
+  throw new CascadeError("protocol", `the node could not: ${told}`, { where });
+}
+
 /** Asks for one page of the admin side. Throws `unreachable` or `bad-address`. */
 export function fetchPage(
   target: AdminTarget,
   path: string,
 ): Promise<{ code: number; body: string }> {
+  return request(target, "GET", path);
+}
+
+function request(
+  target: AdminTarget,
+  method: "GET" | "POST",
+  path: string,
+): Promise<{ code: number; body: string }> {
   const options: RequestOptions = {
     ...endpoint(target.address),
     path,
+    method,
     agent: false,
     headers: {
+      ...(target.node === undefined ? {} : { [NODE_HEADER]: target.node }),
+      ...(method === "POST" ? { [CONTROL_HEADER]: "1", "content-length": "0" } : {}),
       host: "localhost",
       connection: "close",
       ...(target.token === null ? {} : { authorization: `Bearer ${target.token}` }),
@@ -70,13 +112,14 @@ export function fetchPage(
     };
     const late = () => fail(new Error(`no answer within ${target.timeoutMs / 1000} s`));
     const timer = setTimeout(late, target.timeoutMs);
-    const request = get(options, (response) => {
+    const request = open(options, (response) => {
       readBody(response).then((body) => {
         clearTimeout(timer);
         resolve({ code: response.statusCode ?? 0, body });
       }, fail);
     });
     request.on("error", fail);
+    request.end();
   });
 }
 

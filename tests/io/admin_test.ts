@@ -6,8 +6,8 @@ import {
   type NodeStatus,
   nodeStatusSchema,
 } from "../../core/status.ts";
-import { startAdmin } from "../../io/admin.ts";
-import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
+import { type AdminControl, startAdmin } from "../../io/admin.ts";
+import { changeLink, fetchPage, fetchStatus } from "../../io/admin_client.ts";
 import { metricsText } from "../../io/metrics.ts";
 import { linkStatus, nodeStatus } from "./fixtures.ts";
 import { withFolder } from "./helpers.ts";
@@ -18,13 +18,19 @@ interface Setting {
   readonly address?: string;
   readonly token?: string | null;
   readonly status?: () => NodeStatus;
+  readonly control?: AdminControl;
 }
 
 async function withAdmin(
-  { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus() }: Setting,
+  { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus(), control }: Setting,
   body: (address: string) => Promise<void>,
 ): Promise<void> {
-  const admin = await startAdmin({ address, token: () => token, status });
+  const admin = await startAdmin({
+    address,
+    token: () => token,
+    status,
+    ...(control === undefined ? {} : { control }),
+  });
   try {
     await body(admin.address);
   } finally {
@@ -248,4 +254,72 @@ Deno.test("docs/status.md names every metric, field and state", async () => {
     ...Object.keys(nodeStatusSchema.shape.log.shape),
   ];
   for (const word of words) assert(docs.includes(`\`${word}\``), word);
+});
+
+/** Notes what is asked of it. */
+function noted(asked: string[]): AdminControl {
+  const act = (text: string): Promise<void> => {
+    if (text.includes("missing")) throw new CascadeError("not-found", 'hq has no link "missing"');
+    asked.push(text);
+    return Promise.resolve();
+  };
+  return {
+    pause: (link, reason) => act(`pause ${link} ${reason}`),
+    resume: (link) => act(`resume ${link}`),
+  };
+}
+
+Deno.test("links are paused and resumed, and a refusal says why", async () => {
+  const asked: string[] = [];
+  await withAdmin({ token: TOKEN, control: noted(asked) }, async (address) => {
+    const target = { address, token: TOKEN, timeoutMs: 5000 };
+    await changeLink(target, "hq-metro", { pause: { reason: "a line & more: ü" } });
+    await changeLink(target, "hq-metro", { pause: { reason: null } });
+    await changeLink(target, "a link/with ?", "resume");
+    const missing = await assertRejects(
+      () => changeLink(target, "missing", "resume"),
+      CascadeError,
+      'no link "missing"',
+    );
+    assertEquals(missing.code, "refused");
+    const wrong = { ...target, token: "another" };
+    assertEquals(
+      (await assertRejects(() => changeLink(wrong, "x", "resume"), CascadeError)).code,
+      "refused",
+    );
+  });
+  assertEquals(asked, [
+    "pause hq-metro a line & more: ü",
+    "pause hq-metro null",
+    "resume a link/with ?",
+  ]);
+});
+
+Deno.test("a change that is meant for another node is not taken", async () => {
+  const asked: string[] = [];
+  await withAdmin({ control: noted(asked) }, async (address) => {
+    const target = { address, token: null, timeoutMs: 5000, node: "somebody-else" };
+    const error = await assertRejects(() => changeLink(target, "l", "resume"), CascadeError);
+    assertEquals(error.code, "unreachable");
+    await changeLink({ ...target, node: nodeStatus().name }, "l", "resume");
+  });
+  assertEquals(asked, ["resume l"]);
+});
+
+Deno.test("no page of another site can change anything", async () => {
+  const asked: string[] = [];
+  await withAdmin({ control: noted(asked) }, async (address) => {
+    const { host } = new URL(address);
+    const request = (method: string, more = "") =>
+      talk(
+        address,
+        `${method} /links/l/resume HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${more}\r\n`,
+      );
+    assert((await request("POST")).startsWith("HTTP/1.1 403"));
+    assert((await request("GET", "cascade-control: 1\r\n")).startsWith("HTTP/1.1 405"));
+    assert((await request("OPTIONS", "Origin: http://evil\r\n")).startsWith("HTTP/1.1 405"));
+    assertEquals(asked, []);
+    assert((await request("POST", "cascade-control: 1\r\n")).startsWith("HTTP/1.1 204"));
+  });
+  assertEquals(asked, ["resume l"]);
 });

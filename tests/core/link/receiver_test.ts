@@ -12,7 +12,7 @@ import {
 import { Receiver, RECEIVER_BUFFER_BYTES } from "../../../core/link/receiver.ts";
 import { TimeIndex } from "../../../core/link/time_index.ts";
 import { CascadeError } from "../../../core/errors.ts";
-import { settle } from "../../support/manual_clock.ts";
+import { settle, until } from "../../support/manual_clock.ts";
 import {
   concat,
   makeEpochRecord,
@@ -125,6 +125,7 @@ Deno.test("nothing is applied before it is known to be stable upstream", async (
   const stable = concat(records.slice(0, 2)).length;
   tide(below, stable);
   await flush(below);
+  await until(() => pipeline.appliedLsn === stable, "applied", below.rig.clock);
   assertEquals([pipeline.stableLsn, pipeline.appliedLsn], [stable, stable]);
 });
 
