@@ -5,7 +5,8 @@
  *  1. The folder is made if need be, and locked: one process a node.
  *  2. The state file says whose folder it is; another cluster's, node's or version's is refused.
  *  3. The volumes are opened and locked; on the first start they are made or adopted, and their
- *     fingerprint taken, before the state file says that the node exists.
+ *     fingerprint taken, before the state file says that the node exists. Later each must be the
+ *     one that was left behind, as the note beside it tells.
  *  4. The log is read from end to end; damage below what is known durable is refused.
  *  5. What the log holds is made durable, and applied from the checkpoint on.
  *
@@ -18,6 +19,7 @@ import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
 import { fingerprint } from "./volume/base.ts";
+import { flushOwnerNote } from "./volume/owner_note.ts";
 import { openVolumeFile, Volume } from "./volume/volume.ts";
 
 /** A node's parts, opened and checked; nothing runs yet. */
@@ -174,7 +176,10 @@ async function firstState(
   for (const { volume, file } of files) {
     base[volume.name] = await fingerprint(file, volume.sizeBytes, ports.clock);
     await file.flush();
-    if (!file.isDevice) await ports.disk.flushFolder(folderOf(file.path));
+    if (file.isDevice) continue;
+    // The state file says that there is a note: later it is missed.
+    await flushOwnerNote(ports.disk, file.path);
+    await ports.disk.flushFolder(folderOf(file.path));
   }
   const state: NodeState = {
     format: STATE_FORMAT,

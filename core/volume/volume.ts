@@ -8,6 +8,7 @@ import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { DataRange, Disk, DiskFile } from "../ports.ts";
 import { DATA, ExtentMap, ZERO } from "./extents.ts";
+import { checkOwner } from "./owner_note.ts";
 
 /**
  * A file system with large folios makes them as large as the write that fills them, and every later
@@ -137,7 +138,8 @@ export interface VolumeExpectation {
 
 /**
  * Opens a volume's file or device, locked, and checks that it is the one that is meant. Throws
- * `locked`, `wrong-volume` (another size, missing, of another node), or what the disk throws.
+ * `locked`, `wrong-volume` (another size, missing, of another node, of nobody known after the first
+ * start), or what the disk throws.
  */
 export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
   const where = { volume: want.name, file: want.path };
@@ -149,7 +151,7 @@ export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
   }
   const file = disk.open(want.path, { create: want.first, lock: true });
   try {
-    checkOwner(disk, want, file.isDevice);
+    if (!file.isDevice) checkOwner(disk, want);
     const size = file.size();
     if (want.first && size === 0 && !file.isDevice) file.truncate(want.sizeBytes);
     else if (file.isDevice ? size < want.sizeBytes : size !== want.sizeBytes) {
@@ -164,33 +166,4 @@ export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
     file.close();
     throw error;
   }
-}
-
-/**
- * A volume in a regular file has a note beside it, `FILE.cascade`, which tells whose it is, so
- * that no other node or cluster takes it. A raw device has no place for one.
- */
-function checkOwner(disk: Disk, want: VolumeExpectation, isDevice: boolean): void {
-  if (isDevice) return;
-  const path = `${want.path}.cascade`;
-  const mine = `${JSON.stringify({ ...want.owner, volume: want.name })}\n`;
-  if (disk.exists(path)) {
-    const note = disk.open(path, { readOnly: true });
-    const bytes = new Uint8Array(Math.min(note.size(), 4096));
-    note.readAt(bytes, 0);
-    note.close();
-    const found = new TextDecoder().decode(bytes);
-    if (found === mine) return;
-    // A note that was cut short by a crash at the very first start binds nobody.
-    if (found.endsWith("\n")) {
-      throw new CascadeError("wrong-volume", `the volume belongs to ${found.trim()}`, {
-        where: { volume: want.name, file: want.path },
-        hint: `Use another file, or remove ${path} if that owner is gone for good`,
-      });
-    }
-  }
-  const note = disk.open(path, { create: true });
-  note.truncate(0);
-  note.writeAt(new TextEncoder().encode(mine), 0);
-  note.close();
 }

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { NodeConfig } from "../../core/config.ts";
 import { CascadeError } from "../../core/errors.ts";
 import { type OpenedNode, openNode } from "../../core/open_node.ts";
@@ -78,6 +78,20 @@ Deno.test("the first start makes folder, volume and state, and makes their names
     assertEquals(flushed.includes(`flush ${folder}`), true, folder);
   }
   await close(node);
+  assertEquals(disk.openCount, 0);
+});
+
+Deno.test("the notes of the volumes' owner are durable before the state file tells of them", async () => {
+  const disk = makeDisk();
+  await close(await open(disk));
+  const { events } = disk;
+  const note = events.indexOf("flush /vols/data.cascade");
+  const folder = events.indexOf("flush /vols", note);
+  const state = events.indexOf(`rename ${DIR}/state.json.new ${DIR}/state.json`);
+  assert(note >= 0 && note < folder && folder < state, events.join("\n"));
+  // So later one is missed, and no other file is taken in its place.
+  disk.remove("/vols/data.cascade");
+  await assertRejectsCode(open(disk), "wrong-volume");
   assertEquals(disk.openCount, 0);
 });
 

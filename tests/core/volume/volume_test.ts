@@ -151,10 +151,26 @@ Deno.test("a volume that is gone after the first start is missed, not made anew"
   assertEquals(disk.exists("/vol"), false);
 });
 
+Deno.test("after the first start a volume without a whole note is refused, and left as it is", () => {
+  for (const cut of [null, 0, 10]) {
+    const disk = new MemoryDisk();
+    openOnce(disk);
+    const note = Uint8Array.from(disk.file("/vol.cascade").bytes);
+    if (cut === null) disk.remove("/vol.cascade");
+    else disk.place("/vol.cascade", note.subarray(0, cut));
+    assertCode(() => openOnce(disk, { first: false }), "wrong-volume");
+    assertEquals([disk.exists("/vol.cascade"), disk.openCount], [cut !== null, 0]);
+    if (cut !== null) assertEquals(disk.file("/vol.cascade").bytes.length, cut);
+    disk.place("/vol.cascade", note);
+    assertEquals(openOnce(disk, { first: false }), 4096);
+  }
+});
+
 Deno.test("another size is refused, at the first start too", () => {
   for (const first of [true, false]) {
     for (const size of [4095, 4097, 8192]) {
       const disk = new MemoryDisk();
+      openOnce(disk);
       disk.place("/vol", new Uint8Array(size));
       assertCode(() => openOnce(disk, { first }), "wrong-volume");
       assertEquals(disk.openCount, 0);
