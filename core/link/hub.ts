@@ -25,7 +25,16 @@ import { Wire } from "./wire.ts";
 type Link = DownstreamLink | UpstreamLink;
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
-const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected", "paused"];
+const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+
+/** How a dial ended: that tells when to dial again. */
+type DialEnd = "served" | "refused" | "failed";
+
+function endOf(refusal: Refusal): DialEnd {
+  if (PASSING.includes(refusal.code)) return "served";
+  // A paused link goes on whenever its operator likes: it is asked now and then.
+  return refusal.code === "paused" ? "failed" : "refused";
+}
 
 export class LinkHub {
   readonly upstream: UpstreamLink | null;
@@ -98,7 +107,7 @@ export class LinkHub {
     });
   }
 
-  async #dialOnce(link: Link, turn: number): Promise<"served" | "refused" | "failed"> {
+  async #dialOnce(link: Link, turn: number): Promise<DialEnd> {
     const { addresses } = link.config;
     const address = addresses[turn % addresses.length] ?? "";
     try {
@@ -142,7 +151,7 @@ export class LinkHub {
     connection: Connection,
     link: Link | null,
     proved: () => void = () => {},
-  ): Promise<"served" | "refused" | "failed"> {
+  ): Promise<DialEnd> {
     const wire = new Wire(connection, this.#host.ports.clock);
     this.#wires.add(wire);
     try {
@@ -206,12 +215,12 @@ export class LinkHub {
     step: Exclude<HandshakeStep, { kind: "wait" }>,
     dialled: Link | null,
     proved: () => void,
-  ): Promise<"served" | "refused"> {
+  ): Promise<DialEnd> {
     if (step.kind === "refused") {
       this.#tellRefusal(step.refusal, dialled, wire.remote, step.send !== null);
       if (step.send !== null) wire.send(step.send);
       await wire.drain();
-      return PASSING.includes(step.refusal.code) ? "served" : "refused";
+      return endOf(step.refusal);
     }
     proved();
     const link = dialled ?? this.#linkTo(step.peer.node);
@@ -226,10 +235,7 @@ export class LinkHub {
     if (step.send !== null) wire.send(step.send);
     wire.setDeadline(null);
     await link.serve(wire, step.peer);
-    if (link.refusal !== null) {
-      return PASSING.includes(link.refusal.code) ? "served" : "refused";
-    }
-    return "served";
+    return link.refusal === null ? "served" : endOf(link.refusal);
   }
 
   #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {

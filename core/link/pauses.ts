@@ -24,6 +24,8 @@ export type Pause = z.infer<typeof pauseSchema>;
 /** See the module's text. */
 export class Pauses {
   #list: readonly Pause[];
+  /** Settles when the list is durable; null when that failed. */
+  #saved: Promise<void> | null = Promise.resolve();
   readonly #save: (list: readonly Pause[]) => Promise<void>;
 
   /** `save` makes the list durable. */
@@ -37,20 +39,28 @@ export class Pauses {
   }
 
   /** Settles when it is durable; it counts at once. Pausing again replaces the reason. */
-  add(pause: Pause): Promise<void> {
+  async add(pause: Pause): Promise<void> {
     if (pause.reason !== null && pause.reason.length > REASON_LENGTH_MAX) {
       const message = `the reason has more than ${REASON_LENGTH_MAX} characters`;
       throw new CascadeError("usage", message, { where: { link: pause.link } });
     }
-    this.#list = [...this.#list.filter(({ link }) => link !== pause.link), pause];
-    return this.#save(this.#list);
+    await this.#replace([...this.#list.filter(({ link }) => link !== pause.link), pause]);
   }
 
-  /** Settles when it is durable. */
+  /** Settles when it is durable; it counts at once. Done again after a failure, it is saved again. */
   remove(link: string): Promise<void> {
-    if (this.of(link) === null) return Promise.resolve();
-    this.#list = this.#list.filter((pause) => pause.link !== link);
-    return this.#save(this.#list);
+    if (this.of(link) === null && this.#saved !== null) return this.#saved;
+    return this.#replace(this.#list.filter((pause) => pause.link !== link));
+  }
+
+  #replace(list: readonly Pause[]): Promise<void> {
+    this.#list = list;
+    const saved = this.#save(list);
+    this.#saved = saved;
+    saved.catch(() => {
+      if (this.#saved === saved) this.#saved = null;
+    });
+    return saved;
   }
 }
 

@@ -111,6 +111,8 @@ export class Faults {
         return this.#fill(host);
       case "disk-slow":
         return this.#slowDisk(host);
+      case "pause":
+        return this.#pause(host);
       case "rot":
         return this.rot.strike(host);
       case "clock-jump":
@@ -171,6 +173,23 @@ export class Faults {
     const { conditions } = host.disk;
     conditions.roomBytes = host.disk.usedBytes() + this.#prng.below(256 * 1024);
     this.#later(() => conditions.roomBytes = Infinity);
+  }
+
+  /** An operator pauses a link of this host, and resumes it a while later. */
+  #pause(host: SimHost): void {
+    const { upstream, downstream } = host.planned.config;
+    const links = [...downstream, ...(upstream === null ? [] : [upstream])];
+    const { name } = this.#prng.pick(links);
+    // What fails is the host's disk, and that has its own consequences.
+    host.node?.hub.pause(name, null).catch(() => {});
+    this.#later(() => this.#resume(host, name));
+  }
+
+  /** Until it is durable: the host may be down, or die before that. */
+  #resume(host: SimHost, link: string): void {
+    let isDone = false;
+    host.node?.hub.resume(link).then(() => isDone = true, () => {});
+    this.#world.scheduler.after(300, null, () => isDone || this.#resume(host, link));
   }
 
   #slowDisk(host: SimHost): void {

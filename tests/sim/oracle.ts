@@ -176,6 +176,8 @@ export class Oracle {
     const timeoutMs = Math.max(0, ...links.map((link) => link.timeoutMs));
     const waitedMs = this.#world.scheduler.nowMs - this.#known(host).startedMs;
     if (waitedMs >= timeoutMs) return;
+    // A peer whose link is paused is not asked: its operator said that nobody shall wait for it.
+    if (host.node?.hub.downstream.some((link) => link.pausedWhy !== null) ?? false) return;
     for (const [peer, known] of this.#hosts) {
       this.#expect(
         known.heldLsn <= lsn,

@@ -60,6 +60,7 @@ export const FAULT_KINDS = [
   "line-slow",
   "clock-jump",
   "rot",
+  "pause",
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 

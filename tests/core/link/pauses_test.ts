@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
 import { REASON_LENGTH_MAX } from "../../../core/link/link_limits.ts";
 import { type Pause, Pauses } from "../../../core/link/pauses.ts";
@@ -34,9 +34,24 @@ Deno.test("what was paused before a restart is paused after it, until it is resu
   assertEquals(saved.length, 1, "nothing to save");
 });
 
-Deno.test("a reason that is too long is refused, and changes nothing", () => {
+Deno.test("a resume that could not be saved is saved when it is tried again", async () => {
+  let fails = true;
+  const saved: (readonly Pause[])[] = [];
+  const pauses = new Pauses([{ link: "a", reason: null, sinceMs: 1 }], (list) => {
+    if (fails) return Promise.reject(new Error("the disk failed"));
+    saved.push(list);
+    return Promise.resolve();
+  });
+  await assertRejects(() => pauses.remove("a"), Error, "the disk failed");
+  fails = false;
+  await pauses.remove("a");
+  assertEquals(saved, [[]]);
+});
+
+Deno.test("a reason that is too long is refused, and changes nothing", async () => {
   const { pauses } = makePauses();
   const reason = "x".repeat(REASON_LENGTH_MAX + 1);
-  assertThrows(() => pauses.add({ link: "a", reason, sinceMs: 1 }), CascadeError, "more than");
+  const add = () => pauses.add({ link: "a", reason, sinceMs: 1 });
+  await assertRejects(add, CascadeError, "more than");
   assertEquals(pauses.of("a"), null);
 });
