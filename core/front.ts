@@ -304,9 +304,9 @@ export class WritableExport implements ExportBackend {
     if (refusal !== null) throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
   }
 
-  dataRanges(offset: number, length: number): DataRange[] {
+  dataRanges(offset: number, length: number, rangesMax: number): DataRange[] {
     this.front.commit();
-    return this.#volume.dataRanges(offset, length);
+    return this.#volume.dataRanges(offset, length, rangesMax);
   }
 }
 
@@ -350,7 +350,7 @@ export class AppliedExport implements ExportBackend {
     return this.write();
   }
 
-  dataRanges(offset: number, length: number): DataRange[] {
-    return this.#volume.dataRanges(offset, length);
+  dataRanges(offset: number, length: number, rangesMax: number): DataRange[] {
+    return this.#volume.dataRanges(offset, length, rangesMax);
   }
 }

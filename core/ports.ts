@@ -47,8 +47,12 @@ export interface DiskFile {
    * written blocks is three times as fast). Works in slices, so that the event loop goes on.
    */
   preallocate(size: number): Promise<void>;
-  /** The data ranges within [offset, offset + length), in order; one range if it cannot tell. */
-  dataRanges(offset: number, length: number): DataRange[];
+  /**
+   * The data ranges within [offset, offset + length), in order; one range if it cannot tell. At most
+   * `rangesMax` (all, when it is left out): when there are as many, what lies past the last is not
+   * told, and the caller asks again from its end.
+   */
+  dataRanges(offset: number, length: number, rangesMax?: number): DataRange[];
   /**
    * Flushes data and size to stable storage (fdatasync). Flushes of one file never overlap: the
    * caller sees to that. A failed flush is fatal to the node and is never tried again.

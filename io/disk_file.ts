@@ -167,13 +167,13 @@ export class OpenFile implements DiskFile {
     await this.flush();
   }
 
-  dataRanges(offset: number, length: number): DataRange[] {
+  dataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
     const end = Math.min(offset + length, this.size());
     const ranges: DataRange[] = [];
     if (end <= offset) return ranges;
     if (this.#libc === null) return [{ start: offset, end }];
     let at = offset;
-    while (at < end) {
+    while (at < end && ranges.length < rangesMax) {
       const hole = this.#libc.seekHole(this.#fd, at);
       // Every file has a hole at its end, so no answer means that it cannot tell.
       if (hole < 0) {

@@ -78,6 +78,9 @@ export interface ExportBackend {
   zero(offset: number, length: number, hole: boolean): number;
   /** TRIM; reads as zero afterwards. Returns its ticket. */
   trim(offset: number, length: number): number;
-  /** The data ranges for `base:allocation`; what lies between them reads as zero. */
-  dataRanges(offset: number, length: number): DataRange[];
+  /**
+   * The data ranges for `base:allocation`; what lies between them reads as zero. At most
+   * `rangesMax`: when there are as many, what lies past the last is not told.
+   */
+  dataRanges(offset: number, length: number, rangesMax: number): DataRange[];
 }

@@ -24,7 +24,8 @@ export interface AllocationExtents {
 /**
  * The extents of [offset, offset + length), at least one of at least one byte, with neighbours that
  * differ. They may end before the range does: the client asks again from there. Looks at a window at
- * a time, which grows where there is little to tell, so that no call takes long.
+ * a time, which grows where there is little to tell, and asks for no more ranges than it can tell, so
+ * that no call takes long.
  */
 export function allocationExtents(
   backend: Pick<ExportBackend, "dataRanges">,
@@ -37,8 +38,12 @@ export function allocationExtents(
   let windowBytes = STATUS_WINDOW_BYTES;
   let at = offset;
   while (at < end && extents.lengths.length <= extentsMax) {
-    const windowEnd = Math.min(end, at + windowBytes);
-    const ranges = backend.dataRanges(at, windowEnd - at);
+    let windowEnd = Math.min(end, at + windowBytes);
+    // Every range adds an extent at least, but for the first, which may go on with the one before.
+    const rangesMax = extentsMax - extents.lengths.length + 2;
+    const ranges = backend.dataRanges(at, windowEnd - at, rangesMax);
+    const last = ranges.at(-1);
+    if (last !== undefined && ranges.length >= rangesMax) windowEnd = Math.min(windowEnd, last.end);
     for (const range of ranges) {
       const start = Math.max(at, range.start);
       const stop = Math.min(windowEnd, range.end);

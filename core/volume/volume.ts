@@ -7,6 +7,7 @@
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { DataRange, Disk, DiskFile } from "../ports.ts";
+import { mergedRanges } from "./data_ranges.ts";
 import { DATA, ExtentMap, ZERO } from "./extents.ts";
 import { checkOwner } from "./owner_note.ts";
 
@@ -92,29 +93,12 @@ export class Volume {
     this.#file.zeroAt(offset, length, hole);
   }
 
-  /** The ranges that may hold data, in order, merged: those of the file and of the overlay. */
-  dataRanges(offset: number, length: number): DataRange[] {
-    const end = offset + length;
-    const base = this.#file.dataRanges(offset, length);
-    const result: DataRange[] = [];
-    const add = (start: number, stop: number) => {
-      const last = result.at(-1);
-      if (start >= stop) return;
-      if (last !== undefined && last.end >= start) {
-        result[result.length - 1] = { start: last.start, end: Math.max(last.end, stop) };
-      } else result.push({ start, end: stop });
-    };
-    const addBase = (start: number, stop: number) => {
-      for (const range of base) add(Math.max(range.start, start), Math.min(range.end, stop));
-    };
-    let at = offset;
-    this.#overlay.lookup(offset, end, (start, stop, kind) => {
-      addBase(at, start);
-      if (kind === DATA) add(start, stop);
-      at = stop;
-    });
-    addBase(at, end);
-    return result;
+  /**
+   * The ranges that may hold data, in order, merged: those of the file and of the overlay. At most
+   * `rangesMax`: when there are as many, what lies past the last is not told.
+   */
+  dataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
+    return mergedRanges(this.#file, this.#overlay, offset, offset + length, rangesMax);
   }
 
   flush(): Promise<void> {

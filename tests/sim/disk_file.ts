@@ -125,13 +125,13 @@ export class SimFile implements DiskFile {
     await this.flush();
   }
 
-  dataRanges(offset: number, length: number): DataRange[] {
+  dataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
     this.#check();
     const { image } = this.#inode;
     const end = Math.min(offset + length, image.size);
     if (end <= offset) return [];
     if (this.#host.conditions.blind) return [{ start: offset, end }];
-    return image.dataRanges(offset, length);
+    return image.dataRanges(offset, length).slice(0, rangesMax);
   }
 
   flush(): Promise<void> {

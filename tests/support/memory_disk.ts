@@ -151,7 +151,7 @@ class OpenFile implements DiskFile {
   }
 
   /** Blocks of 4 KiB that are not all zero. */
-  dataRanges(offset: number, length: number): DataRange[] {
+  dataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
     if (!this.#disk.holes) return [{ start: offset, end: offset + length }];
     const ranges: DataRange[] = [];
     const last = offset + length;
@@ -160,6 +160,7 @@ class OpenFile implements DiskFile {
       const [start, end] = [Math.max(at, offset), Math.min(at + 4096, last)];
       const before = ranges.at(-1);
       if (before?.end === start) ranges[ranges.length - 1] = { start: before.start, end };
+      else if (ranges.length === rangesMax) break;
       else ranges.push({ start, end });
     }
     return ranges;

@@ -9,7 +9,7 @@ const HOLE = 3;
 /** A volume with these data ranges; counts how often it is asked. */
 function volume(ranges: DataRange[]): {
   calls: number;
-  dataRanges(offset: number, length: number): DataRange[];
+  dataRanges(offset: number, length: number, rangesMax: number): DataRange[];
 } {
   return {
     calls: 0,
@@ -84,4 +84,25 @@ Deno.test("when one extent is wanted, it is the first, whole", () => {
   assertEquals(allocationExtents(ranges, 0, 100, 1), { lengths: [10], flags: [HOLE] });
   assertEquals(allocationExtents(ranges, 12, 88, 1), { lengths: [18], flags: [0] });
   assertEquals(allocationExtents(ranges, 60, 5, 1), { lengths: [5], flags: [HOLE] });
+});
+
+Deno.test("no more ranges are asked for than an answer holds, however large the window has grown", () => {
+  const first = 64 * STATUS_WINDOW_BYTES;
+  let toldMax = 0;
+  const backend = {
+    dataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
+      const ranges: DataRange[] = [];
+      const begin = Math.max(first, offset - offset % 8192);
+      for (let at = begin; at < offset + length && ranges.length < rangesMax; at += 8192) {
+        const [start, end] = [Math.max(at, offset), Math.min(at + 4096, offset + length)];
+        if (start < end) ranges.push({ start, end });
+      }
+      toldMax = Math.max(toldMax, ranges.length);
+      return ranges;
+    },
+  };
+  const { lengths } = allocationExtents(backend, 0, 100 * first);
+  assertEquals([lengths.length, lengths[0]], [EXTENTS_MAX, first]);
+  assert(lengths.slice(1).every((length) => length === 4096));
+  assert(toldMax <= EXTENTS_MAX + 2, `${toldMax} ranges told`);
 });
