@@ -7,15 +7,11 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
+import { Closeness } from "./closeness.ts";
 import { type Ack, FrameType, jsonFrame, readAck, TIDE_BYTES } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import { judgePosition } from "./judge.ts";
-import {
-  GATHER_BYTES,
-  HANDSHAKE_TIMEOUT_MS,
-  SILENCE_MAX_MS,
-  WINDOW_BYTES_MAX,
-} from "./link_limits.ts";
+import { GATHER_BYTES, HANDSHAKE_TIMEOUT_MS, SILENCE_MAX_MS } from "./link_limits.ts";
 import {
   decodeMessage,
   type Hello,
@@ -30,9 +26,6 @@ import { StateTeller } from "./state_teller.ts";
 import { SyncPolicy } from "./sync_policy.ts";
 import type { Wire } from "./wire.ts";
 
-/** A lag beyond this is "catching-up" again. */
-const BEHIND_BYTES = 4 * WINDOW_BYTES_MAX;
-
 /** What no other connection would mend: this node's own disk, log or logic. */
 const FATAL: readonly ErrorCode[] = ["log-corrupt", "disk-failed", "bug"];
 
@@ -41,6 +34,7 @@ export class DownstreamLink {
   readonly policy: SyncPolicy;
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
+  readonly #closeness = new Closeness();
   #wire: Wire | null = null;
   #sender: Sender | null = null;
   #peerInstance = "";
@@ -51,7 +45,6 @@ export class DownstreamLink {
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
-  #wasCaughtUp = false;
   #sentBytes = 0;
   #connectedSinceMs: number | null = null;
   #subtree: LinkStatus[] = [];
@@ -212,7 +205,7 @@ export class DownstreamLink {
     this.#sender = new Sender(pipeline, this.config, this.policy, tide, ports.clock, fromLsn);
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
-    this.#wasCaughtUp = false;
+    this.#closeness.reset();
     this.#reason = null;
     this.#ack = null;
     this.#floorLsn = floorLsn;
@@ -303,8 +296,8 @@ export class DownstreamLink {
       return this.policy.state === "joined" ? "streaming" : "catching-up";
     }
     const behind = this.#host.pipeline.stableLsn - (this.#ack?.receivedLsn ?? 0);
-    this.#wasCaughtUp = (this.#wasCaughtUp || sender.caughtUp) && behind < BEHIND_BYTES;
-    return this.#wasCaughtUp ? "streaming" : "catching-up";
+    this.#closeness.look(sender.caughtUp, behind);
+    return this.#closeness.isClose ? "streaming" : "catching-up";
   }
 
   #stateReason(): string | null {

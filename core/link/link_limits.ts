@@ -19,6 +19,9 @@ export const DATA_BODY_BYTES_MAX = DATA_RECORDS_BYTES_MAX + 64;
 /** Sent and not yet acknowledged as received: what a slow link may hold in the system's buffers. */
 export const WINDOW_BYTES_MAX = 8 * 1024 * 1024;
 
+/** A link that has caught up is "catching-up" again when it lags by this. */
+export const BEHIND_BYTES = 4 * WINDOW_BYTES_MAX;
+
 /**
  * What nobody waits for, records on an `async` link and acks of them, is gathered for this long:
  * one frame for what many small flushes made stable.

@@ -8,6 +8,7 @@ import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Bytes } from "../ports.ts";
+import { Closeness } from "./closeness.ts";
 import {
   type Frame,
   FRAME_HEADER_BYTES,
@@ -52,6 +53,7 @@ export class UpstreamLink {
   readonly config: LinkConfig;
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
+  readonly #closeness = new Closeness();
   #wire: Wire | null = null;
   #receiver: Receiver | null = null;
   #peerInstance = "";
@@ -65,7 +67,6 @@ export class UpstreamLink {
   #heartbeatMs = 0;
   #subtreeMs = 0;
   #toldSubtree = "";
-  #behind = true;
   #sentBytes = 0;
 
   constructor(host: LinkHost, config: LinkConfig) {
@@ -208,7 +209,7 @@ export class UpstreamLink {
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#reason = null;
-    this.#behind = true;
+    this.#closeness.reset();
     this.#toldSubtree = "";
     wire.stream(receiver, RECEIVER_BUFFER_BYTES);
     this.#host.onLinkProgress();
@@ -227,7 +228,9 @@ export class UpstreamLink {
   }
 
   #onTide(tide: Tide): void {
-    this.#behind = tide.primaryEndLsn > this.#host.pipeline.appendedLsn;
+    // The same measure as at the other end: what the upstream may ship on any link.
+    const behind = tide.stableLsn - this.#host.pipeline.appendedLsn;
+    this.#closeness.look(behind <= 0, behind);
     this.#host.onTide(tide);
   }
 
@@ -285,7 +288,7 @@ export class UpstreamLink {
 
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
-    if (this.#receiver !== null) return this.#behind ? "catching-up" : "streaming";
+    if (this.#receiver !== null) return this.#closeness.isClose ? "streaming" : "catching-up";
     if (this.#refusal?.code === "delta-needed") return "overflowed";
     if (this.#refusal?.code === "paused") return "paused";
     if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";

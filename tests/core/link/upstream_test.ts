@@ -1,0 +1,139 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  FRAME_HEADER_BYTES,
+  FrameType,
+  jsonFrame,
+  sealFrame,
+  TIDE_BYTES,
+  writeTide,
+} from "../../../core/link/frames.ts";
+import type { LinkHost } from "../../../core/link/host.ts";
+import { BEHIND_BYTES, PROTOCOL_VERSION } from "../../../core/link/link_limits.ts";
+import { Pauses } from "../../../core/link/pauses.ts";
+import { TimeIndex } from "../../../core/link/time_index.ts";
+import { UpstreamLink } from "../../../core/link/upstream.ts";
+import { Wire } from "../../../core/link/wire.ts";
+import { TICK_INTERVAL_MS } from "../../../core/node_limits.ts";
+import { PrimaryClock } from "../../../core/primary_clock.ts";
+import { settle } from "../../support/manual_clock.ts";
+import { connectionPair } from "../../support/pair.ts";
+import { makeReign, makeRig, type Rig } from "../../support/rig.ts";
+import { CountingRandom, makeEpoch, makeLink, MemoryJournal } from "../../support/small.ts";
+
+const HELLO = {
+  protocol: PROTOCOL_VERSION,
+  cluster: "payroll",
+  node: "a",
+  peer: "b",
+  instance: "2",
+  nonce: "",
+};
+const VOLUME_BYTES = 1024 * 1024;
+
+function makeHost(rig: Rig, journal: MemoryJournal): LinkHost {
+  const { pipeline, disk, clock } = rig;
+  const none = () => {};
+  return {
+    config: {
+      cluster: "payroll",
+      name: "b",
+      role: "secondary",
+      dir: "/b",
+      secret: new Uint8Array(8),
+      listen: [],
+      volumes: [{ name: "data", sizeBytes: VOLUME_BYTES, path: "/data" }],
+      log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024 },
+      nbd: [],
+      upstream: makeLink(),
+      downstream: [],
+      nodeNames: ["a", "b"],
+    },
+    ports: {
+      disk,
+      clock,
+      journal,
+      random: new CountingRandom(),
+      network: { dial: () => Promise.reject(), listen: () => Promise.reject() },
+    },
+    pipeline,
+    times: new TimeIndex(),
+    tide: new PrimaryClock(clock, null),
+    pauses: new Pauses([], () => Promise.resolve()),
+    instance: "1",
+    base: { data: "blank" },
+    adoptBase: () => Promise.resolve(),
+    groupReceivedLsn: () => Infinity,
+    groupDurableLsn: () => Infinity,
+    onAppended: none,
+    onLinkProgress: none,
+    onTide: none,
+    room: () => Promise.resolve(),
+    onCutBack: none,
+    onRefusedForGood: none,
+    recovery: null,
+    subtree: () => [],
+    onFatal: (error) => rig.fatal.push(error),
+  };
+}
+
+/** A link that streams, and the end above it. */
+async function makeStreaming() {
+  const rig = await makeRig({ reigns: false });
+  const journal = new MemoryJournal();
+  const link = new UpstreamLink(makeHost(rig, journal), makeLink());
+  const [near, far] = connectionPair();
+  const wire = new Wire(near, rig.clock);
+  const above = new Wire(far, rig.clock);
+  const served = link.serve(wire, HELLO);
+  assertEquals((await above.receive()).type, FrameType.POSITION);
+  above.send(jsonFrame(FrameType.ACCEPT, { fromLsn: 0, base: { data: "blank" } }));
+  const tick = async () => {
+    await settle();
+    rig.clock.advance(TICK_INTERVAL_MS);
+    link.tick();
+    await settle();
+  };
+  const said = () => journal.lines.map(({ message }) => message);
+  const end = async () => {
+    wire.close();
+    await served;
+  };
+  return { rig, link, above, tick, said, end };
+}
+
+/** A DATA frame, or a TIDE without records. */
+function frame(firstLsn: number, records: Uint8Array, stableLsn: number, primaryEndLsn: number) {
+  const bytes = new Uint8Array(FRAME_HEADER_BYTES + TIDE_BYTES + records.length);
+  const tide = { stableLsn, primaryTimeMs: 7, primaryEndLsn, firstLsn };
+  writeTide(bytes, FRAME_HEADER_BYTES, tide);
+  bytes.set(records, FRAME_HEADER_BYTES + TIDE_BYTES);
+  const type = records.length === 0 ? FrameType.TIDE : FrameType.DATA;
+  sealFrame(bytes, 0, type, 0, TIDE_BYTES + records.length, TIDE_BYTES);
+  return bytes;
+}
+
+Deno.test("a link that follows closely under load streams, and says so once", async () => {
+  const { rig, link, above, tick, said, end } = await makeStreaming();
+  let lsn = 0;
+  for (const [index, record] of makeReign(makeEpoch(1, 0), 20).entries()) {
+    const next = lsn + record.length;
+    // Mostly the primary has more by then than it may send.
+    above.send(frame(lsn, record, next, next + 1000 * (index % 3)));
+    await tick();
+    lsn = next;
+  }
+  assertEquals(link.state(), "streaming");
+  assertEquals(said(), ["link streaming"]);
+  // Far behind is told, and so is the end of it.
+  above.send(frame(lsn, new Uint8Array(0), lsn + BEHIND_BYTES, lsn + BEHIND_BYTES));
+  await tick();
+  assertEquals(link.state(), "catching-up");
+  above.send(frame(lsn, new Uint8Array(0), lsn + 1, lsn + 1));
+  await tick();
+  assertEquals(link.state(), "catching-up");
+  above.send(frame(lsn, new Uint8Array(0), lsn, lsn));
+  await tick();
+  assertEquals(said().slice(1), ["link catching-up", "link streaming"]);
+  await end();
+  assert(rig.fatal.length === 0);
+});
