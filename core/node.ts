@@ -26,6 +26,7 @@ import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
 import { reportNode, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
+import { VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
 
@@ -60,6 +61,7 @@ export class CascadeNode implements LinkHost {
   logFull: string | null = null;
   readonly #opened: OpenedNode;
   readonly #roomQueue: RoomQueue;
+  readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
   #ticker: Timer | null = null;
   #finish: () => void = () => {};
@@ -121,6 +123,7 @@ export class CascadeNode implements LinkHost {
       },
     });
     this.#roomQueue = new RoomQueue(this.pipeline);
+    this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
     this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
     this.hub = new LinkHub(this);
@@ -323,6 +326,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
     this.hub.tick();
     this.pipeline.tick();
+    this.#roomTeller.look(this.pipeline.blocked);
     this.#roomQueue.wake();
     if (!this.front.accepting) this.pipeline.makeRoom(0);
     this.front.progress();

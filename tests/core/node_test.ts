@@ -127,3 +127,44 @@ Deno.test("a tail that a peer gave back is applied before clients can read", asy
   node.onFatal(new CascadeError("disk-failed", "the end of the test"));
   await settle();
 });
+
+Deno.test("a volume without room is told once, and once when it has room again", async () => {
+  const disk = new MemoryDisk();
+  for (const folder of ["/nodes", "/vols"]) disk.makeFolder(folder);
+  const ports = makePorts(disk);
+  const config = { ...makeConfig(), downstream: [] };
+  const node = await CascadeNode.start(config, ports);
+  await node.ready;
+  const told = () =>
+    ports.journal.lines.filter(({ message }) => /volume/.test(message))
+      .map(({ level, message }) => `${level} ${message.slice(0, 12)}`);
+  const pass = async (ms: number) => {
+    for (let at = 0; at < ms; at += 100) {
+      ports.clock.advance(100);
+      await settle();
+    }
+  };
+  const write = () => {
+    node.exports[0]?.write(new Uint8Array(4096).fill(1), 0);
+    node.front.requestFlush();
+  };
+  disk.beforeWrite = (path) => {
+    if (path === "/vols/data") throw new CascadeError("disk-full", "no room");
+  };
+  write();
+  await pass(3000);
+  assertEquals(told(), ["error the disk of "]);
+  // Room for one record is not the end of it.
+  disk.beforeWrite = () => {};
+  await pass(1500);
+  disk.beforeWrite = (path) => {
+    if (path === "/vols/data") throw new CascadeError("disk-full", "no room");
+  };
+  write();
+  await pass(3000);
+  assertEquals(told(), ["error the disk of "]);
+  disk.beforeWrite = () => {};
+  await pass(10_000);
+  assertEquals(told(), ["error the disk of ", "info the volumes "]);
+  await stop(node, ports.clock);
+});
