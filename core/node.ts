@@ -26,7 +26,7 @@ import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
 import { reportNode, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
-import { VolumeRoomTeller } from "./room_teller.ts";
+import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
 
@@ -57,7 +57,7 @@ export class CascadeNode implements LinkHost {
   recovery: TailRecoverer | null = null;
   phase: NodePhase = "starting";
   reason: string | null = null;
-  /** Why the log cannot grow, or null. */
+  /** Why the log cannot grow, or null. Older segments may still be used again. */
   logFull: string | null = null;
   readonly #opened: OpenedNode;
   readonly #roomQueue: RoomQueue;
@@ -310,15 +310,13 @@ export class CascadeNode implements LinkHost {
 
   /** Another segment is there. */
   onRoom(): void {
-    this.logFull = null;
     this.onProgress();
   }
 
+  /** The log cannot grow; null: it can again. */
   onDiskFull(error: unknown): void {
-    this.logFull = `no room for the log: ${describeError(error)}`;
-    this.ports.journal.write("error", "no room for the log: writers wait", {
-      reason: describeError(error),
-    });
+    this.logFull = error === null ? null : describeError(error);
+    tellLogRoom(this.ports.journal, this.logFull);
   }
 
   #tick(): void {

@@ -37,6 +37,7 @@ export interface OpenedNode {
 export interface LogEvents {
   onDurable(): void;
   onRoom(): void;
+  /** Null: there is room again. */
   onDiskFull(error: unknown): void;
   onFatal(error: unknown): void;
 }

@@ -19,7 +19,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     name: config.name,
     role: config.role,
     state: node.phase,
-    reason: node.reason ?? pipeline.blocked ?? node.logFull,
+    reason: node.reason ?? pipeline.blocked ?? logReason(node, log),
     epoch: pipeline.history.last,
     consistent: true,
     lsn: {
@@ -46,6 +46,13 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     startedAt: node.startedAtMs,
     nowMs: node.ports.clock.nowMs(),
   };
+}
+
+/** A log that cannot grow keeps nobody waiting while there is a segment to go on in. */
+function logReason(node: CascadeNode, log: Log): string | null {
+  const isShort = log.room() < node.config.log.segmentBytes / 2;
+  if (node.logFull === null || !isShort) return null;
+  return `the log cannot grow, and no older segment can be used again yet: ${node.logFull}`;
 }
 
 /** How far this node is behind the primary. A silent upstream counts as lag from the first miss. */

@@ -1,6 +1,5 @@
 /**
- * Tells the journal of a volume without room for what the log has for it: once when that begins,
- * and once when it is over.
+ * Tells the journal of full disks: once when that begins, and once when it is over.
  *
  * @module
  */
@@ -10,6 +9,7 @@ import type { Clock, Journal } from "./ports.ts";
 /** A disk that has room for a little now and then is still full. */
 const OVER_MS = 5 * DISK_FULL_RETRY_MS;
 
+/** Of a volume that has no room for what the log has for it. */
 export class VolumeRoomTeller {
   readonly #journal: Journal;
   readonly #clock: Clock;
@@ -40,4 +40,13 @@ export class VolumeRoomTeller {
       { reason },
     );
   }
+}
+
+/** Of the log, at each change. `reason`: why it cannot grow, or null. */
+export function tellLogRoom(journal: Journal, reason: string | null): void {
+  if (reason === null) return journal.write("info", "the log can grow again");
+  const message =
+    "the disk of the log is full: it cannot grow, and writers wait whenever no older " +
+    "segment can be used again";
+  journal.write("error", message, { reason });
 }

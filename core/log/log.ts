@@ -36,7 +36,7 @@ export interface LogEvents {
   onDurable(): void;
   /** More can be appended than before. */
   onRoom(): void;
-  /** There is no room for another segment; it is tried again by itself. Told once in a row. */
+  /** The disk has no room for another segment; null: it has again. Told at each change. */
   onDiskFull(error: unknown): void;
   /** A write or a flush failed: the log takes nothing any more. */
   onFatal(error: unknown): void;

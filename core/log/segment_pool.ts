@@ -28,6 +28,7 @@ export interface PoolOptions {
   readonly filesMax: number;
   /** Another spare is there. */
   readonly onSpare: () => void;
+  /** The disk has no room for another segment; null: it has again. */
   readonly onDiskFull: (error: unknown) => void;
   readonly onFatal: (error: unknown) => void;
   /** Calls again a while later. */
@@ -124,7 +125,7 @@ export class SegmentPool {
       let isMade = false;
       try {
         await this.#make(file);
-        this.#full = false;
+        this.#diskHasRoom();
         isMade = true;
       } catch (error) {
         if (!isCascadeError(error, "disk-full")) throw error;
@@ -135,6 +136,12 @@ export class SegmentPool {
       }
       if (isMade) this.#tell();
     });
+  }
+
+  #diskHasRoom(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    if (!this.#closed) this.#options.onDiskFull(null);
   }
 
   /** What was written of the file is given back: others may need the room more. */

@@ -168,3 +168,25 @@ Deno.test("a volume without room is told once, and once when it has room again",
   assertEquals(told(), ["error the disk of ", "info the volumes "]);
   await stop(node, ports.clock);
 });
+
+Deno.test("a log that cannot grow says so once, and is in the way only without another segment", async () => {
+  const disk = new MemoryDisk();
+  for (const folder of ["/nodes", "/vols"]) disk.makeFolder(folder);
+  const ports = makePorts(disk);
+  const node = await CascadeNode.start({ ...makeConfig(), downstream: [] }, ports);
+  await node.ready;
+  const told = () => ports.journal.lines.filter(({ message }) => /log/.test(message));
+  node.onDiskFull(new CascadeError("disk-full", "no room"));
+  assertEquals(told().map(({ level }) => level), ["error"]);
+  assertEquals(node.status().reason, null, "a segment is free");
+  const { log } = node.pipeline;
+  while (log.room() >= node.config.log.segmentBytes / 2) {
+    node.exports[0]?.write(new Uint8Array(4096).fill(1), 0);
+    node.front.commit();
+  }
+  assertEquals(node.status().reason?.includes("cannot grow"), true);
+  node.onDiskFull(null);
+  assertEquals(told().map(({ level }) => level), ["error", "info"]);
+  assertEquals(node.status().reason, null);
+  await stop(node, ports.clock);
+});

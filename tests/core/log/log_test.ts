@@ -207,8 +207,10 @@ Deno.test("a full disk is told once, leaves what there is in use, and is tried a
   assert(log.roomAhead() < SEGMENT_BYTES, "what cannot be had is not counted");
   await world.flush();
   assertEquals(log.durableLsn, log.endLsn);
+  assertEquals(world.told.includes("disk-room"), false);
   world.host.conditions.roomBytes = Infinity;
   await world.write(12, 5000);
+  assertEquals(world.told.filter((what) => what.startsWith("disk")), ["disk-full", "disk-room"]);
   assertEquals(world.told.includes("fatal"), false);
 });
 

@@ -62,7 +62,7 @@ export class LogWorld {
       events: {
         onDurable: () => void this.told.push("durable"),
         onRoom: () => void this.told.push("room"),
-        onDiskFull: () => void this.told.push("disk-full"),
+        onDiskFull: (error) => void this.told.push(error === null ? "disk-room" : "disk-full"),
         onFatal: () => void this.told.push("fatal"),
       },
       ...change,
