@@ -14,6 +14,9 @@ export type Role = "primary" | "intermediate" | "secondary";
 /** What clients meet while a sync peer is away: service without it, or errors. */
 export type OnDisconnect = "degrade" | "fail";
 
+/** When the log budget is spent on a link: go on without it, let clients wait, give them errors. */
+export type OnOverflow = "map" | "stall" | "fail";
+
 /** One link, as both of its ends know it. */
 export interface LinkConfig {
   readonly name: string;
@@ -25,6 +28,7 @@ export interface LinkConfig {
   readonly onDisconnect: OnDisconnect;
   /** How long a sync peer may stay silent or away before `onDisconnect` takes effect. */
   readonly timeoutMs: number;
+  readonly onOverflow: OnOverflow;
   /** Which end dials. `to`: the downstream node dials its upstream. */
   readonly dial: "to" | "from";
   /** Where the end that dials finds the other end: its `listen` addresses, best first. */

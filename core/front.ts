@@ -97,13 +97,15 @@ export class NodeFront implements Front {
   }
 
   get accepting(): boolean {
-    return !this.#pipeline.reigns || this.#stopping !== null ||
+    return !this.#pipeline.reigns || this.#stopping !== null || this.#pipeline.isSpent ||
       this.#pipeline.accepts(2 * this.#pipeline.batchBytesMax);
   }
 
   get refusal(): Refusal | null {
     if (!this.#pipeline.reigns) return "not-primary";
-    return this.#stopping ?? (this.#sync.failed() ? "sync-peer-lost" : null);
+    if (this.#stopping !== null) return this.#stopping;
+    if (this.#sync.failed()) return "sync-peer-lost";
+    return this.#pipeline.isSpent ? "disk-full" : null;
   }
 
   get volumes(): readonly Volume[] {

@@ -118,6 +118,8 @@ export class CascadeNode implements LinkHost {
         saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
         neededLsn: () => this.hub.neededLsn(),
         heldLsn: () => this.hub.heldLsn(),
+        stallLsn: () => this.hub.neededBy("stall"),
+        failLsn: () => this.hub.neededBy("fail"),
         onOverflow: (lsn) => this.hub.overflow(lsn),
         onFatal: (error) => this.onFatal(error),
       },

@@ -30,6 +30,7 @@ import {
 } from "./node_limits.ts";
 import { RECORD_BYTES_MAX } from "./limits.ts";
 import type { Bytes, Clock, Timer } from "./ports.ts";
+import { StallPace } from "./stall_pace.ts";
 import type { Volume } from "./volume/volume.ts";
 
 /** What the pipeline tells its node. All calls are synchronous. */
@@ -42,6 +43,9 @@ export interface PipelineEvents {
   neededLsn(): number;
   /** The least LSN that must be kept whatever it costs: clients wait for that link. */
   heldLsn(): number;
+  /** The least LSN that a link with `onOverflow: stall`, or `fail`, needs; Infinity without any. */
+  stallLsn(): number;
+  failLsn(): number;
   /** The log below `lsn` must go although a link needs it. */
   onOverflow(lsn: number): void;
   /** The node must stop: a failed flush, a damaged log, a broken invariant. */
@@ -71,6 +75,7 @@ export class Pipeline {
   readonly #parts: PipelineParts;
   readonly #record = new RecordReader();
   readonly #applyBuffer: Bytes;
+  readonly #pace: StallPace;
   #appliedLsn: number;
   #checkpointLsn: number;
   #checkpointing: Promise<void> | null = null;
@@ -93,6 +98,8 @@ export class Pipeline {
     this.#appliedLsn = parts.checkpointLsn;
     this.#checkpointLsn = parts.checkpointLsn;
     this.#lastCheckpointMs = parts.clock.monotonicMs();
+    const wake = () => this.#stopped || parts.events.onProgress();
+    this.#pace = new StallPace(parts.clock, parts.budgetBytes, parts.log.endLsn, wake);
     this.#applyBuffer = new Uint8Array(RECORD_BYTES_MAX + APPLY_SLICE_BYTES);
   }
 
@@ -141,9 +148,27 @@ export class Pipeline {
     for (const volume of this.volumes) {
       if (volume.overlayCount > OVERLAY_EXTENTS_MAX) return false;
     }
+    if (this.#isPaced()) return false;
     if (this.log.room() >= bytes) return true;
     this.makeRoom(bytes);
     return this.log.room() >= bytes;
+  }
+
+  /** Writers are slowed down for a link that must not overflow. */
+  get stalling(): boolean {
+    return this.#pace.isSlowing;
+  }
+
+  /** The budget is spent on a link with `onOverflow: fail`. */
+  get isSpent(): boolean {
+    if (this.log.roomAhead() >= 2 * this.batchBytesMax) return false;
+    const next = this.log.oldestSegmentEnd;
+    return next !== null && next <= this.#checkpointLsn && next > this.#parts.events.failLsn();
+  }
+
+  #isPaced(): boolean {
+    const neededLsn = Math.max(this.#parts.events.stallLsn(), this.log.startLsn);
+    return this.#pace.holdsBack(Math.max(0, this.appendedLsn - neededLsn), this.appendedLsn);
   }
 
   #unappliedMax(): number {
@@ -366,6 +391,7 @@ export class Pipeline {
     this.#stopped = true;
     this.#flushTimer?.cancel();
     this.#applyTimer?.cancel();
+    this.#pace.stop();
     await this.#checkpointing?.catch(() => {/* the node is told by onFatal */});
     await this.log.close();
     for (const volume of this.volumes) volume.close();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { OnOverflow } from "./config.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
 import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
@@ -19,7 +20,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     name: config.name,
     role: config.role,
     state: node.phase,
-    reason: node.reason ?? pipeline.blocked ?? logReason(node, log),
+    reason: node.reason ?? pipeline.blocked ?? logReason(node, log) ?? spendingOf(node),
     epoch: pipeline.history.last,
     consistent: true,
     lsn: {
@@ -80,4 +81,16 @@ export function tellRecovery(journal: Journal, report: RecoveryReport, endLsn: n
     const fields = { file, offset, found };
     journal.write("warn", "the log was damaged where nothing was lost by it", fields);
   }
+}
+
+/** What clients feel of a log budget that is, or soon will be, spent on a link that must not overflow. */
+function spendingOf({ pipeline, hub }: CascadeNode): string | null {
+  const names = (onOverflow: OnOverflow) =>
+    hub.downstream.filter(({ config }) => config.onOverflow === onOverflow)
+      .map(({ config }) => config.name).join(", ");
+  if (pipeline.isSpent) return `writes are refused: the log budget is spent on ${names("fail")}`;
+  if (pipeline.stalling) {
+    return `writers are slowed down: more than half of the log budget waits for ${names("stall")}`;
+  }
+  return null;
 }

@@ -262,6 +262,12 @@ export class DownstreamLink {
     return this.#ack?.durableLsn ?? this.#floorLsn;
   }
 
+  /** Whether clients wait, or get errors, rather than that the log goes which this link needs. */
+  get isHeld(): boolean {
+    if (this.policy.required) return true;
+    return this.config.onOverflow !== "map" && this.pausedWhy === null;
+  }
+
   /** The log below `lsn` goes, needed or not. */
   overflow(lsn: number): void {
     if (this.neededLsn() >= lsn) return;

@@ -5,6 +5,7 @@
  * @module
  */
 import { CascadeError, describeError } from "../errors.ts";
+import type { OnOverflow } from "../config.ts";
 import type { Connection, Listener } from "../ports.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { FrameType, jsonFrame } from "./frames.ts";
@@ -40,6 +41,7 @@ export class LinkHub {
   readonly upstream: UpstreamLink | null;
   readonly downstream: readonly DownstreamLink[];
   readonly #host: LinkHost;
+  readonly #kinds: ReadonlySet<OnOverflow>;
   readonly #listeners: Listener[] = [];
   readonly #wires = new Set<Wire>();
   readonly #sleepers = new Set<() => void>();
@@ -51,6 +53,7 @@ export class LinkHub {
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
+    this.#kinds = new Set(downstream.map((link) => link.onOverflow));
   }
 
   #links(): Link[] {
@@ -331,13 +334,19 @@ export class LinkHub {
 
   /** The least LSN that a link below needs. */
   neededLsn(): number {
-    return Math.min(...this.downstream.map((link) => link.neededLsn()), Infinity);
+    return least(this.downstream);
   }
 
-  /** The same, of the sync links that clients wait for: these never overflow. */
+  /** The same, of the links that never overflow: clients wait, or get errors, for their sake. */
   heldLsn(): number {
-    const held = this.downstream.filter((link) => link.policy.required);
-    return Math.min(...held.map((link) => link.neededLsn()), Infinity);
+    return least(this.downstream.filter((link) => link.isHeld));
+  }
+
+  /** The same, of the links with this `onOverflow` that are not paused. */
+  neededBy(onOverflow: OnOverflow): number {
+    if (!this.#kinds.has(onOverflow)) return Infinity;
+    const kind = this.downstream.filter(({ config }) => config.onOverflow === onOverflow);
+    return least(kind.filter(({ pausedWhy }) => pausedWhy === null));
   }
 
   overflow(lsn: number): void {
@@ -369,4 +378,8 @@ function pausedRefusal(link: Link): Refusal | null {
   return message === null
     ? null
     : { code: "paused", message: `link ${link.config.name} is ${message}` };
+}
+
+function least(links: readonly DownstreamLink[]): number {
+  return Math.min(...links.map((link) => link.neededLsn()), Infinity);
 }

@@ -47,9 +47,6 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.compress !== "none") {
     missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
   }
-  if (link.onOverflow !== "map") {
-    missing(reporter, path("onOverflow"), `onOverflow: ${link.onOverflow}`, "leave it out");
-  }
   if (link.verifyMs !== null) missing(reporter, path("verify"), "verify", "leave it out");
 }
 

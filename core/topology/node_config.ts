@@ -77,6 +77,7 @@ function linkConfig(topology: Topology, link: TopologyLink): LinkConfig {
     mode: link.mode,
     onDisconnect: link.onDisconnect,
     timeoutMs: link.timeoutMs,
+    onOverflow: link.onOverflow,
     dial: link.dial,
     addresses: dialAddresses(dialled, link),
     paused: link.paused,

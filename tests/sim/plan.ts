@@ -104,6 +104,7 @@ function makeLink(prng: Prng, from: string, to: string, syncChance: number): Lin
     mode: prng.chance(syncChance) ? "sync" : "async",
     onDisconnect: prng.chance(0.7) ? "degrade" : "fail",
     timeoutMs: prng.pick([500, 2000, 5000]),
+    onOverflow: prng.pick(["map", "map", "stall", "fail"]),
     dial,
     addresses: [`tcp://${dial === "to" ? from : to}:7420`],
     paused: false,

@@ -43,6 +43,8 @@ export interface Rig {
   readonly checkpoints: number[];
   progress: number;
   neededLsn: number;
+  stallLsn: number;
+  failLsn: number;
   /** Called by the pipeline when it makes progress. */
   onProgress: () => void;
 }
@@ -85,6 +87,8 @@ export async function makeRig(options: RigOptions = {}): Promise<Rig> {
     checkpoints: [],
     progress: 0,
     neededLsn: Infinity,
+    stallLsn: Infinity,
+    failLsn: Infinity,
     onProgress: () => {},
   };
   const events: PipelineEvents = {
@@ -98,6 +102,8 @@ export async function makeRig(options: RigOptions = {}): Promise<Rig> {
     },
     neededLsn: () => rig.neededLsn,
     heldLsn: () => Infinity,
+    stallLsn: () => rig.stallLsn,
+    failLsn: () => rig.failLsn,
     onOverflow: (lsn) => rig.overflows.push(lsn),
     onFatal: (error) => fatal.push(error),
   };

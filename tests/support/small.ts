@@ -49,6 +49,7 @@ export function makeLink(change: Partial<LinkConfig> = {}): LinkConfig {
     mode: "async",
     onDisconnect: "degrade",
     timeoutMs: 1000,
+    onOverflow: "map",
     dial: "to",
     addresses: ["tcp://127.0.0.1:1"],
     paused: false,

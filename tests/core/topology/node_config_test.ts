@@ -24,6 +24,7 @@ Deno.test("a node's configuration has its links, with what the dialling end dial
     mode: "sync",
     onDisconnect: "degrade",
     timeoutMs: 2000,
+    onOverflow: "map",
     dial: "to",
     addresses: ["tcp://10.0.0.1:7420"],
     paused: false,

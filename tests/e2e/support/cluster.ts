@@ -21,6 +21,7 @@ export interface LinkSpec {
   readonly to: string;
   readonly mode: "sync" | "async";
   readonly onDisconnect?: "degrade" | "fail";
+  readonly onOverflow?: "map" | "stall" | "fail";
   readonly timeout?: string;
   readonly dial?: "to" | "from";
 }
