@@ -22,6 +22,7 @@ import {
 import type { Hello, Refusal } from "./messages.ts";
 import { UpstreamLink } from "./upstream.ts";
 import { Wire } from "./wire.ts";
+import { StrangerJournal } from "../stranger_journal.ts";
 
 type Link = DownstreamLink | UpstreamLink;
 
@@ -45,11 +46,13 @@ export class LinkHub {
   readonly #listeners: Listener[] = [];
   readonly #wires = new Set<Wire>();
   readonly #sleepers = new Set<() => void>();
+  readonly #strangers: StrangerJournal;
   #unproved = 0;
   #stopped = false;
 
   constructor(host: LinkHost) {
     this.#host = host;
+    this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
@@ -142,7 +145,7 @@ export class LinkHub {
       counted = false;
     };
     this.#shakeHands(connection, null, proved).catch((error) => {
-      this.#host.ports.journal.write("warn", "a connection was dropped before it proved itself", {
+      this.#strangers.write("warn", "a connection was dropped before it proved itself", {
         remote: connection.remote,
         reason: describeError(error),
       });
@@ -245,7 +248,8 @@ export class LinkHub {
     link?.refused(refusal);
     // A paused link says so in its state, once; its peer asks every two seconds.
     const level = refusal.code === "paused" ? "debug" : "warn";
-    this.#host.ports.journal.write(level, byUs ? "refused a connection" : "was refused", {
+    const journal = link === null ? this.#strangers : this.#host.ports.journal;
+    journal.write(level, byUs ? "refused a connection" : "was refused", {
       ...(link === null ? {} : { link: link.config.name }),
       remote,
       code: refusal.code,
@@ -370,6 +374,7 @@ export class LinkHub {
     for (const listener of this.#listeners) listener.close();
     const error = new CascadeError("stopping", "the node stops", { retryable: true });
     for (const wire of this.#wires) wire.close(error);
+    this.#strangers.close();
   }
 }
 

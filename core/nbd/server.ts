@@ -5,6 +5,7 @@
  * @module
  */
 import type { Clock, Connection, Journal, Listener, Network, Timer } from "../ports.ts";
+import { StrangerJournal } from "../stranger_journal.ts";
 import type { ExportBackend } from "./backend.ts";
 import { BlockPool } from "./buffers.ts";
 import { NbdClient } from "./client.ts";
@@ -46,6 +47,8 @@ interface Door {
 export class NbdServer {
   readonly #options: NbdServerOptions;
   readonly #pool = new BlockPool();
+  /** For clients that have not chosen an export. */
+  readonly #strangers: StrangerJournal;
   readonly #doors: Door[] = [];
   readonly #clients = new Set<NbdClient>();
   #stopping = false;
@@ -55,6 +58,7 @@ export class NbdServer {
 
   constructor(options: NbdServerOptions) {
     this.#options = options;
+    this.#strangers = new StrangerJournal(options.journal, options.clock);
   }
 
   /** The addresses in the order in which they were asked for, with real ports. */
@@ -93,6 +97,7 @@ export class NbdServer {
   abort(): void {
     this.#shutDoors();
     for (const client of [...this.#clients]) client.close("the server stops");
+    this.#strangers.close();
   }
 
   async #drain(): Promise<void> {
@@ -118,10 +123,10 @@ export class NbdServer {
   }
 
   #admit(connection: Connection, door: Door): void {
-    const { connectionsMax = CONNECTIONS_MAX, journal } = this.#options;
+    const { connectionsMax = CONNECTIONS_MAX } = this.#options;
     if (this.#stopping) return connection.close();
     if (this.#clients.size >= connectionsMax) {
-      journal.write("warn", "turned an NBD client away: too many are connected", {
+      this.#strangers.write("warn", "turned an NBD client away: too many are connected", {
         remote: connection.remote,
         clients: this.#clients.size,
       });
@@ -136,17 +141,21 @@ export class NbdServer {
   #welcome(connection: Connection, door: Door): NbdClient {
     const { clock, exports, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, journal } = this.#options;
     const { remote } = connection;
+    let teller: Journal = this.#strangers;
     const client = new NbdClient({
       connection,
       exports,
       pool: this.#pool,
       clock,
       handshakeTimeoutMs,
-      onServing: (name) => journal.write("info", "NBD client connected", { remote, export: name }),
+      onServing: (name) => {
+        teller = journal;
+        journal.write("info", "NBD client connected", { remote, export: name });
+      },
       onClosed: (reason, unexpected) => {
         this.#clients.delete(client);
         door.clients--;
-        journal.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
+        teller.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
         this.#onLeft();
       },
     });

@@ -7,18 +7,15 @@ import {
   TIDE_BYTES,
   writeTide,
 } from "../../../core/link/frames.ts";
-import type { LinkHost } from "../../../core/link/host.ts";
 import { BEHIND_BYTES, PROTOCOL_VERSION } from "../../../core/link/link_limits.ts";
-import { Pauses } from "../../../core/link/pauses.ts";
-import { TimeIndex } from "../../../core/link/time_index.ts";
 import { UpstreamLink } from "../../../core/link/upstream.ts";
 import { Wire } from "../../../core/link/wire.ts";
 import { TICK_INTERVAL_MS } from "../../../core/node_limits.ts";
-import { PrimaryClock } from "../../../core/primary_clock.ts";
 import { settle } from "../../support/manual_clock.ts";
+import { makeHost } from "../../support/link_host.ts";
 import { connectionPair } from "../../support/pair.ts";
-import { makeReign, makeRig, type Rig } from "../../support/rig.ts";
-import { CountingRandom, makeEpoch, makeLink, MemoryJournal } from "../../support/small.ts";
+import { makeReign, makeRig } from "../../support/rig.ts";
+import { makeEpoch, makeLink, MemoryJournal } from "../../support/small.ts";
 
 const HELLO = {
   protocol: PROTOCOL_VERSION,
@@ -28,53 +25,6 @@ const HELLO = {
   instance: "2",
   nonce: "",
 };
-const VOLUME_BYTES = 1024 * 1024;
-
-function makeHost(rig: Rig, journal: MemoryJournal): LinkHost {
-  const { pipeline, disk, clock } = rig;
-  const none = () => {};
-  return {
-    config: {
-      cluster: "payroll",
-      name: "b",
-      role: "secondary",
-      dir: "/b",
-      secret: new Uint8Array(8),
-      listen: [],
-      volumes: [{ name: "data", sizeBytes: VOLUME_BYTES, path: "/data" }],
-      log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024 },
-      nbd: [],
-      upstream: makeLink(),
-      downstream: [],
-      nodeNames: ["a", "b"],
-    },
-    ports: {
-      disk,
-      clock,
-      journal,
-      random: new CountingRandom(),
-      network: { dial: () => Promise.reject(), listen: () => Promise.reject() },
-    },
-    pipeline,
-    times: new TimeIndex(),
-    tide: new PrimaryClock(clock, null),
-    pauses: new Pauses([], () => Promise.resolve()),
-    instance: "1",
-    base: { data: "blank" },
-    adoptBase: () => Promise.resolve(),
-    groupReceivedLsn: () => Infinity,
-    groupDurableLsn: () => Infinity,
-    onAppended: none,
-    onLinkProgress: none,
-    onTide: none,
-    room: () => Promise.resolve(),
-    onCutBack: none,
-    onRefusedForGood: none,
-    recovery: null,
-    subtree: () => [],
-    onFatal: (error) => rig.fatal.push(error),
-  };
-}
 
 /** A link that streams, and the end above it. */
 async function makeStreaming() {

@@ -108,6 +108,31 @@ Deno.test("more clients than the bound are turned away, until one has left", asy
   await house.close();
 });
 
+Deno.test("a flood of strangers is a line a second in the journal, with a count", async () => {
+  const house = await House.open({ connectionsMax: 1 });
+  const about = (text: string) => house.journal.lines.filter((line) => line.includes(text));
+  for (let turn = 0; turn < 50; turn++) {
+    const stranger = new TestClient(house.network.connect(HERE));
+    await stranger.readBytes(18);
+    stranger.end.close();
+    await until(() => house.clients[0] === 0, "the stranger is gone");
+  }
+  assertEquals(about("NBD client gone").length, 1);
+  const client = await house.client();
+  for (let turn = 0; turn < 50; turn++) {
+    assert(await new TestClient(house.network.connect(HERE)).isHungUp());
+  }
+  assertEquals(about("turned an NBD client away").length, 1);
+  // Of a client that was served, the end is told at once.
+  client.end.close();
+  await until(() => house.clients[0] === 0, "the client is gone");
+  assertEquals(about("NBD client gone").length, 2);
+  house.clock.advance(1000);
+  assertEquals(about("turned an NBD client away").length, 2);
+  assertEquals(about("NBD client gone").length, 3);
+  await house.close();
+});
+
 Deno.test("a client that does not choose in time is cut off, one that chose is not", async () => {
   const house = await House.open();
   const chosen = await house.client();
