@@ -120,11 +120,11 @@ Deno.test("log check tells every damaged place with file, offset and LSN, and en
     const path = `${folder}/log/000001.seg`;
     const lsns = [3, 9, 19].map((index) => FIRST_WRITE + index * 1056);
     for (const lsn of lsns) flip(path, 4096 + lsn + 500);
-    flip(path, 600);
+    flip(path, 1100);
     const { code, stdout, stderr } = await cascade(folder, ["log", "check", "."]);
     assertEquals([code, stderr], [3, ""]);
     assertEquals(stdout.split("\n"), [
-      "./log/000001.seg offset 512: a slot of the watermark of the segment is damaged",
+      "./log/000001.seg offset 1024: a slot of the watermark of the segment is damaged",
       ...lsns.map((lsn) => `./log/000001.seg offset ${4096 + lsn} LSN ${lsn}: wrong CRC`),
       "",
     ]);
