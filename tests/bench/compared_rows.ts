@@ -5,7 +5,7 @@
  */
 import { fio } from "../e2e/support/clients.ts";
 import { memoryOf, resetPeak, run } from "../e2e/support/programs.ts";
-import type { Contender } from "./contenders.ts";
+import { CEILING, type Contender } from "./contenders.ts";
 import { type ComparedRow, type Figure, median, type Peaks } from "./report.ts";
 
 /** One row, before it is measured. */
@@ -126,7 +126,9 @@ async function once(plan: RowPlan, contender: Contender, pace: Pace): Promise<nu
 }
 
 function judge(plan: RowPlan, figures: Readonly<Record<string, Figure>>): ComparedRow {
-  const others = Object.entries(figures).filter(([name]) => !name.startsWith("cascade"));
+  const others = Object.entries(figures).filter(([name]) =>
+    !name.startsWith("cascade") && name !== CEILING
+  );
   const own = Object.entries(figures).find(([name]) => name.startsWith("cascade"))![1];
   const bar = plan.against === "better"
     ? Math.max(...others.map(([, figure]) => figure.median))

@@ -88,6 +88,21 @@ export function startNbdkit(cleanup: Cleanup, sizeBytes: number): Promise<Conten
   return serve(cleanup, "nbdkit", socket, ["nbdkit", "-f", "-U", socket, "file", image]);
 }
 
+/** The name of {@linkcode startCeiling}'s contender: it is shown, and competes with nobody. */
+export const CEILING = "nothing";
+
+/**
+ * nbdkit's null plugin: it forgets what is written, and keeps no file. What fio reaches with it is what
+ * this machine can carry between a client and a server of any kind.
+ */
+export function startCeiling(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
+  const socket = join(cleanup.folder, "nothing.sock");
+  return serve(cleanup, CEILING, socket, [
+    ...["nbdkit", "-f", "-U", socket],
+    ...["null", `size=${sizeBytes}`],
+  ]);
+}
+
 /** qemu-nbd over a raw file, with its default cache mode. */
 export function startQemuNbd(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
   const image = join(cleanup.folder, "qemu-nbd.img");

@@ -11,7 +11,13 @@ import { cleanUpOnSignal, missing, withCleanup } from "../e2e/support/e2e.ts";
 import type { Cleanup } from "../e2e/support/e2e.ts";
 import { run } from "../e2e/support/programs.ts";
 import { measure, type Pace, ROWS } from "./compared_rows.ts";
-import { startCascade, startNbdkit, startQemuNbd, startQuorum } from "./contenders.ts";
+import {
+  startCascade,
+  startCeiling,
+  startNbdkit,
+  startQemuNbd,
+  startQuorum,
+} from "./contenders.ts";
 import { OWN_ROWS } from "./own_rows.ts";
 import { type BenchDocument, draw } from "./report.ts";
 
@@ -89,6 +95,7 @@ async function compare(
       await startCascade(cleanup, "cascade", "async", pace.sizeBytes, BUDGET),
       await startNbdkit(cleanup, pace.sizeBytes),
       await startQemuNbd(cleanup, pace.sizeBytes),
+      await startCeiling(cleanup, pace.sizeBytes),
     ],
     sync: async () => [
       await startCascade(cleanup, "cascade-sync", "sync", pace.sizeBytes, BUDGET),
