@@ -92,8 +92,8 @@ export function startNbdkit(cleanup: Cleanup, sizeBytes: number): Promise<Conten
 export const CEILING = "nothing";
 
 /**
- * nbdkit's null plugin: it forgets what is written, and keeps no file. What fio reaches with it is what
- * this machine can carry between a client and a server of any kind.
+ * nbdkit's null plugin: it forgets what is written, and keeps no file. What it reaches tells how much of
+ * nbdkit's other figure is the work of the protocol, and of fio, alone.
  */
 export function startCeiling(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
   const socket = join(cleanup.folder, "nothing.sock");
