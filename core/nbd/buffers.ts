@@ -1,13 +1,20 @@
 /**
  * The buffers of a connection: bytes, and views over them that are made once.
  *
- * Every connection has small ones of its own. Large ones are lent by a pool of bounded size, for
- * large requests; who gets none works in smaller pieces and waits for nobody.
+ * Every connection has small ones of its own, which grow up to a bound when more comes or is asked
+ * for. Large ones are lent by a pool of bounded size, for large requests; who gets none works in
+ * smaller pieces and waits for nobody.
  *
  * @module
  */
 import type { Bytes } from "../ports.ts";
-import { LARGE_BUFFER_BYTES, LARGE_BUFFERS_MAX, RECEIVE_BYTES } from "./nbd_limits.ts";
+import {
+  LARGE_BUFFER_BYTES,
+  LARGE_BUFFERS_MAX,
+  OWN_BYTES_FACTOR,
+  OWN_BYTES_FIRST,
+  RECEIVE_BYTES,
+} from "./nbd_limits.ts";
 
 /** Some memory. */
 export class Block {
@@ -57,14 +64,21 @@ export class BlockPool {
 export class ReceiveBuffer {
   /** Where the next message begins; whoever takes it moves this. */
   start = 0;
+  /** Grow when a read filled all the room there was, not only for a message that would not fit. */
+  isEager = false;
   #end = 0;
   readonly #pool: BlockPool;
-  readonly #own: Block;
+  readonly #ownLengthMax: number;
+  #own: Block;
   #block: Block;
+  #offered = 0;
+  #wasFilled = false;
 
-  constructor(pool: BlockPool, length = RECEIVE_BYTES) {
+  /** Begins with `ownLength` bytes of its own and grows to `ownLengthMax`: multiples of four. */
+  constructor(pool: BlockPool, ownLengthMax = RECEIVE_BYTES, ownLength = ownLengthMax) {
     this.#pool = pool;
-    this.#own = new Block(length);
+    this.#ownLengthMax = ownLengthMax;
+    this.#own = new Block(ownLength);
     this.#block = this.#own;
   }
 
@@ -86,7 +100,8 @@ export class ReceiveBuffer {
 
   /** No more can come before something is taken. */
   get full(): boolean {
-    return this.start === 0 && this.#end === this.#block.bytes.length;
+    return this.start === 0 && this.#end === this.#block.bytes.length &&
+      this.#end >= this.#ownLengthMax;
   }
 
   /**
@@ -95,12 +110,13 @@ export class ReceiveBuffer {
    * returns a large block that is no longer needed.
    */
   space(wanted: number): Bytes {
-    const ownLength = this.#own.bytes.length;
     if (this.#block === this.#own) {
-      const large = wanted > ownLength ? this.#pool.take() : null;
+      const large = wanted > this.#ownLengthMax ? this.#pool.take() : null;
       if (large !== null) this.#moveTo(large);
-    } else if (wanted <= ownLength && this.available <= ownLength) {
+      else this.#growOwn(wanted);
+    } else if (wanted <= this.#ownLengthMax && this.available <= this.#ownLengthMax) {
       const large = this.#block;
+      if (this.#own.bytes.length < this.#ownLengthMax) this.#own = new Block(this.#ownLengthMax);
       this.#moveTo(this.#own);
       this.#pool.give(large);
     }
@@ -114,12 +130,28 @@ export class ReceiveBuffer {
     ) {
       this.#moveTo(this.#block);
     }
+    this.#offered = this.#block.bytes.length - this.#end;
     return this.#block.bytes.subarray(this.#end);
+  }
+
+  /** Makes the own block larger where what is wanted does not fit it, or it was too small. */
+  #growOwn(wanted: number): void {
+    const length = this.#own.bytes.length;
+    if (length === this.#ownLengthMax) return;
+    const isEager = this.isEager && this.#wasFilled;
+    if (wanted <= length && this.available < length && !isEager) return;
+    const needed = Math.max(wanted, this.available + 1, isEager ? length * OWN_BYTES_FACTOR : 0);
+    const rounded = Math.ceil(needed / OWN_BYTES_FIRST) * OWN_BYTES_FIRST;
+    const own = new Block(Math.min(rounded, this.#ownLengthMax));
+    this.#moveTo(own);
+    this.#own = own;
+    this.#wasFilled = false;
   }
 
   /** Tells that `count` bytes were put into the last {@linkcode ReceiveBuffer.space}. */
   received(count: number): void {
     this.#end += count;
+    this.#wasFilled = count === this.#offered;
   }
 
   /** Returns what was lent, when no read is under way. */

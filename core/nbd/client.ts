@@ -8,9 +8,8 @@ import { describeError, isCascadeError } from "../errors.ts";
 import type { Clock, Connection } from "../ports.ts";
 import type { ExportBackend, Front, Refusal } from "./backend.ts";
 import { type BlockPool, ReceiveBuffer } from "./buffers.ts";
-import { OPTION_HEADER_BYTES } from "./constants.ts";
 import { Handshake, type Session } from "./handshake.ts";
-import { OPTION_BYTES_MAX } from "./nbd_limits.ts";
+import { OWN_BYTES_FIRST, RECEIVE_BYTES } from "./nbd_limits.ts";
 import { ReplyBuffer } from "./reply_buffer.ts";
 import { type Lack, Transmission } from "./transmission.ts";
 
@@ -49,7 +48,7 @@ export class NbdClient {
     this.#options = options;
     this.#connection = options.connection;
     this.#handshake = new Handshake(options.exports);
-    this.#input = new ReceiveBuffer(options.pool);
+    this.#input = new ReceiveBuffer(options.pool, RECEIVE_BYTES, OWN_BYTES_FIRST);
     this.#replies = new ReplyBuffer(options.pool);
   }
 
@@ -117,7 +116,7 @@ export class NbdClient {
         const { bytes, start, end } = this.#input;
         this.#input.start = handshake.consume(bytes, start, end);
         if (this.#input.start !== start) continue;
-        const space = this.#input.space(OPTION_HEADER_BYTES + OPTION_BYTES_MAX);
+        const space = this.#input.space(handshake.wanted);
         const count = await this.#connection.read(space);
         if (count === null) return null;
         this.#input.received(count);
@@ -132,6 +131,7 @@ export class NbdClient {
     const transmission = new Transmission(session, this.#replies);
     const front = session.backend.front;
     transmission.draining = this.#draining;
+    this.#input.isEager = true;
     this.#transmission = transmission;
     this.#unsubscribe = front.subscribe({
       onProgress: () => this.#onProgress(),

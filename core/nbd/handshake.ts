@@ -32,6 +32,7 @@ import { parseContextRequest, parseExportName, parseInfoRequest } from "./option
 import { OptionReplies } from "./option_replies.ts";
 
 const UTF8 = new TextEncoder();
+const FLAGS_BYTES = 4;
 const KNOWN_OPTIONS: ReadonlySet<number> = new Set(Object.values(Option));
 
 /** What was agreed: the input of the transmission phase. */
@@ -71,6 +72,7 @@ export class Handshake {
   #allocationOf: ExportBackend | null = null;
   #optionCount = 0;
   #skipBytes = 0;
+  #wanted = FLAGS_BYTES;
 
   constructor(exports: readonly ExportBackend[]) {
     this.#exports = exports;
@@ -89,6 +91,11 @@ export class Handshake {
   /** Set in phase `ready`. */
   get session(): Session | null {
     return this.#session;
+  }
+
+  /** How many bytes from the start of the receive buffer the next step needs. */
+  get wanted(): number {
+    return this.#wanted;
   }
 
   /** All that is to be sent now; empties it. */
@@ -118,17 +125,19 @@ export class Handshake {
   }
 
   #takeFlags(bytes: Bytes, start: number, end: number): number {
-    if (end - start < 4) return start;
+    if (end - start < FLAGS_BYTES) return start;
+    this.#wanted = OPTION_HEADER_BYTES;
     const flags = new DataView(bytes.buffer, bytes.byteOffset + start, 4).getUint32(0);
     // A client that does not say FIXED_NEWSTYLE may still send any option: the text allows it.
     const unknown = flags & ~(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES);
     if (unknown !== 0) this.#close(`unknown client flags 0x${(flags >>> 0).toString(16)}`);
     else this.#phase = "options";
     this.#zeroes = (flags & HandshakeFlag.NO_ZEROES) === 0;
-    return start + 4;
+    return start + FLAGS_BYTES;
   }
 
   #takeOption(bytes: Bytes, start: number, end: number): number {
+    this.#wanted = OPTION_HEADER_BYTES;
     if (end - start < OPTION_HEADER_BYTES) return start;
     const view = new DataView(bytes.buffer, bytes.byteOffset + start, OPTION_HEADER_BYTES);
     if (view.getUint32(0) !== OPTION_MAGIC_HIGH || view.getUint32(4) !== OPTION_MAGIC_LOW) {
@@ -142,7 +151,10 @@ export class Handshake {
       this.#refuseLong(option, length);
       return dataStart;
     }
-    if (end - dataStart < length) return start;
+    if (end - dataStart < length) {
+      this.#wanted = OPTION_HEADER_BYTES + length;
+      return start;
+    }
     this.#optionCount++;
     if (this.#optionCount > OPTIONS_MAX) this.#close(`more than ${OPTIONS_MAX} options`);
     else this.#act(option, bytes.subarray(dataStart, dataStart + length));

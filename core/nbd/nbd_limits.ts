@@ -14,6 +14,12 @@ import {
 /** Clients at once, over all addresses. */
 export const CONNECTIONS_MAX = 128;
 
+/** Of these, clients that have not chosen an export: strangers must not take all places. */
+export const HANDSHAKES_MAX = 64;
+
+/** Where there is no place left, a client that is slower than this gives its own to a newer one. */
+export const HANDSHAKE_PATIENCE_MS = 1_000;
+
 /** A client that has not chosen an export after this is cut off. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 
@@ -42,11 +48,17 @@ export const BLOCK_BYTES_PREFERRED = 4096;
 /** A larger WRITE is given to the back end, and a larger READ asked of it, in pieces of this. */
 export const PIECE_BYTES_MAX = 1024 * 1024;
 
-/** A connection's own receive buffer: many small requests, or an option, at a time. */
+/** A connection's own receive buffer when it has grown: many small requests at a time. */
 export const RECEIVE_BYTES = 256 * 1024;
 
-/** Each of a connection's two own reply buffers: sixteen READs of 4 KiB and more at a time. */
+/** Each of a connection's two own reply buffers when grown: sixteen READs of 4 KiB and more. */
 export const REPLY_BYTES = 128 * 1024;
+
+/** Own buffers as they begin: what an idle client costs. They grow with what it sends and asks for. */
+export const OWN_BYTES_FIRST = 4 * 1024;
+
+/** By which own buffers grow: from the first size to the last in three steps. */
+export const OWN_BYTES_FACTOR = 4;
 
 /**
  * A buffer that is lent to a connection for a large request: a piece, the next header and some of
@@ -76,4 +88,5 @@ export const STATUS_WINDOW_FACTOR = 8;
 assert(OPTION_HEADER_BYTES + OPTION_BYTES_MAX <= RECEIVE_BYTES, "an option fits the buffer");
 assert(OPTION_BYTES_MAX > 2 * STRING_BYTES_MAX, "a name and a query of full length fit an option");
 assert(PIECE_BYTES_MAX + REQUEST_HEADER_BYTES < LARGE_BUFFER_BYTES, "a piece and a header fit");
+assert(SMALL_REPLY_BYTES_MAX <= OWN_BYTES_FIRST, "a small reply fits the first buffer");
 assert(CHUNK_HEADER_BYTES + 4 + 8 * EXTENTS_MAX <= REPLY_BYTES, "all extents fit a reply");

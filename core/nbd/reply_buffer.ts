@@ -18,7 +18,7 @@ import {
   SIMPLE_REPLY_MAGIC,
 } from "./constants.ts";
 import type { Fault } from "./faults.ts";
-import { REPLY_BYTES } from "./nbd_limits.ts";
+import { OWN_BYTES_FACTOR, OWN_BYTES_FIRST, REPLY_BYTES } from "./nbd_limits.ts";
 
 const TWO_TO_32 = 0x1_0000_0000;
 
@@ -40,7 +40,10 @@ function word(words: Int32Array, index: number): number {
   return words[index] ?? 0;
 }
 
-/** Replies on their way. Hot path: allocates nothing per reply. */
+/**
+ * Replies on their way. Hot path: allocates nothing per reply. Own blocks begin small and grow with
+ * what is gathered; the room that is told is that of a grown one.
+ */
 export class ReplyBuffer {
   readonly #pool: BlockPool;
   readonly #ownLength: number;
@@ -53,7 +56,11 @@ export class ReplyBuffer {
   constructor(pool: BlockPool, ownLength = REPLY_BYTES) {
     this.#pool = pool;
     this.#ownLength = ownLength;
-    this.#fill = new Block(ownLength);
+    this.#fill = this.#newBlock();
+  }
+
+  #newBlock(): Block {
+    return new Block(Math.min(OWN_BYTES_FIRST, this.#ownLength));
   }
 
   /** Bytes that are gathered and not yet being sent. */
@@ -63,7 +70,7 @@ export class ReplyBuffer {
 
   /** Bytes that can be added now. */
   get room(): number {
-    return this.#fill.bytes.length - this.#length;
+    return Math.max(this.#fill.bytes.length, this.#ownLength) - this.#length;
   }
 
   /** A write to the socket is under way. */
@@ -88,7 +95,7 @@ export class ReplyBuffer {
     assert(this.#sending === null, "one write at a time");
     const bytes = this.#fill.bytes.subarray(0, this.#length);
     this.#sending = this.#fill;
-    this.#fill = this.#spare.pop() ?? new Block(this.#ownLength);
+    this.#fill = this.#spare.pop() ?? this.#newBlock();
     this.#length = 0;
     return bytes;
   }
@@ -104,13 +111,29 @@ export class ReplyBuffer {
   /** Drops what was gathered and returns what was lent, but for what is being sent. */
   release(): void {
     this.#length = 0;
-    if (this.#fill.bytes.length === this.#ownLength) return;
+    if (this.#fill.bytes.length <= this.#ownLength) return;
     this.#keep(this.#fill);
-    this.#fill = this.#spare.pop() ?? new Block(this.#ownLength);
+    this.#fill = this.#spare.pop() ?? this.#newBlock();
+  }
+
+  /** Sees that `count` bytes more fit the block: the caller made sure that there is room. */
+  #fit(count: number): void {
+    if (this.#length + count > this.#fill.bytes.length) this.#grow(this.#length + count);
+  }
+
+  #grow(needed: number): void {
+    const old = this.#fill;
+    assert(needed <= this.#ownLength, "replies stay within their buffer");
+    let length = old.bytes.length;
+    while (length < needed) length *= OWN_BYTES_FACTOR;
+    this.#fill = new Block(Math.min(length, this.#ownLength));
+    // All of it: what was put ahead, too.
+    this.#fill.bytes.set(old.bytes);
   }
 
   /** A simple reply without data. */
   simple(errorNumber: number, handleHigh: number, handleLow: number): void {
+    this.#fit(SIMPLE_REPLY_BYTES);
     const at = this.#length;
     const view = this.#fill.view;
     view.setUint32(at, SIMPLE_REPLY_MAGIC);
@@ -128,6 +151,7 @@ export class ReplyBuffer {
     handleLow: number,
     payloadBytes: number,
   ): void {
+    this.#fit(CHUNK_HEADER_BYTES);
     const at = this.#length;
     const view = this.#fill.view;
     view.setUint32(at, CHUNK_MAGIC);
@@ -143,6 +167,7 @@ export class ReplyBuffer {
   errorChunk(fault: Fault, handleHigh: number, handleLow: number): void {
     const { errorNumber, message } = fault;
     this.chunk(CHUNK_FLAG_DONE, Chunk.ERROR, handleHigh, handleLow, 6 + message.length);
+    this.#fit(6 + message.length);
     this.uint32(errorNumber);
     this.#fill.view.setUint16(this.#length, message.length);
     this.#fill.bytes.set(message, this.#length + 2);
@@ -150,6 +175,7 @@ export class ReplyBuffer {
   }
 
   uint32(value: number): void {
+    this.#fit(4);
     this.#fill.view.setUint32(this.#length, value);
     this.#length += 4;
   }
@@ -162,6 +188,7 @@ export class ReplyBuffer {
 
   /** The `count` bytes that stand `skip` bytes behind what was gathered. */
   ahead(skip: number, count: number): Bytes {
+    this.#fit(skip + count);
     const at = this.#length + skip;
     return this.#fill.bytes.subarray(at, at + count);
   }
@@ -169,7 +196,7 @@ export class ReplyBuffer {
   /** Adds `count` bytes that were put {@linkcode ReplyBuffer.ahead}. */
   advance(count: number): void {
     this.#length += count;
-    assert(this.room >= 0, "replies stay within their buffer");
+    assert(this.#length <= this.#fill.bytes.length, "replies stay within their buffer");
   }
 
   /** Whether the `count` bytes at {@linkcode ReplyBuffer.ahead} of `skip` are all zero. */
@@ -188,7 +215,7 @@ export class ReplyBuffer {
   }
 
   #keep(block: Block): void {
-    if (block.bytes.length === this.#ownLength) this.#spare.push(block);
+    if (block.bytes.length <= this.#ownLength) this.#spare.push(block);
     else this.#pool.give(block);
   }
 }

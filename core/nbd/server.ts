@@ -9,7 +9,13 @@ import { StrangerJournal } from "../stranger_journal.ts";
 import type { ExportBackend } from "./backend.ts";
 import { BlockPool } from "./buffers.ts";
 import { NbdClient } from "./client.ts";
-import { CONNECTIONS_MAX, DRAIN_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from "./nbd_limits.ts";
+import {
+  CONNECTIONS_MAX,
+  DRAIN_TIMEOUT_MS,
+  HANDSHAKE_PATIENCE_MS,
+  HANDSHAKE_TIMEOUT_MS,
+  HANDSHAKES_MAX,
+} from "./nbd_limits.ts";
 
 /** What an {@linkcode NbdServer} is made of. The bounds have their defaults in nbd_limits.ts. */
 export interface NbdServerOptions {
@@ -18,6 +24,7 @@ export interface NbdServerOptions {
   readonly journal: Journal;
   readonly exports: readonly ExportBackend[];
   readonly connectionsMax?: number;
+  readonly handshakesMax?: number;
   readonly handshakeTimeoutMs?: number;
   readonly drainTimeoutMs?: number;
 }
@@ -51,6 +58,8 @@ export class NbdServer {
   readonly #strangers: StrangerJournal;
   readonly #doors: Door[] = [];
   readonly #clients = new Set<NbdClient>();
+  /** Those that have not chosen an export, oldest first, and since when. */
+  readonly #newcomers = new Map<NbdClient, number>();
   #stopping = false;
   #stopped: Promise<void> | null = null;
   /** Called whenever a client has gone, while the server stops. */
@@ -123,9 +132,8 @@ export class NbdServer {
   }
 
   #admit(connection: Connection, door: Door): void {
-    const { connectionsMax = CONNECTIONS_MAX } = this.#options;
     if (this.#stopping) return connection.close();
-    if (this.#clients.size >= connectionsMax) {
+    if (!this.#hasPlace()) {
       this.#strangers.write("warn", "turned an NBD client away: too many are connected", {
         remote: connection.remote,
         clients: this.#clients.size,
@@ -134,8 +142,23 @@ export class NbdServer {
     }
     const client = this.#welcome(connection, door);
     this.#clients.add(client);
+    this.#newcomers.set(client, this.#options.clock.monotonicMs());
     door.clients++;
     client.run();
+  }
+
+  /** Whether there is a place for another client: one that a slow newcomer has to leave will do. */
+  #hasPlace(): boolean {
+    const { clock, connectionsMax = CONNECTIONS_MAX, handshakesMax = HANDSHAKES_MAX } =
+      this.#options;
+    if (this.#clients.size < connectionsMax && this.#newcomers.size < handshakesMax) return true;
+    const [oldest] = this.#newcomers;
+    if (oldest === undefined) return false;
+    const [client, sinceMs] = oldest;
+    if (clock.monotonicMs() - sinceMs < HANDSHAKE_PATIENCE_MS) return false;
+    this.#newcomers.delete(client);
+    client.close("it was slow to choose, and another client needs the place");
+    return true;
   }
 
   #welcome(connection: Connection, door: Door): NbdClient {
@@ -150,10 +173,12 @@ export class NbdServer {
       handshakeTimeoutMs,
       onServing: (name) => {
         teller = journal;
+        this.#newcomers.delete(client);
         journal.write("info", "NBD client connected", { remote, export: name });
       },
       onClosed: (reason, unexpected) => {
         this.#clients.delete(client);
+        this.#newcomers.delete(client);
         door.clients--;
         teller.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
         this.#onLeft();

@@ -1,7 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { BlockPool, ReceiveBuffer } from "../../../core/nbd/buffers.ts";
-import { LARGE_BUFFER_BYTES, REPLY_BYTES } from "../../../core/nbd/nbd_limits.ts";
+import {
+  LARGE_BUFFER_BYTES,
+  OWN_BYTES_FIRST,
+  RECEIVE_BYTES,
+  REPLY_BYTES,
+} from "../../../core/nbd/nbd_limits.ts";
 import { ReplyBuffer } from "../../../core/nbd/reply_buffer.ts";
 
 Deno.test("a pool lends so many blocks and takes them back", () => {
@@ -49,6 +54,57 @@ Deno.test("what is received is kept in order, however much is taken at a time", 
       },
     ),
   );
+});
+
+Deno.test("a receive buffer grows for what is wanted, and for more when it is eager", () => {
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          come: fc.nat({ max: 6000 }),
+          take: fc.nat({ max: 9000 }),
+          wanted: fc.integer({ min: 1, max: 40_000 }),
+        }),
+        { maxLength: 40 },
+      ),
+      fc.nat({ max: 1 }),
+      fc.boolean(),
+      (rounds, blocks, isEager) => {
+        const ownMax = 32 * 1024;
+        const pool = new BlockPool(blocks);
+        const buffer = new ReceiveBuffer(pool, ownMax, OWN_BYTES_FIRST);
+        buffer.isEager = isEager;
+        let comes = 0;
+        let goes = 0;
+        let wantedMax = 0;
+        for (const { come, take, wanted } of rounds) {
+          const space = buffer.space(wanted);
+          wantedMax = Math.max(wantedMax, wanted);
+          const { length } = buffer.bytes;
+          assert(space.length > 0 || buffer.full, "room, or nothing to be done");
+          assert(buffer.start + Math.min(wanted, ownMax) <= length, "what is wanted can come");
+          if (pool.lent === 0 && !isEager && wantedMax <= OWN_BYTES_FIRST) {
+            assert(length <= buffer.available + 2 * OWN_BYTES_FIRST, "small as long as it may be");
+          }
+          const count = Math.min(come, space.length);
+          for (let i = 0; i < count; i++) space[i] = comes++ & 0xff;
+          buffer.received(count);
+          const taken = Math.min(take, buffer.available);
+          for (let i = 0; i < taken; i++) {
+            if (buffer.bytes[buffer.start++] !== (goes++ & 0xff)) throw new Error("out of order");
+          }
+        }
+        assertEquals(buffer.available, comes - goes);
+      },
+    ),
+  );
+  const eager = new ReceiveBuffer(new BlockPool(0), RECEIVE_BYTES, OWN_BYTES_FIRST);
+  eager.isEager = true;
+  for (let turn = 0; turn < 4; turn++) {
+    eager.received(eager.space(28).length);
+    eager.start = eager.end;
+  }
+  assertEquals(eager.space(28).length, RECEIVE_BYTES);
 });
 
 Deno.test("replies gather in one buffer while another is being sent", () => {

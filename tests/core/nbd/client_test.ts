@@ -6,7 +6,7 @@ import { ManualClock, settle, until } from "../../support/manual_clock.ts";
 import { MemoryBackend } from "./memory_backend.ts";
 import { pipe } from "./pipe.ts";
 import { TestClient } from "./test_client.ts";
-import { filled, request } from "./wire.ts";
+import { filled, join as concat, option, request, u32 } from "./wire.ts";
 
 const MIB = 1024 * 1024;
 
@@ -49,6 +49,38 @@ Deno.test("large buffers come back when a client is lost in the middle of a larg
       assertEquals(client.isServing, false);
     }
   }
+});
+
+Deno.test("a client costs little memory until it sends much", async () => {
+  const { far, near, client, done } = join(MIB);
+  let largest = 0;
+  const read = near.read.bind(near);
+  near.read = (into) => {
+    largest = Math.max(largest, into.buffer.byteLength);
+    return read(into);
+  };
+  await far.readBytes(18);
+  await far.end.write(concat(u32(3), option(99, new Uint8Array(60_000)).subarray(0, 50_000)));
+  await settle();
+  assert(largest <= 80 * 1024, `${largest} bytes for a stranger with a long option`);
+  client.close("the test");
+  await done;
+  largest = 0;
+  const next = join(MIB);
+  const readNext = next.near.read.bind(next.near);
+  next.near.read = (into) => {
+    largest = Math.max(largest, into.buffer.byteLength);
+    return readNext(into);
+  };
+  await next.far.enter("data");
+  assertEquals(await next.far.write(0, filled(512)), 0);
+  assert(largest <= 8 * 1024, `${largest} bytes for a client that does little`);
+  for (let turn = 0; turn < 8; turn++) {
+    assertEquals(await next.far.write(0, filled(100 * 1024)), 0);
+  }
+  assert(largest >= 100 * 1024, `${largest} bytes for one that does much`);
+  next.client.close("the test");
+  await next.done;
 });
 
 Deno.test("a client is told of once, with what happened", async () => {

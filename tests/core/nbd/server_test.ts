@@ -108,6 +108,26 @@ Deno.test("more clients than the bound are turned away, until one has left", asy
   await house.close();
 });
 
+Deno.test("strangers take half of the places at the most, and give them up when they are slow", async () => {
+  const house = await House.open({ handshakesMax: 2 });
+  const slow = [house.network.connect(HERE), house.network.connect(HERE)]
+    .map((end) => new TestClient(end));
+  for (const each of slow) await each.readBytes(18);
+  // They came a moment ago: whoever comes now is turned away.
+  assert(await new TestClient(house.network.connect(HERE)).isHungUp());
+  house.clock.advance(1000);
+  const client = await house.client();
+  assertEquals(await client.write(0, filled(1)), 0);
+  assert(await slow[0]?.isHungUp());
+  await until(() => house.clients[0] === 2, "one has left");
+  // One who has chosen is never asked to leave.
+  house.clock.advance(1000);
+  const other = await house.client();
+  assertEquals(await client.write(0, filled(1)), 0);
+  assertEquals(await other.write(0, filled(1)), 0);
+  await house.close();
+});
+
 Deno.test("a flood of strangers is a line a second in the journal, with a count", async () => {
   const house = await House.open({ connectionsMax: 1 });
   const about = (text: string) => house.journal.lines.filter((line) => line.includes(text));
