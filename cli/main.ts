@@ -17,6 +17,7 @@ import { examples } from "./options.ts";
 import { print, printLine, tell } from "./output.ts";
 import { pauseCommand, resumeCommand } from "./pause.ts";
 import { planCommand } from "./plan.ts";
+import { seedCommand } from "./seed.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { waitCommand } from "./wait.ts";
@@ -78,6 +79,7 @@ export function commandTree(): Command {
     waitCommand(),
     pauseCommand(),
     resumeCommand(),
+    seedCommand(),
     logCommand(),
     versionCommand(),
   ] as unknown as Command[];

@@ -1,0 +1,58 @@
+/**
+ * `cascade seed`: copies a volume between files, block devices and NBD servers.
+ *
+ * @module
+ */
+import { Command } from "@commander-js/extra-typings";
+import { examples } from "./options.ts";
+
+/** The command. */
+export function seedCommand() {
+  return new Command("seed")
+    .summary("copy a volume: file, block device or NBD server to another")
+    .description(
+      "Copy a whole volume. SOURCE and TARGET are each a file, a block device, nbd://HOST[:PORT]/EXPORT\n" +
+        "or nbd+unix:///EXPORT?socket=/PATH (any NBD server). Holes and zeroes stay holes. A target\n" +
+        "file that is not there is made. What was interrupted goes on where it was: TARGET.seeding\n" +
+        "beside a target file keeps count until the copy is whole and flushed.",
+    )
+    .argument("<source>", "what to copy")
+    .argument("<target>", "where to; of the same size, not in use, and blank")
+    .option("--compare", "read the target too, and write only the blocks that differ")
+    .option("--verify", "read the target back afterwards, and compare it with the source")
+    .option("--force", "overwrite a target that holds data, or that was a cascade node's volume")
+    .option("--resume-file <file>", "keep count here (for devices and NBD servers, too)")
+    .option("--json", "print one JSON document at the end")
+    .option("-q, --quiet", "print nothing but errors")
+    .addHelpText(
+      "after",
+      examples(
+        ["A copy of an image, checked", "cascade seed --verify disk.img copy.img"],
+        [
+          "To an NBD server, to be gone on with after an interruption",
+          "cascade seed --resume-file disk.seeding disk.img nbd://10.0.2.1/data",
+        ],
+        [
+          "Bring an older copy up to date",
+          "cascade seed --compare /dev/vg0/data 'nbd+unix:///data?socket=/run/nbd.sock'",
+        ],
+      ) +
+        "\n--compare takes a target that holds data: it is there to be overwritten. A target that\n" +
+        "somebody has locked or mounted is refused in any case. The source must not change meanwhile.\n" +
+        "\nExit codes: 0 done and flushed; 1 failed or interrupted; 2 wrong command line, or sizes that\n" +
+        "differ; 3 --verify found a difference; 4 nobody answers.\n",
+    )
+    .action(async (source, target, options) => {
+      const { runSeed } = await import("./seed_run.ts");
+      await runSeed({
+        source,
+        target,
+        compare: options.compare === true,
+        verify: options.verify === true,
+        force: options.force === true,
+        resumeFile: options.resumeFile ?? null,
+        json: options.json === true,
+        quiet: options.quiet === true,
+      });
+    });
+}

@@ -1,0 +1,96 @@
+/**
+ * What is shown of a seed: a bar on a terminal, and one line at the end.
+ *
+ * @module
+ */
+import type { SeedState } from "../../core/seed/seed.ts";
+import { approximateDuration, approximateSize } from "../../core/topology/units.ts";
+import { LivePicture, type Screen } from "./live.ts";
+
+const REDRAW_MS = 200;
+const BAR_WIDTH = 24;
+const WIDTH_MIN = 60;
+
+/** What the pictures are drawn from, beside the state. */
+export interface SeedFigures {
+  readonly sizeBytes: number;
+  /** Where this run began. */
+  readonly start: number;
+  readonly tookMs: number;
+}
+
+/** The bar: share, bytes, rate, time left, bytes skipped. */
+export function seedBar(state: SeedState, figures: SeedFigures, width: number): string {
+  const { sizeBytes, tookMs } = figures;
+  const isVerifying = state.phase === "verifying";
+  const done = isVerifying ? state.verifiedBytes : state.doneBytes;
+  const share = sizeBytes === 0 ? 1 : done / sizeBytes;
+  const full = Math.floor(share * BAR_WIDTH);
+  const bar = "█".repeat(full) + "░".repeat(BAR_WIDTH - full);
+  const made = done - (isVerifying ? 0 : figures.start);
+  const rate = tookMs > 0 ? made / tookMs * 1000 : 0;
+  const parts = [
+    `${state.phase} ${bar} ${String(Math.floor(share * 100)).padStart(3)}%`,
+    `${approximateSize(done)} of ${approximateSize(sizeBytes)}`,
+    `${approximateSize(rate)}/s`,
+  ];
+  if (state.phase === "flushing") parts.push("waiting for the disk");
+  else parts.push(rate > 0 ? `${approximateDuration((sizeBytes - done) / rate * 1000)} left` : "");
+  parts.push(`skipped ${approximateSize(state.zeroBytes + state.equalBytes)}`);
+  return [...parts.filter((part) => part !== "").join("  ")].slice(0, width).join("");
+}
+
+/** One line about a seed that is done. */
+export function seedSummary(
+  state: SeedState,
+  { start, tookMs, verified }: { start: number; tookMs: number; verified: boolean },
+): string {
+  const parts = [`${approximateSize(state.writtenBytes)} written`];
+  if (state.zeroBytes > 0) parts.push(`${approximateSize(state.zeroBytes)} zero`);
+  if (state.equalBytes > 0) parts.push(`${approximateSize(state.equalBytes)} equal`);
+  if (start > 0) parts.push(`${approximateSize(start)} done before`);
+  return `seeded: ${parts.join(", ")}, flushed${verified ? ", verified" : ""}, ` +
+    `in ${approximateDuration(tookMs)}`;
+}
+
+/** A bar on the terminal of stderr, which redraws itself. */
+export class SeedBar {
+  readonly #picture: LivePicture;
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  private constructor(screen: Screen, state: SeedState, sizeBytes: number) {
+    this.#picture = new LivePicture(screen);
+    const start = state.doneBytes;
+    // Each phase has a rate of its own.
+    let phase = state.phase;
+    let began = performance.now();
+    this.#timer = setInterval(() => {
+      if (phase !== state.phase) [phase, began] = [state.phase, performance.now()];
+      const figures = { sizeBytes, start, tookMs: performance.now() - began };
+      this.#picture.draw([
+        seedBar(state, figures, Math.max(WIDTH_MIN, this.#picture.width) - 1),
+      ]);
+    }, REDRAW_MS);
+  }
+
+  /** Null when stderr is no terminal that can be drawn on. */
+  static onTerminal(state: SeedState, sizeBytes: number): SeedBar | null {
+    if (!Deno.stderr.isTerminal() || Deno.env.get("TERM") === "dumb") return null;
+    const encoder = new TextEncoder();
+    const screen: Screen = {
+      write(text) {
+        let rest = encoder.encode(text);
+        while (rest.length > 0) rest = rest.subarray(Deno.stderr.writeSync(rest));
+      },
+      size: () => Deno.consoleSize(),
+    };
+    return new SeedBar(screen, state, sizeBytes);
+  }
+
+  /** Takes the bar away. */
+  end(): void {
+    clearInterval(this.#timer);
+    this.#picture.draw([]);
+    this.#picture.end();
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * A file or a block device as source and target of a seed.
+ *
+ * @module
+ */
+import type { Bytes, DiskFile } from "../ports.ts";
+import type { BlockTarget, Extent } from "./blocks.ts";
+
+/** Stays in a processor's cache between the read and the write. */
+const PIECE_BYTES = 256 * 1024;
+/** The block of file systems: smaller holes do not exist. */
+const GRAIN_BYTES = 4096;
+/** Calls are synchronous; a second piece is for the other side, if that is not. */
+const DEPTH = 4;
+
+/** Over an open file, which it closes. */
+export class FileBlocks implements BlockTarget {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly pieceBytesMax = PIECE_BYTES;
+  readonly grainBytes = GRAIN_BYTES;
+  readonly depth = DEPTH;
+  readonly outlivesUs = true;
+  readonly #file: DiskFile;
+
+  /** `sizeBytes` stands for the size that a new file is about to get. */
+  constructor(file: DiskFile, sizeBytes = file.size()) {
+    this.#file = file;
+    this.name = file.path;
+    this.sizeBytes = sizeBytes;
+  }
+
+  extents(offset: number, length: number): Promise<readonly Extent[]> {
+    const extents: Extent[] = [];
+    const end = offset + length;
+    let at = offset;
+    for (const range of this.#file.dataRanges(offset, length)) {
+      if (range.start > at) extents.push({ start: at, end: range.start, zero: true });
+      extents.push({ ...range, zero: false });
+      at = range.end;
+    }
+    if (at < end) extents.push({ start: at, end, zero: true });
+    return Promise.resolve(extents);
+  }
+
+  // Not `async`, but a rejection all the same: what the disk throws reaches whoever waits.
+  read(into: Bytes, offset: number): Promise<void> {
+    return settled(() => this.#file.readAt(into, offset));
+  }
+
+  write(bytes: Bytes, offset: number): Promise<void> {
+    return settled(() => this.#file.writeAt(bytes, offset));
+  }
+
+  zero(offset: number, length: number): Promise<void> {
+    return settled(() => this.#file.zeroAt(offset, length, true));
+  }
+
+  flush(): Promise<void> {
+    return this.#file.flush();
+  }
+
+  close(): Promise<void> {
+    return settled(() => this.#file.close());
+  }
+}
+
+const DONE = Promise.resolve();
+
+function settled(call: () => void): Promise<void> {
+  try {
+    call();
+    return DONE;
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * An NBD export as source and target of a seed.
+ *
+ * @module
+ */
+import { CascadeError } from "../errors.ts";
+import type { NbdClient } from "../nbd_client/nbd_client.ts";
+import type { Bytes } from "../ports.ts";
+import type { BlockTarget, Extent } from "./blocks.ts";
+
+const PIECE_BYTES = 512 * 1024;
+/** A zeroed range costs a request: small ones are sent as data. */
+const GRAIN_BYTES = 16 * 1024;
+const DEPTH = 16;
+/** One WRITE_ZEROES: some servers write the zeroes out, and answer late. */
+const ZERO_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Over a connected client, which it closes. */
+export class NbdBlocks implements BlockTarget {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly pieceBytesMax: number;
+  readonly grainBytes: number;
+  readonly depth = DEPTH;
+  /** The server may be killed with us, and tells by a flush alone what it holds for good. */
+  readonly outlivesUs = false;
+  readonly #client: NbdClient;
+
+  constructor(name: string, client: NbdClient) {
+    this.name = name;
+    this.#client = client;
+    const { sizeBytes, blockBytesMin, payloadBytesMax } = client.export;
+    this.sizeBytes = sizeBytes;
+    this.grainBytes = Math.max(GRAIN_BYTES, blockBytesMin);
+    const whole = Math.floor(payloadBytesMax / this.grainBytes) * this.grainBytes;
+    if (whole === 0 || sizeBytes % blockBytesMin !== 0) {
+      throw new CascadeError("protocol", "the NBD server's block sizes cannot be used", {
+        where: { uri: name, blockBytesMin, payloadBytesMax, sizeBytes },
+      });
+    }
+    this.pieceBytesMax = Math.min(PIECE_BYTES, whole);
+  }
+
+  async extents(offset: number, length: number): Promise<readonly Extent[]> {
+    const end = offset + length;
+    if (this.#client.export.allocationId === null) return [{ start: offset, end, zero: false }];
+    const extents: Extent[] = [];
+    for (let at = offset; at < end;) {
+      extents.push(...await this.#client.blockStatus(at, end - at));
+      at = extents[extents.length - 1]!.end;
+    }
+    return extents;
+  }
+
+  read(into: Bytes, offset: number): Promise<void> {
+    return this.#client.read(into, offset);
+  }
+
+  write(bytes: Bytes, offset: number): Promise<void> {
+    return this.#client.write(bytes, offset);
+  }
+
+  async zero(offset: number, length: number): Promise<void> {
+    const end = offset + length;
+    if (!this.#client.export.canZero) return await this.#writeZeroes(offset, end);
+    for (let at = offset; at < end; at += ZERO_BYTES_MAX) {
+      await this.#client.zero(at, Math.min(ZERO_BYTES_MAX, end - at));
+    }
+  }
+
+  async #writeZeroes(offset: number, end: number): Promise<void> {
+    const zeroes = new Uint8Array(Math.min(this.pieceBytesMax, end - offset));
+    for (let at = offset; at < end; at += zeroes.length) {
+      await this.#client.write(zeroes.subarray(0, end - at), at);
+    }
+  }
+
+  /** A server without FLUSH keeps nothing back, as the protocol has it. */
+  async flush(): Promise<void> {
+    if (this.#client.export.canFlush) await this.#client.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+}
