@@ -20,8 +20,8 @@ export interface Front {
   /** A FLUSH (or a FUA write) with a ticket at or below may be answered. */
   readonly flushedLsn: number;
   /**
-   * False while the node asks its clients to slow down: a connection then stops reading from its
-   * socket until a listener call finds it true again. Nothing is refused for it.
+   * False while the node asks its clients to slow down: a connection then takes no more requests
+   * until a listener call finds it true again. Nothing is refused for it.
    */
   readonly accepting: boolean;
   /**

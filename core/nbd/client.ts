@@ -8,6 +8,7 @@ import { describeError, isCascadeError } from "../errors.ts";
 import type { Clock, Connection } from "../ports.ts";
 import type { ExportBackend, Front, Refusal } from "./backend.ts";
 import { type BlockPool, ReceiveBuffer } from "./buffers.ts";
+import { Command, REQUEST_HEADER_BYTES, REQUEST_MAGIC } from "./constants.ts";
 import { Handshake, type Session } from "./handshake.ts";
 import { OWN_BYTES_FIRST, RECEIVE_BYTES } from "./nbd_limits.ts";
 import { ReplyBuffer } from "./reply_buffer.ts";
@@ -39,6 +40,12 @@ export class NbdClient {
   #isReading = false;
   /** Set while the loop waits for something else. */
   #wake: (() => void) | null = null;
+  /** A read that began while the loop waited for something else. */
+  #reading: Promise<number | null> | null = null;
+  /** That read is over, and its outcome is to be looked at. */
+  #isHeard = false;
+  /** The client sends no more; what it sent is still to be acted on. */
+  #hasEnded = false;
   #draining = false;
   #closed = false;
   #reason = "";
@@ -67,6 +74,7 @@ export class NbdClient {
       this.#close(describeError(error), !lost);
     }
     this.#close("the client hung up", false);
+    await this.#reading?.catch(() => {/* the connection is closed: no more of it is wanted */});
     // No read of the socket is under way any more.
     this.#input.release();
     this.#options.onClosed(this.#reason, this.#unexpected);
@@ -141,19 +149,63 @@ export class NbdClient {
     while (!this.#closed) {
       const lack = this.#pump(transmission, front);
       if (this.#closed) return;
-      if (lack === "input" && !this.#isHeld(front)) {
-        this.#isReading = true;
-        const count = await this.#connection.read(this.#input.space(transmission.wanted));
-        this.#isReading = false;
-        if (count === null) return;
-        this.#input.received(count);
+      const wantsInput = lack === "input" && !this.#isHeld(front);
+      if (wantsInput && this.#hasEnded) return;
+      if (wantsInput || this.#isHeard) {
+        if (!await this.#read(transmission, front)) return;
       } else {
+        if (transmission.phase !== "ended") this.#listen(transmission.wanted);
         await new Promise<void>((resolve) => this.#wake = resolve);
       }
     }
   }
 
-  /** Clients are asked to slow down: nothing more is read from this one. */
+  /** Waits for bytes from the client; false when it has hung up. */
+  async #read(transmission: Transmission, front: Front): Promise<boolean> {
+    this.#isReading = !this.#isHeard;
+    const count = await (this.#reading ??
+      this.#connection.read(this.#input.space(transmission.wanted)));
+    const wasWaiting = !this.#isReading;
+    this.#isReading = this.#isHeard = false;
+    this.#reading = null;
+    if (count !== null) {
+      this.#input.received(count);
+      return true;
+    }
+    if (!wasWaiting) return false;
+    this.#hasEnded = true;
+    // Whoever vanished while it had to wait waits for nothing. Whoever said goodbye, or is being
+    // answered, gets what it asked for before.
+    return !this.#isHeld(front) || transmission.phase === "ended" || this.#saidGoodbye();
+  }
+
+  /**
+   * Reads on while the loop waits for something else, as far as there is room: so a client that
+   * vanishes is noticed, and not only when it is its turn again.
+   */
+  #listen(wanted: number): void {
+    if (this.#reading !== null || this.#hasEnded || this.#input.full) return;
+    // No large block for whoever has to wait.
+    const space = this.#input.space(Math.min(wanted, RECEIVE_BYTES));
+    if (space.length === 0) return;
+    const reading = this.#connection.read(space);
+    this.#reading = reading;
+    const heard = () => {
+      this.#isHeard = this.#reading === reading;
+      this.#wakeUp();
+    };
+    reading.then(heard, heard);
+  }
+
+  /** What came last looks like a request to disconnect. */
+  #saidGoodbye(): boolean {
+    const { view, end, available } = this.#input;
+    const at = end - REQUEST_HEADER_BYTES;
+    return available >= REQUEST_HEADER_BYTES && view.getUint32(at) === REQUEST_MAGIC &&
+      view.getUint16(at + 6) === Command.DISC;
+  }
+
+  /** Clients are asked to slow down: no more requests of this one are taken. */
   #isHeld(front: Front): boolean {
     return !front.accepting && !this.#draining;
   }

@@ -270,7 +270,7 @@ Deno.test("when the front refuses what waits, all clients hear of it and go on",
   await house.close();
 });
 
-Deno.test("while the node does not accept, its sockets are not read, and nothing is refused", async () => {
+Deno.test("while the node does not accept, a socket is read no further than a buffer holds, and nothing is refused", async () => {
   const house = await House.open();
   house.network.capacity = 64 * KIB;
   const { front } = house.backend;
@@ -289,6 +289,49 @@ Deno.test("while the node does not accept, its sockets are not read, and nothing
   await sent;
   assertEquals((await client.reply())?.error, 0);
   assertEquals(house.backend.bytes.subarray(0, payload.length), payload);
+  await house.close();
+});
+
+Deno.test("a client that vanishes while it has to wait is noticed at once, and what it sent is dropped", async () => {
+  const writes = Array.from({ length: 3 }, (_, index) => ({
+    command: Command.WRITE,
+    offset: index * 4096,
+    payload: filled(4096, index),
+  }));
+  for (const sent of [0, 1, 3]) {
+    const house = await House.open();
+    const { front } = house.backend;
+    const client = await house.client();
+    const other = await house.client();
+    front.accepting = false;
+    await client.send(...writes.slice(0, sent));
+    await other.send(...writes);
+    await settle();
+    client.end.close();
+    await until(() => house.clients[0] === 1, "the client that vanished is gone");
+    house.backend.calls = [];
+    front.accepting = true;
+    front.progress();
+    // The one that is still there gets all that it asked for.
+    for (const _ of writes) assertEquals((await other.reply())?.error, 0);
+    assertEquals(house.backend.calls.length, writes.length);
+    await house.close();
+  }
+});
+
+Deno.test("a client that says goodbye while it has to wait has all acted on that it asked for", async () => {
+  const house = await House.open();
+  const { front } = house.backend;
+  const client = await house.client();
+  front.accepting = false;
+  await client.send({ command: Command.WRITE, payload: filled(4096) }, { command: Command.DISC });
+  client.end.close();
+  await settle();
+  assertEquals(house.clients[0], 1);
+  front.accepting = true;
+  front.progress();
+  await until(() => house.clients[0] === 0, "the client is gone");
+  assertEquals(house.backend.bytes.subarray(0, 4096), filled(4096));
   await house.close();
 });
 
