@@ -6,12 +6,16 @@
 import { CascadeError } from "../core/errors.ts";
 import type { Clock, Ports } from "../core/ports.ts";
 import type { BlockSource, BlockTarget } from "../core/seed/blocks.ts";
-import { Checkpoint, type Resume, type SeedIdentity } from "../core/seed/checkpoint.ts";
-import { firstData } from "../core/seed/look.ts";
+import {
+  Checkpoint,
+  checkpointPath,
+  type Resume,
+  type SeedIdentity,
+} from "../core/seed/checkpoint.ts";
+import { firstData, isAsInSource } from "../core/seed/look.ts";
 import { freshState, seed, type SeedEnd, type SeedState } from "../core/seed/seed.ts";
 import {
   bootId,
-  checkpointPath,
   folderOf,
   isLocked,
   openSource,
@@ -108,7 +112,7 @@ async function seedBetween(
 /** From the checkpoint, if it fits; else from the beginning, if the target may be overwritten. */
 async function whereToBegin(
   request: SeedRequest,
-  { target }: Sides,
+  { source, target }: Sides,
   checkpoint: Checkpoint | null,
   identity: SeedIdentity,
   clock: Clock,
@@ -117,8 +121,18 @@ async function whereToBegin(
   const beginning = { at: 0, flushed: 0 };
   const say = (text: string) => request.quiet ? undefined : tell(`cascade: ${text}`);
   const found = checkpoint?.resumeAt(identity) ?? "none";
+  if (found === "other-target" && request.resumeFile !== null) {
+    throw new CascadeError("usage", "the resume file belongs to a copy to another target", {
+      where: { file: request.resumeFile },
+      hint: "Name another file; remove this one if that copy is given up.",
+    });
+  }
   if (target.isNew) return beginning;
   if (typeof found === "object") {
+    if (!await isAsInSource(source.blocks, target.blocks, found.at)) {
+      say("the target is not what this copy had left there: beginning anew");
+      return beginning;
+    }
     if (found.at > 0) say(`going on at byte ${found.at} of ${identity.sizeBytes}`);
     return found;
   }
@@ -128,6 +142,10 @@ async function whereToBegin(
   }
   if (request.force || request.compare) return beginning;
   const at = await firstData(target.blocks, { clock, stopped, onDone() {} });
+  // A look that was cut short proves nothing, and must not become leave to write.
+  if (at === null && stopped()) {
+    throw new ExitWith(EXIT.failed, "cascade: interrupted before anything was written");
+  }
   if (at === null) return beginning;
   throw new CascadeError("refused", "the target is not empty", {
     where: { target: request.target, offset: at },

@@ -179,11 +179,6 @@ function isSame(source: string, target: string): boolean {
   }
 }
 
-/** Where the checkpoint of a target file lies. */
-export function checkpointPath(targetFile: string): string {
-  return `${targetFile}.seeding`;
-}
-
 /** The folder of a path, for flushing a new name in it. */
 export function folderOf(path: string): string {
   return dirname(resolve(path));

@@ -30,6 +30,11 @@ const bodySchema = z.strictObject({
 });
 const slotSchema = z.strictObject({ crc: z.number(), body: z.string() });
 
+/** Where the checkpoint of a target file lies: while it is there, the file is not whole. */
+export function checkpointPath(targetFile: string): string {
+  return `${targetFile}.seeding`;
+}
+
 /** What the two sides of a seed are, so that a copy only goes on between the same two. */
 export interface SeedIdentity {
   readonly source: string;

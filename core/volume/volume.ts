@@ -9,6 +9,7 @@ import { CascadeError } from "../errors.ts";
 import type { DataRange, Disk, DiskFile } from "../ports.ts";
 import { mergedRanges } from "./data_ranges.ts";
 import { DATA, ExtentMap, ZERO } from "./extents.ts";
+import { checkpointPath } from "../seed/checkpoint.ts";
 import { checkOwner } from "./owner_note.ts";
 
 /**
@@ -135,7 +136,10 @@ export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
   }
   const file = disk.open(want.path, { create: want.first, lock: true });
   try {
-    if (!file.isDevice) checkOwner(disk, want);
+    if (!file.isDevice) {
+      refuseUnfinished(disk, want.path, where);
+      checkOwner(disk, want);
+    }
     const size = file.size();
     if (want.first && size === 0 && !file.isDevice) file.truncate(want.sizeBytes);
     else if (file.isDevice ? size < want.sizeBytes : size !== want.sizeBytes) {
@@ -150,4 +154,17 @@ export function openVolumeFile(disk: Disk, want: VolumeExpectation): DiskFile {
     file.close();
     throw error;
   }
+}
+
+/** A copy that was interrupted is no image that ever existed. */
+function refuseUnfinished(
+  disk: Disk,
+  path: string,
+  where: Readonly<Record<string, string | number>>,
+): void {
+  if (!disk.exists(checkpointPath(path))) return;
+  throw new CascadeError("wrong-volume", "the volume's file is a copy that was not finished", {
+    where,
+    hint: "Run the `cascade seed` that was interrupted once more; it goes on where it was",
+  });
 }

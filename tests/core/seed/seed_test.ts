@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
 import { Checkpoint } from "../../../core/seed/checkpoint.ts";
 import { FileBlocks } from "../../../core/seed/file_blocks.ts";
-import { firstData } from "../../../core/seed/look.ts";
+import { firstData, isAsInSource } from "../../../core/seed/look.ts";
 import { freshState, seed, type SeedJob } from "../../../core/seed/seed.ts";
 import { DenoClock } from "../../../io/clock.ts";
 import { MemoryDisk } from "../../support/memory_disk.ts";
@@ -171,4 +171,13 @@ Deno.test("a blank target is told from one that holds a byte", async () => {
   assertEquals(await look(), null);
   disk.file("/t").bytes[SIZE - 1] = 1;
   assertEquals(await look(), SIZE - 512);
+});
+
+Deno.test("a target that was made anew under the same name is found out", async () => {
+  const disk = world(image());
+  const same = () =>
+    isAsInSource(new FileBlocks(disk.open("/s")), new FileBlocks(disk.open("/t")), 20 * MIB);
+  assertEquals(await same(), true);
+  disk.file("/t").bytes.fill(0);
+  assertEquals(await same(), false);
 });

@@ -210,3 +210,14 @@ Deno.test("a volume is locked while it is open", () => {
   file.close();
   openOnce(disk);
 });
+
+Deno.test("a file that an interrupted seed has left is not taken for a volume", () => {
+  const disk = new MemoryDisk();
+  disk.place("/data", new Uint8Array(SIZE));
+  disk.place("/data.seeding", new Uint8Array(1));
+  const want = {
+    ...{ name: "data", path: "/data", sizeBytes: SIZE, first: true },
+    owner: { cluster: "c", node: "n" },
+  };
+  assertCode(() => openVolumeFile(disk, want), "wrong-volume");
+});
