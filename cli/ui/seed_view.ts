@@ -9,7 +9,8 @@ import { LivePicture, type Screen } from "./live.ts";
 
 const REDRAW_MS = 200;
 const BAR_WIDTH = 24;
-const WIDTH_MIN = 60;
+/** Of a terminal that does not know its own width. */
+const WIDTH_DEFAULT = 80;
 
 /** What the pictures are drawn from, beside the state. */
 export interface SeedFigures {
@@ -25,19 +26,24 @@ export function seedBar(state: SeedState, figures: SeedFigures, width: number): 
   const isVerifying = state.phase === "verifying";
   const done = isVerifying ? state.verifiedBytes : state.doneBytes;
   const share = sizeBytes === 0 ? 1 : done / sizeBytes;
-  const full = Math.floor(share * BAR_WIDTH);
-  const bar = "█".repeat(full) + "░".repeat(BAR_WIDTH - full);
   const made = done - (isVerifying ? 0 : figures.start);
   const rate = tookMs > 0 ? made / tookMs * 1000 : 0;
   const parts = [
-    `${state.phase} ${bar} ${String(Math.floor(share * 100)).padStart(3)}%`,
+    `${String(Math.floor(share * 100)).padStart(3)}%`,
     `${approximateSize(done)} of ${approximateSize(sizeBytes)}`,
-    `${approximateSize(rate)}/s`,
   ];
   if (state.phase === "flushing") parts.push("waiting for the disk");
-  else parts.push(rate > 0 ? `${approximateDuration((sizeBytes - done) / rate * 1000)} left` : "");
+  else if (rate > 0) {
+    parts.push(`${approximateSize(rate)}/s`);
+    parts.push(`${approximateDuration((sizeBytes - done) / rate * 1000)} left`);
+  }
   parts.push(`skipped ${approximateSize(state.zeroBytes + state.equalBytes)}`);
-  return [...parts.filter((part) => part !== "").join("  ")].slice(0, width).join("");
+  const words = parts.join("  ");
+  // The bar takes what the words leave; on a narrow terminal it goes first.
+  const room = Math.min(BAR_WIDTH, width - words.length - state.phase.length - 2);
+  const full = Math.floor(share * Math.max(0, room));
+  const bar = room < 1 ? "" : "█".repeat(full) + "░".repeat(room - full) + " ";
+  return `${state.phase} ${bar}${words}`.slice(0, width);
 }
 
 /** One line about a seed that is done. */
@@ -68,7 +74,7 @@ export class SeedBar {
       if (phase !== state.phase) [phase, began] = [state.phase, performance.now()];
       const figures = { sizeBytes, start, tookMs: performance.now() - began };
       this.#picture.draw([
-        seedBar(state, figures, Math.max(WIDTH_MIN, this.#picture.width) - 1),
+        seedBar(state, figures, (this.#picture.width || WIDTH_DEFAULT) - 1),
       ]);
     }, REDRAW_MS);
   }
