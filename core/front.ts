@@ -303,7 +303,8 @@ export class WritableExport implements ExportBackend {
 
   #checkWelcome(): void {
     const refusal = this.front.refusal;
-    if (refusal !== null) throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
+    // A budget that is spent in the midst of a batch refuses the requests that come after it.
+    if (refusal !== null && refusal !== "disk-full") throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
   }
 
   dataRanges(offset: number, length: number, rangesMax: number): DataRange[] {
