@@ -304,7 +304,9 @@ export class WritableExport implements ExportBackend {
   #checkWelcome(): void {
     const refusal = this.front.refusal;
     // A budget that is spent in the midst of a batch refuses the requests that come after it.
-    if (refusal !== null && refusal !== "disk-full") throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
+    if (refusal !== null && refusal !== "disk-full") {
+      throw new CascadeError("not-primary", `writes are refused: ${refusal}`);
+    }
   }
 
   dataRanges(offset: number, length: number, rangesMax: number): DataRange[] {
