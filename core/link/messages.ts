@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { CascadeError } from "../errors.ts";
+import { epochSchema } from "../epoch_schema.ts";
 import { linkStatusSchema } from "../status.ts";
 
 const name = z.string().min(1).max(128);
@@ -27,13 +28,6 @@ export const helloSchema = z.object({
 export type Hello = z.infer<typeof helloSchema>;
 
 export const proofSchema = z.object({ mac: hex64 });
-
-export const epochSchema = z.object({
-  number: z.number().int().positive().max(0xffff_ffff),
-  id: hex32,
-  firstLsn: lsn,
-  node: name,
-});
 
 /** POSITION: the downstream node says where it stands. */
 export const positionSchema = z.object({
