@@ -17,6 +17,30 @@ export type OnDisconnect = "degrade" | "fail";
 /** When the log budget is spent on a link: go on without it, let clients wait, give them errors. */
 export type OnOverflow = "map" | "stall" | "fail";
 
+/** The hours of a day in which something may run, as minutes of the day; `to` may be tomorrow's. */
+export interface DayWindow {
+  readonly fromMinute: number;
+  /** Exclusive; never equal to `fromMinute`. */
+  readonly toMinute: number;
+}
+
+/**
+ * When something is to run by itself. Exactly one of `everyMs` and `cron` is set. What it means is
+ * in core/link/schedule.ts.
+ */
+export interface Schedule {
+  readonly everyMs: number | null;
+  /** Five fields. */
+  readonly cron: string | null;
+  readonly window: DayWindow | null;
+  readonly jitterMs: number;
+  /** Zone in which `cron` and `window` are told: an IANA name; null: the local one of the host. */
+  readonly timezone: string | null;
+}
+
+/** A command of the user's, with its arguments: `["/bin/sh", "-c", TEXT]` if it was one text. */
+export type Hook = readonly string[];
+
 /** One link, as both of its ends know it. */
 export interface LinkConfig {
   readonly name: string;
@@ -35,6 +59,10 @@ export interface LinkConfig {
   readonly addresses: readonly string[];
   /** Paused by the topology: connected to nothing. */
   readonly paused: boolean;
+  /** When it ships; null unless the mode is `periodic`. */
+  readonly schedule: Schedule | null;
+  /** When both sides are compared; null: on request alone. */
+  readonly verify: Schedule | null;
 }
 
 /** One volume of the group. Its place in the list is its number in records. */
@@ -50,6 +78,8 @@ export interface LogConfig {
   /** Room for segments in all; at most one segment more is ever on disk. */
   readonly budgetBytes: number;
   readonly segmentBytes: number;
+  /** Room beside the log for deltas: while they are received, and while nodes below still want them. */
+  readonly deltaBudgetBytes: number;
 }
 
 /** All that a node runs on. */
@@ -67,6 +97,16 @@ export interface NodeConfig {
   readonly log: LogConfig;
   /** Addresses of NBD exports. */
   readonly nbd: readonly string[];
+  /** Where the primary's writes come from: NBD clients, or a scan of volumes that others write. */
+  readonly capture: "nbd" | "scan";
+  /** Run before a scan; its output names what to scan. Null: the volumes themselves. */
+  readonly beforeScan: Hook | null;
+  /** Run after a scan, however it ended. */
+  readonly afterScan: Hook | null;
+  /** Whether a delta that there is no room to stage may be applied in place. */
+  readonly allowInconsistent: boolean;
+  /** Run before a delta is applied in place; if it fails, the delta is refused. */
+  readonly beforeInconsistent: Hook | null;
   /** The link from the upstream node; null on the primary. */
   readonly upstream: LinkConfig | null;
   /** The links to nodes below. */

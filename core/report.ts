@@ -23,6 +23,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     reason: node.reason ?? pipeline.blocked ?? logReason(node, log) ?? spendingOf(node),
     epoch: pipeline.history.last,
     consistent: true,
+    inconsistentUntil: null,
     lsn: {
       appended: pipeline.appendedLsn,
       durable: Math.min(pipeline.durableLsn, pipeline.appendedLsn),

@@ -24,6 +24,39 @@ export const LINK_STATES = [
 const lsn = z.number().int().nonnegative().describe("an LSN: byte position in the record stream");
 const bytes = z.number().int().nonnegative().describe("bytes");
 
+const when = z.number().describe("ms since 1970");
+
+/** A delta that is on its way over a link. */
+export const deltaStatusSchema = z.object({
+  id: z.string().describe("the same on every node that it passes"),
+  fromLsn: lsn.describe("where the peer stands without it"),
+  toLsn: lsn.nullable().describe("where the peer stands with it; null until its end is known"),
+  bytesTotal: bytes.nullable().describe("what there is to send; null while that is being planned"),
+  bytesSent: bytes.describe("of those, since the delta began, over every connection"),
+  bytesStaged: bytes.describe("of those, durable at the downstream node"),
+  phase: z.enum(["planning", "shipping", "committing", "applying"]),
+  startedAtMs: when,
+});
+
+/** A run of a periodic link, or one that was asked for, once it has ended. */
+export const linkRunSchema = z.object({
+  startedAtMs: when,
+  endedAtMs: when,
+  fromLsn: lsn,
+  toLsn: lsn,
+  logBytes: bytes.describe("what clients wrote in that range"),
+  deltaBytes: bytes.describe("what was left of it to send: last writer wins"),
+  outcome: z.enum(["done", "failed", "nothing"]).describe("nothing: there was nothing to send"),
+  reason: z.string().nullable().describe("why it failed"),
+});
+
+/** What a link does by itself, and how it went. */
+export const linkScheduleSchema = z.object({
+  nextRunAtMs: when.nullable().describe("null: none is planned, since the link is paused or runs"),
+  lastRun: linkRunSchema.nullable().describe("null: none has ended yet"),
+  failures: z.number().int().nonnegative().describe("runs that failed since one went well"),
+});
+
 /** One link, as the node that reports it sees it. */
 export const linkStatusSchema = z.object({
   name: z.string(),
@@ -40,6 +73,11 @@ export const linkStatusSchema = z.object({
     .describe("age, by the primary's clock, of the oldest record that is not durable downstream"),
   sentBytes: bytes.describe("since this node started, frames included"),
   connectedSince: z.number().nullable().describe("ms since 1970"),
+  delta: deltaStatusSchema.nullable().default(null).describe("the delta that is on its way"),
+  schedule: linkScheduleSchema.nullable().default(null)
+    .describe("null unless the link is periodic, or was synced on request"),
+  mapBytes: bytes.nullable().default(null)
+    .describe("bytes in the dirty map of an overflowed link; null: it has not overflowed"),
 });
 
 /** One node. */
@@ -52,6 +90,11 @@ export const nodeStatusSchema = z.object({
   epoch: z.object({ number: z.number().int(), id: z.string(), firstLsn: lsn, node: z.string() })
     .nullable(),
   consistent: z.boolean().describe("the volumes are (with the log) an image that existed"),
+  inconsistentUntil: z.object({
+    lsn: lsn.nullable().describe("null: not known yet"),
+    reason: z.string(),
+  }).nullable().default(null)
+    .describe("when the volumes are an image that existed again; null: they are one now"),
   lsn: z.object({ appended: lsn, durable: lsn, stable: lsn, applied: lsn, checkpointed: lsn }),
   lagBytes: bytes.nullable().describe("primary's end less what is durable here; null if unknown"),
   lagSeconds: z.number().nonnegative().nullable(),
@@ -75,6 +118,9 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
+export type LinkRun = z.infer<typeof linkRunSchema>;
+export type LinkSchedule = z.infer<typeof linkScheduleSchema>;
 export type LinkState = (typeof LINK_STATES)[number];
 export type LinkStatus = z.infer<typeof linkStatusSchema>;
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;

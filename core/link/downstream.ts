@@ -340,6 +340,9 @@ export class DownstreamLink {
         : times.ageSeconds(durable, tide.timeMs()),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
+      delta: null,
+      schedule: null,
+      mapBytes: null,
     };
   }
 }

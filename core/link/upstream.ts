@@ -317,6 +317,9 @@ export class UpstreamLink {
       lagSeconds: lag.seconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
+      delta: null,
+      schedule: null,
+      mapBytes: null,
     };
   }
 }

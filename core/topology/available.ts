@@ -34,6 +34,18 @@ function lintNode(node: TopologyNode, reporter: Reporter): void {
   if (node.admin !== null && endpointOf(node.admin).scheme === "https") {
     missing(reporter, ["nodes", node.name, "admin"], "https://", "use http://");
   }
+  lintDeltas(node, reporter);
+}
+
+function lintDeltas(node: TopologyNode, reporter: Reporter): void {
+  const path = (key: string): DocumentPath => ["nodes", node.name, key];
+  if (node.capture === "scan") missing(reporter, path("capture"), "capture: scan", "use nbd");
+  if (node.allowInconsistent) {
+    missing(reporter, path("allowInconsistent"), "allowInconsistent", "leave it out");
+  }
+  if (node.log.deltaBudgetBytes !== node.log.budgetBytes) {
+    missing(reporter, [...path("log"), "deltaBudget"], "deltaBudget", "leave it out");
+  }
 }
 
 function lintLink(link: TopologyLink, reporter: Reporter): void {
@@ -47,7 +59,7 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.compress !== "none") {
     missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
   }
-  if (link.verifyMs !== null) missing(reporter, path("verify"), "verify", "leave it out");
+  if (link.verify !== null) missing(reporter, path("verify"), "verify", "leave it out");
 }
 
 /**

@@ -1,57 +1,79 @@
 /**
- * The shape of a cron time (five fields) and of a daily window, checked as far as a typing mistake
- * can be told. When they are due is not decided here.
+ * The words of a schedule: a cron time of five fields, a window of the day, a time zone. When they
+ * are due is decided in core/link/schedule.ts.
  *
  * @module
  */
+import { Cron } from "croner";
+import type { DayWindow } from "../config.ts";
+import { nearest } from "./nearest.ts";
+import { quote } from "./problem.ts";
 
 export const CRON_EXPECTED =
   'five cron fields (minute hour day month weekday), such as "0 */6 * * *"';
 export const WINDOW_EXPECTED = "a daily window such as 22:00-06:00";
+export const TIMEZONE_EXPECTED = "a time zone such as Europe/Berlin or UTC";
 
-const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+/** Longer text is refused before it is looked at. */
+const TEXT_LENGTH_MAX = 200;
 
-interface Field {
-  readonly min: number;
-  readonly max: number;
-  readonly names: readonly string[];
-}
+/** Times of this long ago are as good as any to see whether a cron time comes at all. */
+const SOME_TIME = new Date(0);
 
-const FIELDS: readonly Field[] = [
-  { min: 0, max: 59, names: [] },
-  { min: 0, max: 23, names: [] },
-  { min: 1, max: 31, names: [] },
-  { min: 1, max: 12, names: MONTHS },
-  { min: 0, max: 7, names: WEEKDAYS },
-];
-
-/** Whether `text` is a cron time. */
+/** Whether `text` is a cron time, and one that comes: `0 0 30 2 *` never does. */
 export function isCron(text: string): boolean {
-  const parts = text.length > 200 ? [] : text.trim().split(/\s+/);
-  return parts.length === FIELDS.length &&
-    FIELDS.every((field, index) => (parts[index] ?? "").split(",").every((p) => isPart(p, field)));
+  return cronExpected(text) === null;
 }
 
-/** One of the comma-separated parts of a field: `*`, `5`, `1-5`, each with a step or without. */
-function isPart(part: string, field: Field): boolean {
-  const match = /^(\*|\w+(?:-\w+)?)(?:\/(\d{1,2}))?$/.exec(part);
-  if (match === null || match[2] === "0" || match[2] === "00") return false;
-  if (match[1] === "*") return true;
-  const [from, to] = (match[1] ?? "").split("-").map((word) => valueOf(word, field));
-  if (from === undefined || Number.isNaN(from)) return false;
-  return to === undefined || (!Number.isNaN(to) && from <= to);
+/** What was expected in place of `text`, or null if it is a cron time. */
+export function cronExpected(text: string): string | null {
+  if (text.length > TEXT_LENGTH_MAX || text.trim().split(/\s+/).length !== 5) return CRON_EXPECTED;
+  try {
+    return cronOf(text, "UTC").nextRun(SOME_TIME) === null ? "a time that comes some day" : null;
+  } catch {
+    return CRON_EXPECTED; // The library tells it in its own terms: the five fields say more.
+  }
 }
 
-function valueOf(word: string, field: Field): number {
-  const named = field.names.indexOf(word.toLowerCase());
-  if (named >= 0) return named + field.min;
-  const value = /^\d{1,2}$/.test(word) ? Number(word) : NaN;
-  return value >= field.min && value <= field.max ? value : NaN;
+/**
+ * A cron time, read by the library: to be asked with a time alone, since the library would take the
+ * present one otherwise. `timezone` as in `Schedule`. Throws what the library throws.
+ */
+export function cronOf(text: string, timezone: string | null): Cron {
+  return new Cron(text.trim(), {
+    mode: "5-part",
+    paused: true,
+    ...(timezone === null ? {} : { timezone }),
+  });
 }
 
-/** Whether `text` is a window of the day: two times that differ; the second may be tomorrow's. */
-export function isWindow(text: string): boolean {
+/** Reads a window of the day: two times that differ; the second may be tomorrow's. Or null. */
+export function parseWindow(text: string): DayWindow | null {
   const match = /^([01]\d|2[0-3]):([0-5]\d) ?- ?([01]\d|2[0-3]):([0-5]\d)$/.exec(text.trim());
-  return match !== null && `${match[1]}${match[2]}` !== `${match[3]}${match[4]}`;
+  if (match === null) return null;
+  const fromMinute = Number(match[1]) * 60 + Number(match[2]);
+  const toMinute = Number(match[3]) * 60 + Number(match[4]);
+  return fromMinute === toMinute ? null : { fromMinute, toMinute };
+}
+
+/** Writes a window so that {@linkcode parseWindow} reads the same. */
+export function formatWindow({ fromMinute, toMinute }: DayWindow): string {
+  return `${clockText(fromMinute)}-${clockText(toMinute)}`;
+}
+
+function clockText(minute: number): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  return `${two(Math.floor(minute / 60))}:${two(minute % 60)}`;
+}
+
+/** What was expected in place of `text`, or null if it names a time zone that this machine knows. */
+export function timezoneExpected(text: string): string | null {
+  if (text.length > TEXT_LENGTH_MAX) return TIMEZONE_EXPECTED;
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: text });
+    return null;
+  } catch { // A RangeError is the only way to be told.
+    const meant = nearest(text, Intl.supportedValuesOf("timeZone"));
+    return TIMEZONE_EXPECTED + (meant === null ? "" : `. Did you mean ${quote(meant)}?`);
+  }
 }

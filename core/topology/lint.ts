@@ -5,6 +5,7 @@
  * @module
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
+import { lintDeltas, lintSchedules } from "./lint_deltas.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
 import { quote } from "./problem.ts";
@@ -33,8 +34,12 @@ export function lint(topology: Topology): void {
   for (const node of topology.nodes) {
     lintNodeVolumes(topology, node, reporter);
     lintLog(node, reporter);
+    lintDeltas(node, reporter);
   }
-  for (const link of topology.links) lintLink(link, reporter);
+  for (const link of topology.links) {
+    if (link.mode === "sync") lintTimeout(link, reporter);
+    lintSchedules(link, reporter);
+  }
   lintTree(topology, reporter);
   // Every path is compared with every other: not for a file that is wrong throughout.
   if (reporter.errors < ERRORS_ENOUGH) lintHosts(topology, reporter);
@@ -145,26 +150,6 @@ function lintLog(node: TopologyNode, reporter: Reporter): void {
     found: formatSize(budgetBytes),
     expected: `at least ${least}`,
   });
-}
-
-function lintLink(link: TopologyLink, reporter: Reporter): void {
-  if (link.mode === "sync") lintTimeout(link, reporter);
-  if (link.schedule === null) return;
-  const { everyMs, cron } = link.schedule;
-  if ((everyMs === null) === (cron === null)) {
-    reporter.report(["links", link.index, cron === null ? "mode" : "cron"], "value", {
-      message: everyMs === null
-        ? `the periodic link ${quote(link.name)} does not say when; expected "every" or "cron"`
-        : `the link ${quote(link.name)} has both "every" and "cron"; expected one of them`,
-      expected: "every or cron",
-    });
-  } else if (everyMs !== null && everyMs < 1000) {
-    reporter.report(["links", link.index, "every"], "value", {
-      message: `every ${formatDuration(everyMs)} is too often; expected 1s or more, or mode: async`,
-      found: formatDuration(everyMs),
-      expected: "1s or more",
-    });
-  }
 }
 
 function lintTimeout(link: TopologyLink, reporter: Reporter): void {

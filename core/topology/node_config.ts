@@ -61,6 +61,11 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     })),
     log: node.log,
     nbd: node.nbd,
+    capture: node.capture,
+    beforeScan: node.beforeScan,
+    afterScan: node.afterScan,
+    allowInconsistent: node.allowInconsistent,
+    beforeInconsistent: node.beforeInconsistent,
     upstream: upstream === undefined ? null : linkConfig(topology, upstream),
     downstream: topology.links.filter((link) => link.from === nodeName)
       .map((link) => linkConfig(topology, link)),
@@ -81,6 +86,8 @@ function linkConfig(topology: Topology, link: TopologyLink): LinkConfig {
     dial: link.dial,
     addresses: dialAddresses(dialled, link),
     paused: link.paused,
+    schedule: link.schedule,
+    verify: link.verify,
   };
 }
 

@@ -16,7 +16,10 @@ const SEGMENTS_IN_USE = 2;
  * Milliseconds for which a peer may be away while clients write `bytesPerSecond`, and still be
  * caught up from the log. Infinite at a rate of 0.
  */
-export function outageBridgedMs(log: LogConfig, bytesPerSecond: number): number {
+export function outageBridgedMs(
+  log: Pick<LogConfig, "budgetBytes" | "segmentBytes">,
+  bytesPerSecond: number,
+): number {
   const kept = Math.max(0, log.budgetBytes - SEGMENTS_IN_USE * log.segmentBytes);
   return bytesPerSecond === 0 ? Infinity : kept / (bytesPerSecond * OVERHEAD) * 1000;
 }

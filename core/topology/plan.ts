@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "zod";
+import { formatWindow } from "./cron.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 
 const bytes = z.number().int().nonnegative();
@@ -20,7 +21,7 @@ const planNodeSchema = z.object({
   listen: z.array(z.string()),
   advertise: z.array(z.string()).nullable(),
   volumes: z.record(z.string(), z.string()).nullable().describe("path by volume; null: log-only"),
-  log: z.object({ budgetBytes: bytes, segmentBytes: bytes }),
+  log: z.object({ budgetBytes: bytes, segmentBytes: bytes, deltaBudgetBytes: bytes }),
   nbd: z.array(z.string()),
   admin: z.string().nullable(),
 });
@@ -95,6 +96,6 @@ function planLink(link: TopologyLink): PlanLink {
     timeoutMs: link.mode === "sync" ? link.timeoutMs : null,
     everyMs: link.schedule?.everyMs ?? null,
     cron: link.schedule?.cron ?? null,
-    window: link.schedule?.window ?? null,
+    window: link.schedule?.window ? formatWindow(link.schedule.window) : null,
   };
 }

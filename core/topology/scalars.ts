@@ -7,7 +7,18 @@
 import { z } from "zod";
 import { ADMIN_EXPECTED, parseAdminUrl, parseStreamAddress, STREAM_EXPECTED } from "./address.ts";
 import type { Endpoint, EndpointResult } from "./address.ts";
-import { CRON_EXPECTED, isCron, isWindow, WINDOW_EXPECTED } from "./cron.ts";
+import type { Hook } from "../config.ts";
+import {
+  CRON_EXPECTED,
+  cronExpected,
+  isCron,
+  parseWindow,
+  TIMEZONE_EXPECTED,
+  timezoneExpected,
+  WINDOW_EXPECTED,
+} from "./cron.ts";
+import { nearest } from "./nearest.ts";
+import { quote } from "./problem.ts";
 import { parseDuration, parseRate, parseSize, type UnitResult } from "./units.ts";
 
 /** Names of the cluster, of nodes, volumes and links. */
@@ -31,6 +42,14 @@ function quantity(expected: string, parse: (text: string) => UnitResult) {
     if (result.ok) return result.value;
     context.addIssue({ code: "custom", message: result.expected });
     return z.NEVER;
+  });
+}
+
+/** A text that stays as it is; `fault` says what was expected in its place, if it is wrong. */
+function checked(expected: string, fault: (text: string) => string | null) {
+  return z.string({ error: expected }).superRefine((text, context) => {
+    const message = fault(text);
+    if (message !== null) context.addIssue({ code: "custom", message });
   });
 }
 
@@ -109,11 +128,52 @@ export const adminSchema = z.string({ error: ADMIN_EXPECTED }).transform((text, 
 });
 
 /** A cron time, as it is written. */
-export const cronSchema = z.string({ error: CRON_EXPECTED }).refine(isCron, {
-  error: CRON_EXPECTED,
+export const cronSchema = checked(CRON_EXPECTED, cronExpected);
+
+/** A daily window, to minutes of the day. */
+export const windowSchema = z.string({ error: WINDOW_EXPECTED }).transform((text, context) => {
+  const window = parseWindow(text);
+  if (window !== null) return window;
+  context.addIssue({ code: "custom", message: WINDOW_EXPECTED });
+  return z.NEVER;
 });
 
-/** A daily window, as it is written. */
-export const windowSchema = z.string({ error: WINDOW_EXPECTED }).refine(isWindow, {
-  error: WINDOW_EXPECTED,
-});
+/** The name of a time zone. */
+export const timezoneSchema = checked(TIMEZONE_EXPECTED, timezoneExpected);
+
+const OFTEN_EXPECTED = 'daily, weekly, a duration such as 12h, or a cron time such as "0 3 * * 0"';
+const DAY_MS = 86_400_000;
+const OFTEN_WORDS: ReadonlyMap<string, number> = new Map([["daily", DAY_MS], [
+  "weekly",
+  7 * DAY_MS,
+]]);
+
+/** How often: a word, a duration or a cron time. */
+export const oftenSchema = z.union([z.string(), z.number()], { error: OFTEN_EXPECTED })
+  .transform((input, context): { everyMs: number | null; cron: string | null } => {
+    const text = String(input).trim();
+    const word = OFTEN_WORDS.get(text);
+    if (word !== undefined) return { everyMs: word, cron: null };
+    const duration = parseDuration(text);
+    if (duration.ok) return { everyMs: duration.value, cron: null };
+    if (isCron(text)) return { everyMs: null, cron: text };
+    const meant = nearest(text, [...OFTEN_WORDS.keys()]);
+    const hint = meant === null ? "" : `. Did you mean ${quote(meant)}?`;
+    context.addIssue({ code: "custom", message: OFTEN_EXPECTED + hint });
+    return z.NEVER;
+  });
+
+const HOOK_EXPECTED =
+  'a command such as "lvcreate --snapshot ...", or a list: a program and its arguments';
+const HOOK_WORDS_MAX = 64;
+
+/** A command: one text for the shell, or a program and its arguments; always a list afterwards. */
+export const hookSchema = z.union([z.string(), z.array(z.string())], { error: HOOK_EXPECTED })
+  .transform((input, context): Hook => {
+    const words = typeof input === "string" ? [input] : input;
+    const isGood = words.length >= 1 && words.length <= HOOK_WORDS_MAX && words[0]?.trim() !== "" &&
+      words.every((word) => word.length <= PATH_LENGTH_MAX && !word.includes("\0"));
+    if (isGood) return typeof input === "string" ? ["/bin/sh", "-c", input] : input;
+    context.addIssue({ code: "custom", message: HOOK_EXPECTED });
+    return z.NEVER;
+  });

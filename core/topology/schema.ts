@@ -14,11 +14,14 @@ import {
   cronSchema,
   durationSchema,
   flagSchema,
+  hookSchema,
   nameSchema,
+  oftenSchema,
   pathSchema,
   rateSchema,
   secretSchema,
   sizeSchema,
+  timezoneSchema,
   windowSchema,
 } from "./scalars.ts";
 
@@ -38,6 +41,10 @@ const logSchema = z.strictObject({
   ),
   segment: sizeSchema.optional().describe(
     "Size of one file of the log, 4MiB to 1GiB; 64MiB, or a quarter of the budget if that is less",
+  ),
+  deltaBudget: sizeSchema.optional().describe(
+    "Room beside the log for deltas that are received, or that nodes below still want; as much as " +
+      "the budget of the log if left out",
   ),
 }, { error: "a mapping such as { budget: 1GiB }" });
 
@@ -71,6 +78,21 @@ const nodeSchema = z.strictObject({
   insecure: flagSchema.default(false).describe(
     "Accept that data travels in the clear when listen is plain TCP off loopback",
   ),
+  capture: z.enum(["nbd", "scan"]).default("nbd").describe(
+    "Where the primary's writes come from. nbd: its clients; scan: something else writes the " +
+      "volumes, and each sync looks for what changed",
+  ),
+  beforeScan: hookSchema.optional().describe(
+    "Command to run before a scan, such as one that makes a snapshot; it prints what to scan",
+  ),
+  afterScan: hookSchema.optional().describe("Command to run after a scan, however it ended"),
+  allowInconsistent: flagSchema.default(false).describe(
+    "When there is no room to stage a delta, apply it in place: until it is whole, the volumes of " +
+      "this node are no image that ever existed",
+  ),
+  beforeInconsistent: hookSchema.optional().describe(
+    "Command to run before that, such as one that makes a snapshot; if it fails, nothing is applied",
+  ),
 });
 
 const commonLinkShape = {
@@ -90,7 +112,9 @@ const commonLinkShape = {
     "When the log budget is spent on a peer that is away. map: go on without it; stall: clients " +
       "wait; fail: clients get errors",
   ),
-  verify: durationSchema.optional().describe("Compare both sides this often, such as 7d"),
+  verify: oftenSchema.optional().describe(
+    'Compare both sides this often: daily, weekly, a duration, or a cron time such as "0 3 * * 0"',
+  ),
 };
 
 const syncLinkSchema = z.strictObject({
@@ -122,6 +146,10 @@ const periodicLinkSchema = z.strictObject({
 export const topologySchema = z.strictObject({
   cascade: z.literal(TOPOLOGY_FORMAT).describe("Version of this format: 1"),
   name: nameSchema.describe("Name of the cascade; a node of another name is refused"),
+  timezone: timezoneSchema.optional().describe(
+    "The zone of cron times and windows, such as Europe/Berlin; the local one of the upstream node " +
+      "if left out",
+  ),
   secret: secretSchema.describe("The secret that all nodes share: a file, or env:NAME"),
   volumes: z.record(nameSchema, volumeSchema).describe("The volumes, replicated in one order"),
   nodes: z.record(nameSchema, nodeSchema).describe("The nodes, by name"),

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { LinkMode, LogConfig, OnDisconnect, Role } from "../config.ts";
+import type { Hook, LinkMode, LogConfig, OnDisconnect, Role, Schedule } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
@@ -41,14 +41,11 @@ export interface TopologyNode {
   readonly admin: string | null;
   readonly adminToken: SecretSource | null;
   readonly insecure: boolean;
-}
-
-/** When a `periodic` link sends. */
-export interface Schedule {
-  readonly everyMs: number | null;
-  readonly cron: string | null;
-  readonly window: string | null;
-  readonly jitterMs: number;
+  readonly capture: "nbd" | "scan";
+  readonly beforeScan: Hook | null;
+  readonly afterScan: Hook | null;
+  readonly allowInconsistent: boolean;
+  readonly beforeInconsistent: Hook | null;
 }
 
 /** A link, with its defaults. */
@@ -68,7 +65,8 @@ export interface TopologyLink {
   readonly bandwidth: number | null;
   readonly compress: "none" | "zstd";
   readonly onOverflow: "map" | "stall" | "fail";
-  readonly verifyMs: number | null;
+  /** When both sides are compared by themselves; null: never. */
+  readonly verify: Schedule | null;
   /** Null unless the mode is `periodic`. */
   readonly schedule: Schedule | null;
 }
@@ -79,6 +77,8 @@ export interface Topology {
   /** The file it was read from, as the user gave it. */
   readonly file: string;
   readonly secret: SecretSource;
+  /** IANA name of the zone of all schedules; null: the local one of each host. */
+  readonly timezone: string | null;
   readonly volumes: readonly TopologyVolume[];
   readonly nodes: readonly TopologyNode[];
   readonly links: readonly TopologyLink[];
@@ -95,9 +95,10 @@ export function buildTopology(spec: TopologySpec, folder: string, reporter: Repo
     name: spec.name,
     file: reporter.file,
     secret: secretSource(spec.secret, folder),
+    timezone: spec.timezone ?? null,
     volumes: Object.entries(spec.volumes).map(([name, { size }]) => ({ name, sizeBytes: size })),
     nodes: Object.entries(spec.nodes).map(([name, node]) => buildNode(name, node, folder)),
-    links: spec.links.map(buildLink),
+    links: spec.links.map((link, index) => buildLink(link, index, spec.timezone ?? null)),
     reporter,
   };
 }
@@ -117,11 +118,17 @@ function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
     log: {
       budgetBytes: spec.log.budget,
       segmentBytes: spec.log.segment ?? segmentDefault(spec.log.budget),
+      deltaBudgetBytes: spec.log.deltaBudget ?? spec.log.budget,
     },
     nbd: spec.nbd.map(format),
     admin: spec.admin === undefined ? null : format(spec.admin),
     adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
     insecure: spec.insecure,
+    capture: spec.capture,
+    beforeScan: spec.beforeScan ?? null,
+    afterScan: spec.afterScan ?? null,
+    allowInconsistent: spec.allowInconsistent,
+    beforeInconsistent: spec.beforeInconsistent ?? null,
   };
 }
 
@@ -131,7 +138,7 @@ function segmentDefault(budgetBytes: number): number {
   return Math.min(SEGMENT_BYTES_DEFAULT, Math.max(quarter, MIB));
 }
 
-function buildLink(spec: LinkSpec, index: number): TopologyLink {
+function buildLink(spec: LinkSpec, index: number, timezone: string | null): TopologyLink {
   const sync = spec.mode === "sync" ? spec : null;
   const timeout = parseDuration(TIMEOUT_DEFAULT);
   return {
@@ -148,12 +155,15 @@ function buildLink(spec: LinkSpec, index: number): TopologyLink {
     bandwidth: spec.bandwidth ?? null,
     compress: spec.compress,
     onOverflow: spec.onOverflow,
-    verifyMs: spec.verify ?? null,
+    verify: spec.verify === undefined
+      ? null
+      : { ...spec.verify, window: null, jitterMs: 0, timezone },
     schedule: spec.mode !== "periodic" ? null : {
       everyMs: spec.every ?? null,
       cron: spec.cron ?? null,
       window: spec.window ?? null,
       jitterMs: spec.jitter ?? 0,
+      timezone,
     },
   };
 }

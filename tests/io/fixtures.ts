@@ -16,6 +16,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     reason: null,
     epoch: { number: 3, id: "0123456789abcdef0123456789abcdef", firstLsn: 0, node: "hq" },
     consistent: true,
+    inconsistentUntil: null,
     lsn: { appended: at, durable: at, stable: at, applied: at, checkpointed: at / 2 },
     lagBytes: 0,
     lagSeconds: 0,
@@ -57,6 +58,9 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     lagSeconds: 0,
     sentBytes: at,
     connectedSince: 1_700_000_000_000,
+    delta: null,
+    schedule: null,
+    mapBytes: null,
     ...change,
   };
 }

@@ -86,7 +86,8 @@ export function makePlan(seed: number, prng: Prng): Plan {
   });
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
-  const log = { segmentBytes, budgetBytes: segmentBytes * shape.pick([12, 24, 48]) };
+  const budgetBytes = segmentBytes * shape.pick([12, 24, 48]);
+  const log = { segmentBytes, budgetBytes, deltaBudgetBytes: budgetBytes };
   const images = makeImages(prng.fork("images"), sizes);
   const nodes = names.map((name) => {
     const isLeaf = !links.some((link) => link.from === name);
@@ -108,6 +109,8 @@ function makeLink(prng: Prng, from: string, to: string, syncChance: number): Lin
     dial,
     addresses: [`tcp://${dial === "to" ? from : to}:7420`],
     paused: false,
+    schedule: null,
+    verify: null,
   };
 }
 
@@ -158,6 +161,11 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
     })),
     log,
     nbd: [],
+    capture: "nbd",
+    beforeScan: null,
+    afterScan: null,
+    allowInconsistent: false,
+    beforeInconsistent: null,
     upstream,
     downstream: links.filter((link) => link.from === name),
     nodeNames: names,

@@ -53,6 +53,8 @@ export function makeLink(change: Partial<LinkConfig> = {}): LinkConfig {
     dial: "to",
     addresses: ["tcp://127.0.0.1:1"],
     paused: false,
+    schedule: null,
+    verify: null,
     ...change,
   };
 }

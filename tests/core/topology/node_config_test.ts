@@ -28,6 +28,8 @@ Deno.test("a node's configuration has its links, with what the dialling end dial
     dial: "to",
     addresses: ["tcp://10.0.0.1:7420"],
     paused: false,
+    schedule: null,
+    verify: null,
   });
   assertEquals(config.downstream.map(({ name }) => name), ["metro-dr1", "metro-dr2"]);
   assertEquals(config.volumes, [

@@ -1,11 +1,16 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   formatEndpoint,
   isLoopback,
   parseAdminUrl,
   parseStreamAddress,
 } from "../../../core/topology/address.ts";
-import { isCron, isWindow } from "../../../core/topology/cron.ts";
+import {
+  formatWindow,
+  isCron,
+  parseWindow,
+  timezoneExpected,
+} from "../../../core/topology/cron.ts";
 import { nearest } from "../../../core/topology/nearest.ts";
 import { outageBridgedMs } from "../../../core/topology/outage.ts";
 import { isInside, resolvePath } from "../../../core/topology/paths.ts";
@@ -70,7 +75,13 @@ Deno.test("loopback is what other machines cannot reach", () => {
 });
 
 Deno.test("cron times and windows are told from typing mistakes", () => {
-  const good = ["* * * * *", "*/15 0-6 1,15 jan-mar sun", "0 22 * * 1-5/2", "59 23 31 12 7"];
+  const good = [
+    "* * * * *",
+    "*/15 0-6 1,15 jan-mar sun",
+    "0 22 * * 1-5/2",
+    "59 23 31 12 7",
+    "0 0 29 2 *",
+  ];
   const bad = [
     "",
     "* * * *",
@@ -79,11 +90,24 @@ Deno.test("cron times and windows are told from typing mistakes", () => {
     "* * 0 * *",
     "5-1 * * * *",
     "*/0 * * * *",
+    "0 0 30 2 *",
+    "0 0 0 * * *",
+    "@daily",
+    "x".repeat(1000),
   ];
   assertEquals(good.filter((text) => !isCron(text)), []);
   assertEquals(bad.filter(isCron), []);
-  assertEquals(["22:00-06:00", "00:00 - 23:59"].filter((text) => !isWindow(text)), []);
-  assertEquals(["22-6", "24:00-01:00", "06:00-06:00", "6:00-7:00"].filter(isWindow), []);
+  const windows = ["22:00-06:00", "00:00 - 23:59"].map(parseWindow);
+  assertEquals(windows, [{ fromMinute: 1320, toMinute: 360 }, { fromMinute: 0, toMinute: 1439 }]);
+  assertEquals(windows.map((window) => window && formatWindow(window)), [
+    "22:00-06:00",
+    "00:00-23:59",
+  ]);
+  for (const text of ["22-6", "24:00-01:00", "06:00-06:00", "6:00-7:00"]) {
+    assertEquals(parseWindow(text), null, text);
+  }
+  assertEquals(["UTC", "Europe/Berlin"].map(timezoneExpected), [null, null]);
+  for (const text of ["Mars/Base", "", "x".repeat(1000)]) assert(timezoneExpected(text) !== null);
 });
 
 Deno.test("paths are resolved from the file's folder, and compared whole", () => {
