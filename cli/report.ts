@@ -100,6 +100,14 @@ export function isBadState(state: LinkState): boolean {
   return BAD_STATES.includes(state);
 }
 
+/** What of a link's own runs went wrong, if the last one did. */
+function failedRuns({ schedule }: LinkStatus): string | null {
+  if (schedule === null || schedule.failures === 0) return null;
+  const runs = schedule.failures === 1 ? "the last run" : `the last ${schedule.failures} runs`;
+  const reason = schedule.lastRun?.reason ?? null;
+  return `${runs} failed${reason === null ? "" : `: ${reason}`}`;
+}
+
 /** What is not well, one line each; empty when all is. A node that is starting or draining is well. */
 export function ailments(report: Report): string[] {
   const lines: string[] = [];
@@ -112,10 +120,14 @@ export function ailments(report: Report): string[] {
     }
   }
   for (const { link, status } of report.links) {
-    if (status === null || !isBadState(status.state)) continue;
-    lines.push(
-      `${link.name}: ${status.state}${status.reason === null ? "" : `: ${status.reason}`}`,
-    );
+    if (status === null) continue;
+    if (isBadState(status.state)) {
+      lines.push(
+        `${link.name}: ${status.state}${status.reason === null ? "" : `: ${status.reason}`}`,
+      );
+    }
+    const failed = failedRuns(status);
+    if (failed !== null) lines.push(`${link.name}: ${failed}`);
   }
   return lines;
 }

@@ -232,7 +232,11 @@ export function ailmentOf(status: NodeStatus): string | null {
     return status.state + (status.reason === null ? "" : `: ${status.reason}`);
   }
   // A node that runs gives a reason only for what keeps it from its work: a full disk, say.
-  return status.consistent ? status.reason : "inconsistent";
+  const until = status.inconsistentUntil;
+  if (status.consistent && until === null) return status.reason;
+  const lsn = until?.lsn ?? null;
+  return `inconsistent${lsn === null ? "" : ` until LSN ${lsn}`}` +
+    (until === null ? "" : `: ${until.reason}`);
 }
 
 function isLocalHost(header: string | undefined): boolean {

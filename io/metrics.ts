@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { LinkStatus, NodeStatus } from "../core/status.ts";
+import type { LinkRun, LinkStatus, NodeStatus } from "../core/status.ts";
 import { LINK_STATES, nodeStatusSchema } from "../core/status.ts";
 
 /** The content type of {@linkcode metricsText}. */
@@ -37,6 +37,8 @@ export function metricsText(status: NodeStatus, process: ProcessFigures): string
     ...logMetrics(status),
     ...counterMetrics(status),
     ...linkMetrics(status.links),
+    ...deltaMetrics(status.links),
+    ...runMetrics(status.links),
     gauge("process_resident_memory_bytes", "Memory of the process in RAM.", process.residentBytes),
     gauge("process_start_time_seconds", "When the node started.", status.startedAt / 1000),
   ];
@@ -62,6 +64,11 @@ function nodeMetrics(status: NodeStatus): Metric[] {
       "cascade_node_consistent",
       "1 if the volumes are, with the log, an image that existed.",
       flag(status.consistent),
+    ),
+    gauge(
+      "cascade_node_inconsistent_until_lsn_bytes",
+      "LSN from which the volumes are an image that existed again; left out while they are one.",
+      status.inconsistentUntil?.lsn ?? null,
     ),
     gauge("cascade_epoch_number", "Number of the epoch.", status.epoch?.number ?? null),
     many(
@@ -113,9 +120,14 @@ function counterMetrics({ counters }: NodeStatus): Metric[] {
   ];
 }
 
-function linkMetrics(links: readonly LinkStatus[]): Metric[] {
-  const each = (value: (link: LinkStatus) => number | null): Sample[] =>
+/** A figure of every link. */
+function eachOf(links: readonly LinkStatus[]) {
+  return (value: (link: LinkStatus) => number | null): Sample[] =>
     links.map((link) => [linkLabels(link), value(link)]);
+}
+
+function linkMetrics(links: readonly LinkStatus[]): Metric[] {
+  const each = eachOf(links);
   return [
     many(
       "cascade_link_state",
@@ -151,6 +163,71 @@ function linkMetrics(links: readonly LinkStatus[]): Metric[] {
       ...many("cascade_link_sent_bytes_total", "Bytes sent, with frames.", each(sentBytes)),
       type: "counter",
     },
+  ];
+}
+
+function deltaMetrics(links: readonly LinkStatus[]): Metric[] {
+  const parts = { total: "bytesTotal", sent: "bytesSent", staged: "bytesStaged" } as const;
+  return [
+    many(
+      "cascade_link_delta_bytes",
+      "The delta that is on its way.",
+      links.flatMap((link) =>
+        Object.entries(parts).map(([part, field]): Sample => [
+          { ...linkLabels(link), part },
+          link.delta?.[field] ?? null,
+        ])
+      ),
+    ),
+    many(
+      "cascade_link_map_bytes",
+      "Changed bytes in the dirty map of an overflowed link.",
+      eachOf(links)((link) => link.mapBytes),
+    ),
+  ];
+}
+
+function runMetrics(links: readonly LinkStatus[]): Metric[] {
+  const each = eachOf(links);
+  const seconds = (ms: number | null | undefined) => typeof ms === "number" ? ms / 1000 : null;
+  const ofLast = (value: (run: LinkRun) => number) =>
+    each(({ schedule }) => schedule?.lastRun ? value(schedule.lastRun) : null);
+  return [
+    many(
+      "cascade_link_next_run_time_seconds",
+      "When the next run is due.",
+      each(({ schedule }) => seconds(schedule?.nextRunAtMs)),
+    ),
+    many(
+      "cascade_link_failed_runs",
+      "Runs that failed since one went well.",
+      each(({ schedule }) => schedule?.failures ?? null),
+    ),
+    many(
+      "cascade_link_last_run_time_seconds",
+      "When the last run began.",
+      ofLast((run) => run.startedAtMs / 1000),
+    ),
+    many(
+      "cascade_link_last_run_duration_seconds",
+      "How long the last run took.",
+      ofLast((run) => Math.max(0, run.endedAtMs - run.startedAtMs) / 1000),
+    ),
+    many(
+      "cascade_link_last_run_success",
+      "1 if the last run went well, also if there was nothing to send.",
+      ofLast((run) => flag(run.outcome !== "failed")),
+    ),
+    many(
+      "cascade_link_last_run_log_bytes",
+      "What clients wrote in the range of the last run.",
+      ofLast((run) => run.logBytes),
+    ),
+    many(
+      "cascade_link_last_run_delta_bytes",
+      "What was left of that to send.",
+      ofLast((run) => run.deltaBytes),
+    ),
   ];
 }
 

@@ -9,6 +9,7 @@ import { approximateDuration, approximateSize } from "../../core/topology/units.
 import { escapeControls } from "../../io/journal.ts";
 import type { Paint } from "../output.ts";
 import { ailments, isBadState, type LinkReport, type NodeReport, type Report } from "../report.ts";
+import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
 
 /** How it is drawn. */
@@ -103,7 +104,9 @@ function nodeCells(status: NodeStatus, before: NodeStatus | null, paint: Paint):
 }
 
 function nodeState(status: NodeStatus, paint: Paint): Cell {
-  if (!status.consistent) return { text: "inconsistent", paint: paint.red };
+  if (!status.consistent || status.inconsistentUntil !== null) {
+    return { text: "inconsistent", paint: paint.red };
+  }
   switch (status.state) {
     case "running":
       return { text: status.state, paint: paint.green };
@@ -139,6 +142,7 @@ const LINK_COLUMNS: readonly Column[] = [
   { title: "STATE", align: "left", rank: 0, min: "disconnected".length },
   { title: "LAG", align: "right", rank: 1, min: SIZE_WIDTH },
   { title: "AGE", align: "right", rank: 2, min: AGE_WIDTH },
+  { title: "NEXT", align: "right", rank: 3, min: AGE_WIDTH },
   { title: "RECEIVED", align: "right", rank: 7, min: SIZE_WIDTH },
   { title: "DURABLE", align: "right", rank: 6, min: SIZE_WIDTH },
   { title: "APPLIED", align: "right", rank: 5, min: SIZE_WIDTH },
@@ -151,8 +155,22 @@ function linkTable(report: Report, previous: Report | null, paint: Paint, width:
     const before = previous?.links.find((other) => other.link.name === link.link.name);
     return linkCells(link, before, report.atMs, paint);
   });
-  const count = previous === null ? LINK_COLUMNS.length - 1 : LINK_COLUMNS.length;
-  return drawTable(LINK_COLUMNS.slice(0, count), rows, width, paint.dim);
+  // Most cascades have no link that waits for its time, and rates need an earlier report.
+  const absent = [
+    ...(report.links.some(hasSchedule) ? [] : ["NEXT"]),
+    ...(previous === null ? ["RATE"] : []),
+  ];
+  const isShown = LINK_COLUMNS.map(({ title }) => !absent.includes(title));
+  return drawTable(
+    LINK_COLUMNS.filter((_, index) => isShown[index]),
+    rows.map((row) => row.filter((_, index) => isShown[index])),
+    width,
+    paint.dim,
+  );
+}
+
+function hasSchedule({ status }: LinkReport): boolean {
+  return status !== null && status.schedule !== null;
 }
 
 function linkCells(
@@ -170,6 +188,7 @@ function linkCells(
   const figures = [
     size(status.lagBytes),
     age(status.lagSeconds),
+    nextRunText(status, teller?.nowMs ?? atMs),
     size(status.received),
     size(status.durable),
     size(status.applied),
@@ -180,7 +199,7 @@ function linkCells(
   const hearsay = teller?.name !== link.from && teller?.name !== link.to;
   return [
     ...head,
-    { text: status.state, paint: linkPaint(status.state, paint) },
+    { text: stateText(status), paint: linkPaint(status.state, paint) },
     ...figures.map((text) => hearsay ? { text, paint: paint.dim } : { text }),
   ];
 }
@@ -203,7 +222,12 @@ function remarks(report: Report): string[] {
       ? [`${link.name}: ${status.state}: ${status.reason}`]
       : []
   );
-  return [...ofNodes, ...ofLinks];
+  const ofRuns = report.links.flatMap(({ link, status, teller }) =>
+    status === null
+      ? []
+      : runRemarks(status, teller?.nowMs ?? report.atMs).map((text) => `${link.name}: ${text}`)
+  );
+  return [...ofNodes, ...ofLinks, ...ofRuns];
 }
 
 interface TreeRow {

@@ -32,7 +32,7 @@ export function nextRun(
   nowMs: number,
   random01: number,
 ): number {
-  assert(random01 >= 0 && random01 <= 1);
+  assert(random01 >= 0 && random01 <= 1, "a part of the jitter");
   // A clock that was put back must not hold up a run for as long as it was wrong.
   const lastMs = lastStartedMs === null ? null : Math.min(lastStartedMs, nowMs);
   const dueMs = Math.max(nowMs, dueTime(schedule, lastMs, nowMs));

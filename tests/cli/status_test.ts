@@ -3,7 +3,7 @@ import { jsonOf, type Report, verdictOf } from "../../cli/report.ts";
 import { paint } from "../../cli/output.ts";
 import { LivePicture } from "../../cli/ui/live.ts";
 import { statusView } from "../../cli/ui/status_view.ts";
-import { linkStatus, nodeStatus } from "../io/fixtures.ts";
+import { busyLinkStatus, linkStatus, nodeStatus } from "../io/fixtures.ts";
 import { allWell, report, type Statuses } from "./made_up.ts";
 
 function view(report: Report, width = 200, previous: Report | null = null): string[] {
@@ -138,6 +138,10 @@ Deno.test("the exit code tells all well, something to look at, and nobody there"
     ...well,
     hq: { ...well.hq, links: [linkStatus({ state })] },
   });
+  const runs = (failures: number, reason: string | null) => ({
+    ...well,
+    metro: { ...well.metro, links: [failing(failures, reason)] },
+  });
   const cases: [Statuses, number][] = [
     [well, 0],
     [{ ...well, dr1: null }, 1],
@@ -153,8 +157,50 @@ Deno.test("the exit code tells all well, something to look at, and nobody there"
     [link("overflowed"), 1],
     [link("refused"), 1],
     [link("paused"), 0],
+    [runs(0, null), 0],
+    [runs(2, "the peer has no room"), 1],
+    [{ ...well, dr1: inconsistent(null) }, 1],
   ];
   for (const [statuses, code] of cases) assertEquals(verdictOf(report(statuses)), code);
+});
+
+function failing(failures: number, reason: string | null) {
+  const { schedule } = busyLinkStatus();
+  const lastRun = schedule?.lastRun ?? null;
+  if (lastRun === null) throw new Error("the fixture has a last run");
+  const outcome = failures === 0 ? "done" : "failed";
+  const run = { ...lastRun, outcome, reason } as const;
+  return busyLinkStatus({ schedule: { nextRunAtMs: null, lastRun: run, failures } });
+}
+
+function inconsistent(lsn: number | null) {
+  const reason = "a delta is applied in place";
+  return nodeStatus({ name: "dr1", consistent: false, inconsistentUntil: { lsn, reason } });
+}
+
+Deno.test("runs, deltas and maps of periodic links are shown, and troubles with them said", () => {
+  const well = allWell();
+  const lines = view(
+    report({ ...well, metro: { ...well.metro, links: [busyLinkStatus()] }, dr1: inconsistent(9) }),
+    120,
+  );
+  assertEquals(lines.slice(7), [
+    "",
+    "LINK       MODE   STATE             LAG     AGE    NEXT  RECEIVED  DURABLE  APPLIED   SINCE",
+    "hq-metro   sync   streaming          0B      0s       -      1MiB     1MiB     1MiB   1m30s",
+    "metro-dr1  async  streaming          0B      0s       -      1MiB     1MiB     1MiB   1m30s",
+    "metro-dr2  async  delta 42%          0B      0s     now      1MiB     1MiB     1MiB   1m30s",
+    "",
+    "dr1: inconsistent until LSN 9: a delta is applied in place",
+    "metro-dr2: delta of 0.98GiB: shipping, 42%, for 30s now",
+    "metro-dr2: last run 1m ago: sent 12MiB of 80MiB written, in 3s",
+    "metro-dr2: 7MiB changed since it overflowed",
+  ]);
+  const failed = report({ ...well, metro: { ...well.metro, links: [failing(2, "no room")] } });
+  assert(view(failed).includes("metro-dr2: the last 2 runs failed: no room"));
+  const waiting = busyLinkStatus({ delta: null, mapBytes: null, state: "streaming" });
+  const between = report({ ...well, metro: { ...well.metro, links: [waiting] } });
+  assertEquals(cells(view(between), "metro-dr2")[5], "15m");
 });
 
 Deno.test("the JSON document has the statuses as they came, and who did not answer", () => {

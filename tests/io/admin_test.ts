@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CascadeError } from "../../core/errors.ts";
 import {
+  deltaStatusSchema,
   LINK_STATES,
+  linkRunSchema,
+  linkScheduleSchema,
   linkStatusSchema,
   type NodeStatus,
   nodeStatusSchema,
@@ -9,7 +12,7 @@ import {
 import { type AdminControl, startAdmin } from "../../io/admin.ts";
 import { changeLink, fetchPage, fetchStatus } from "../../io/admin_client.ts";
 import { metricsText } from "../../io/metrics.ts";
-import { linkStatus, nodeStatus } from "./fixtures.ts";
+import { busyLinkStatus, linkStatus, nodeStatus } from "./fixtures.ts";
 import { withFolder } from "./helpers.ts";
 
 const TOKEN = "open-sesame";
@@ -206,7 +209,11 @@ Deno.test("nobody there, somebody else there, and no answer in time each have th
 Deno.test("metrics name every figure with its unit, type and help", async () => {
   const status = nodeStatus({
     name: 'h"q\\\n',
-    links: [linkStatus(), linkStatus({ name: "metro-dr1", lagBytes: null, state: "degraded" })],
+    links: [
+      linkStatus(),
+      linkStatus({ name: "metro-dr1", lagBytes: null, state: "degraded" }),
+      busyLinkStatus({ lagBytes: null }),
+    ],
   });
   await withAdmin({ status: () => status }, async (address) => {
     const { body } = await ask(address, "/metrics");
@@ -222,6 +229,7 @@ Deno.test("metrics name every figure with its unit, type and help", async () => 
       assertEquals(typed.get(name), name.endsWith("_total") ? "counter" : "gauge", line);
     }
     assertEquals(lines.filter((line) => line.startsWith("# HELP")).length, typed.size);
+    const busy = 'link="metro-dr2",from="metro",to="dr2",mode="periodic"';
     const node = String.raw`node="h\"q\\\n"`;
     for (
       const line of [
@@ -231,6 +239,11 @@ Deno.test("metrics name every figure with its unit, type and help", async () => 
         `cascade_node_state{${node},state="failed"} 0`,
         `cascade_link_lag_bytes{${node},link="hq-metro",from="hq",to="metro",mode="sync"} 0`,
         `cascade_link_state{${node},link="metro-dr1",from="hq",to="metro",mode="sync",state="degraded"} 1`,
+        `cascade_link_delta_bytes{${node},${busy},part="staged"} ${429 * 1024 * 1024}`,
+        `cascade_link_last_run_duration_seconds{${node},${busy}} 3`,
+        `cascade_link_last_run_success{${node},${busy}} 1`,
+        `cascade_link_next_run_time_seconds{${node},${busy}} 1700000960`,
+        `cascade_link_map_bytes{${node},${busy}} ${7 * 1024 * 1024}`,
       ]
     ) assert(lines.includes(line), line);
     // Unknown is not zero.
@@ -241,12 +254,20 @@ Deno.test("metrics name every figure with its unit, type and help", async () => 
 
 Deno.test("docs/status.md names every metric, field and state", async () => {
   const docs = await Deno.readTextFile(new URL("../../docs/status.md", import.meta.url));
-  const status = nodeStatus({ links: [linkStatus()] });
+  const status = nodeStatus({
+    links: [busyLinkStatus()],
+    inconsistentUntil: { lsn: 1, reason: "no room" },
+  });
   const metrics = metricsText(status, { residentBytes: 1 }).matchAll(/^# TYPE (\S+)/gm);
   const words = [
     ...[...metrics].map((match) => match[1]!),
     ...Object.keys(nodeStatusSchema.shape),
     ...Object.keys(linkStatusSchema.shape),
+    ...Object.keys(deltaStatusSchema.shape),
+    ...deltaStatusSchema.shape.phase.options,
+    ...Object.keys(linkScheduleSchema.shape),
+    ...Object.keys(linkRunSchema.shape),
+    ...linkRunSchema.shape.outcome.options,
     ...nodeStatusSchema.shape.state.options,
     ...LINK_STATES,
     ...Object.keys(nodeStatusSchema.shape.counters.shape),

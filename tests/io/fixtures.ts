@@ -41,6 +41,45 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
   };
 }
 
+/** A periodic link that has overflowed, and is being brought back by a delta. */
+export function busyLinkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
+  const at = 1024 * 1024;
+  const nowMs = nodeStatus().nowMs;
+  return linkStatus({
+    name: "metro-dr2",
+    from: "metro",
+    to: "dr2",
+    mode: "periodic",
+    state: "delta",
+    delta: {
+      id: "0123456789abcdef",
+      fromLsn: at,
+      toLsn: 3 * at,
+      bytesTotal: 1000 * at,
+      bytesSent: 500 * at,
+      bytesStaged: 429 * at,
+      phase: "shipping",
+      startedAtMs: nowMs - 30_000,
+    },
+    schedule: {
+      nextRunAtMs: nowMs + 900_000,
+      lastRun: {
+        startedAtMs: nowMs - 63_000,
+        endedAtMs: nowMs - 60_000,
+        fromLsn: 0,
+        toLsn: at,
+        logBytes: 80 * at,
+        deltaBytes: 12 * at,
+        outcome: "done",
+        reason: null,
+      },
+      failures: 0,
+    },
+    mapBytes: 7 * at,
+    ...change,
+  });
+}
+
 /** A link that streams, caught up at LSN 1 MiB. */
 export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
   const at = 1024 * 1024;
