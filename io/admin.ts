@@ -4,8 +4,7 @@
  *     GET  /status                  the status as JSON (core/status.ts, docs/status.md)
  *     GET  /metrics                 the same figures for Prometheus
  *     GET  /healthz                 200 when all is well here, else 503 and why
- *     POST /links/NAME/pause?reason=TEXT
- *     POST /links/NAME/resume       204 when it is durable, else why not
+ *     POST                          what changes something: admin_control.ts
  *
  * Who may ask: anybody on this machine when it listens on loopback, who may open the file of a Unix
  * socket, or who shows the token. Without a token it listens nowhere else. On loopback the Host header has to name
@@ -20,9 +19,10 @@
 import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
+import { CascadeError, describeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { isLoopback } from "../core/topology/address.ts";
+import { actOn, type Answer, type Controls, isControlUrl } from "./admin_control.ts";
 import { formatHostPort, parseAdminAddress } from "./address.ts";
 import { METRICS_TYPE, metricsText } from "./metrics.ts";
 import { listenError } from "./stream.ts";
@@ -37,27 +37,14 @@ const HEADER_BYTES_MAX = 8 * 1024;
 const IDLE_TIMEOUT_MS = 60_000;
 const TOKEN_LENGTH_MAX = 1024;
 
-/** What {@linkcode startAdmin} needs. */
-export interface AdminOptions {
+/** What {@linkcode startAdmin} needs. Without controls the admin side is read-only. */
+export interface AdminOptions extends Controls {
   /** `http://host:port` or `unix:/path`. */
   readonly address: string;
   /** Whoever asks must show it, if there is one. It may change, or come, but not go. */
   readonly token: () => string | null;
   readonly status: () => NodeStatus;
-  /** What the admin side can change. Without it, it is read-only. */
-  readonly control?: AdminControl;
 }
-
-/** See {@linkcode AdminOptions.control}. Each settles when what it did is durable, or throws why not. */
-export interface AdminControl {
-  pause(link: string, reason: string | null): Promise<void>;
-  resume(link: string): Promise<void>;
-}
-
-/** The header that a request must bear to change anything. */
-export const CONTROL_HEADER = "cascade-control";
-/** Names the node that is meant, if the request should reach no other. */
-export const NODE_HEADER = "cascade-node";
 
 /** A running admin side. */
 export interface AdminServer {
@@ -145,13 +132,6 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
   return server;
 }
 
-interface Answer {
-  readonly code: number;
-  readonly body: string;
-  readonly type?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
 async function answerTo(
   request: IncomingMessage,
   options: AdminOptions,
@@ -166,13 +146,13 @@ async function answerTo(
     return { code: 401, body: "Show the token: Authorization: Bearer TOKEN\n", headers };
   }
   const url = request.url ?? "";
-  const isControl = url.startsWith("/links/") && options.control !== undefined;
+  const isControl = isControlUrl(url, options);
   const allow = isControl ? "POST" : "GET, HEAD";
   if (!allow.split(", ").includes(request.method ?? "")) {
     return { code: 405, body: `Only ${allow.replace(",", " and")}.\n`, headers: { allow } };
   }
   try {
-    if (isControl) return await change(request, url, options.control!, options.status().name);
+    if (isControl) return await actOn(request, options, options.status().name);
     return page(url, options.status);
   } catch (error) {
     return { code: 500, body: `${describeError(error)}\n` };
@@ -193,36 +173,6 @@ function page(url: string, status: () => NodeStatus): Answer {
     }
     default:
       return { code: 404, body: "There is /status, /metrics and /healthz.\n" };
-  }
-}
-
-/** Acts on `/links/NAME/pause` and `/links/NAME/resume`. */
-async function change(
-  request: IncomingMessage,
-  url: string,
-  control: AdminControl,
-  name: string,
-): Promise<Answer> {
-  if (request.headers[CONTROL_HEADER] !== "1") {
-    return { code: 403, body: `A change needs the header ${CONTROL_HEADER}: 1\n` };
-  }
-  // An address such as 127.0.0.1 leads to another node on every host.
-  const meant = request.headers[NODE_HEADER];
-  if (meant !== undefined && meant !== name) {
-    return { code: 421, body: `node ${name} answers here\n` };
-  }
-  const { pathname, searchParams } = new URL(url, "http://localhost");
-  const match = /^\/links\/([^/]+)\/(pause|resume)$/.exec(pathname);
-  if (match === null) return { code: 404, body: "There is /links/NAME/pause and resume.\n" };
-  const link = decodeURIComponent(match[1]!);
-  try {
-    if (match[2] === "pause") await control.pause(link, searchParams.get("reason"));
-    else await control.resume(link);
-    return { code: 204, body: "" };
-  } catch (error) {
-    if (isCascadeError(error, "not-found")) return { code: 404, body: `${describeError(error)}\n` };
-    if (isCascadeError(error, "usage")) return { code: 409, body: `${describeError(error)}\n` };
-    throw error;
   }
 }
 

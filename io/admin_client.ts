@@ -7,8 +7,9 @@ import { Buffer } from "node:buffer";
 import { type IncomingMessage, request as open, type RequestOptions } from "node:http";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import { type NodeStatus, nodeStatusSchema } from "../core/status.ts";
+import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
 import { parseAdminAddress } from "./address.ts";
-import { CONTROL_HEADER, NODE_HEADER } from "./admin.ts";
+import { CONTROL_HEADER, NODE_HEADER } from "./admin_control.ts";
 
 /** The status of a node with as many links as a topology may have stays far below. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
@@ -20,8 +21,12 @@ export interface AdminTarget {
   /** `http://host:port` or `unix:/path`. */
   readonly address: string;
   readonly token: string | null;
+  /** {@linkcode TIMEOUT_NEVER_MS} at most. */
   readonly timeoutMs: number;
 }
+
+/** The longest that a timer takes: more than three weeks. */
+export const TIMEOUT_NEVER_MS = 2 ** 31 - 1;
 
 /**
  * Asks for the status of a node. Throws `unreachable` when nobody answers in time, `refused` when the token
@@ -69,13 +74,46 @@ export async function changeLink(
     "POST",
     `${path}/${change === "resume" ? "resume" : `pause${query}`}`,
   );
-  if (code === 204) return;
+  if (code !== 204) throw notDone(target.address, code, body);
+}
+
+/**
+ * Has a node sync `links` (null: all to nodes below), and settles when it is over. Throws like
+ * {@linkcode changeLink}, and `locked` when a sync runs there already.
+ */
+export async function syncNode(
+  target: AdminTarget,
+  links: readonly string[] | null,
+  { dryRun, full }: SyncOptions,
+): Promise<SyncReport> {
+  const query = new URLSearchParams((links ?? []).map((link) => ["link", link]));
+  if (dryRun) query.set("dryRun", "1");
+  if (full) query.set("full", "1");
+  const { code, body } = await request(target, "POST", `/sync?${query}`);
   const where = { address: target.address };
+  if (code === 423) throw new CascadeError("locked", body.trim(), { where, retryable: true });
+  if (code === 405) {
+    throw new CascadeError("refused", "the node does not sync on request", {
+      where,
+      hint: "Does it run another version of Cascade?",
+    });
+  }
+  if (code !== 200) throw notDone(target.address, code, body);
+  try {
+    return syncReportSchema.parse(JSON.parse(body));
+  } catch (cause) {
+    throw new CascadeError("protocol", "expected a report, found something else", { where, cause });
+  }
+}
+
+/** Why a node did not do what it was asked. */
+function notDone(address: string, code: number, body: string): CascadeError {
+  const where = { address };
   const told = body.trim() || `HTTP ${code}`;
-  if (code === 401) throw wrongToken(where);
-  if (code === 421) throw new CascadeError("unreachable", `it is another one: ${told}`, { where });
-  if (code >= 400 && code < 500) throw new CascadeError("refused", told, { where });
-  throw new CascadeError("protocol", `the node could not: ${told}`, { where });
+  if (code === 401) return wrongToken(where);
+  if (code === 421) return new CascadeError("unreachable", `it is another one: ${told}`, { where });
+  if (code >= 400 && code < 500) return new CascadeError("refused", told, { where });
+  return new CascadeError("protocol", `the node could not: ${told}`, { where });
 }
 
 /** Asks for one page of the admin side. Throws `unreachable` or `bad-address`. */

@@ -9,8 +9,10 @@ import {
   type NodeStatus,
   nodeStatusSchema,
 } from "../../core/status.ts";
-import { type AdminControl, startAdmin } from "../../io/admin.ts";
-import { changeLink, fetchPage, fetchStatus } from "../../io/admin_client.ts";
+import type { SyncRunner } from "../../core/sync_report.ts";
+import { startAdmin } from "../../io/admin.ts";
+import type { AdminControl } from "../../io/admin_control.ts";
+import { changeLink, fetchPage, fetchStatus, syncNode } from "../../io/admin_client.ts";
 import { metricsText } from "../../io/metrics.ts";
 import { busyLinkStatus, linkStatus, nodeStatus } from "./fixtures.ts";
 import { withFolder } from "./helpers.ts";
@@ -22,17 +24,19 @@ interface Setting {
   readonly token?: string | null;
   readonly status?: () => NodeStatus;
   readonly control?: AdminControl;
+  readonly sync?: SyncRunner;
 }
 
 async function withAdmin(
-  { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus(), control }: Setting,
+  { address = "http://127.0.0.1:0", token = null, status = () => nodeStatus(), ...controls }:
+    Setting,
   body: (address: string) => Promise<void>,
 ): Promise<void> {
   const admin = await startAdmin({
     address,
     token: () => token,
     status,
-    ...(control === undefined ? {} : { control }),
+    ...controls,
   });
   try {
     await body(admin.address);
@@ -325,6 +329,61 @@ Deno.test("a change that is meant for another node is not taken", async () => {
     await changeLink({ ...target, node: nodeStatus().name }, "l", "resume");
   });
   assertEquals(asked, ["resume l"]);
+});
+
+/** Answers to every sync the same, and notes what it was asked. */
+function syncing(asked: string[], error: CascadeError | null = null): SyncRunner {
+  return {
+    sync(links, { dryRun, full }) {
+      if (error !== null) return Promise.reject(error);
+      asked.push(`${links?.join(" ") ?? "all"} ${dryRun} ${full}`);
+      return Promise.resolve({ links: [] });
+    },
+  };
+}
+
+Deno.test("a sync is asked for, and a refusal says why", async () => {
+  const asked: string[] = [];
+  const options = { dryRun: false, full: true };
+  await withAdmin({ token: TOKEN, sync: syncing(asked) }, async (address) => {
+    const target = { address, token: TOKEN, timeoutMs: 5000 };
+    assertEquals(await syncNode(target, ["a/b ?&=", "c"], options), { links: [] });
+    assertEquals(await syncNode(target, null, { dryRun: true, full: false }), { links: [] });
+  });
+  assertEquals(asked, ["a/b ?&= c false true", "all true false"]);
+  const cases = [["locked", "locked"], ["not-found", "refused"], [
+    "disk-failed",
+    "protocol",
+  ]] as const;
+  for (const [thrown, met] of cases) {
+    const sync = syncing(asked, new CascadeError(thrown, "and this is why"));
+    await withAdmin({ sync }, async (address) => {
+      const target = { address, token: null, timeoutMs: 5000 };
+      const error = await assertRejects(() => syncNode(target, null, options), CascadeError);
+      assertEquals(error.code, met);
+      assert(error.message.includes("and this is why"), error.message);
+    });
+  }
+});
+
+Deno.test("without a runner, and to a page of another site, there is nothing to sync", async () => {
+  const asked: string[] = [];
+  const talkTo = (address: string, more: string) =>
+    talk(
+      address,
+      `POST /sync HTTP/1.1\r\nHost: ${new URL(address).host}\r\nConnection: close\r\n${more}\r\n`,
+    );
+  const header = "cascade-control: 1\r\n";
+  await withAdmin({ control: noted(asked) }, async (address) => {
+    assert((await talkTo(address, header)).startsWith("HTTP/1.1 405"));
+  });
+  await withAdmin({ sync: syncing(asked) }, async (address) => {
+    assert((await talkTo(address, "")).startsWith("HTTP/1.1 403"));
+    assert((await talkTo(address, `${header}cascade-node: x\r\n`)).startsWith("HTTP/1.1 421"));
+    assertEquals(asked, []);
+    assert((await talkTo(address, header)).startsWith("HTTP/1.1 200"));
+  });
+  assertEquals(asked, ["all false false"]);
 });
 
 Deno.test("no page of another site can change anything", async () => {

@@ -1,0 +1,139 @@
+/**
+ * Who does a sync: the node that runs, when it answers at its admin address, or else this process,
+ * as the node.
+ *
+ * @module
+ */
+import { CascadeError, isCascadeError } from "../core/errors.ts";
+import type { SyncReport } from "../core/sync_report.ts";
+import { nearest } from "../core/topology/nearest.ts";
+import { linkNamed, nodeNamed } from "../core/topology/node_config.ts";
+import type { Topology, TopologyNode } from "../core/topology/topology.ts";
+import { type AdminTarget, fetchStatus, syncNode, TIMEOUT_NEVER_MS } from "../io/admin_client.ts";
+import { loadTopology, readToken } from "../io/topology_file.ts";
+import { EXIT, type ExitCode, ExitWith } from "./exit.ts";
+import { printLine, tell } from "./output.ts";
+import type { SyncHere } from "./sync_here.ts";
+import {
+  failureLines,
+  summaryLine,
+  type SyncHow,
+  syncJson,
+  timedOut,
+  verdictOf,
+} from "./sync_text.ts";
+
+/** What the command line says. */
+export interface SyncRunOptions {
+  readonly topology: string;
+  readonly node: string;
+  /** Null: all links to nodes below. */
+  readonly links: readonly string[] | null;
+  readonly dryRun: boolean;
+  readonly full: boolean;
+  readonly skipIfRunning: boolean;
+  /** Null: for as long as it takes. */
+  readonly timeoutMs: number | null;
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** How long a running node may take to say that it is there. */
+const ASK_TIMEOUT_MS = 2_000;
+
+/** How it ended, and what there is to say of it. */
+export interface SyncEnd {
+  readonly code: ExitCode;
+  /** For stdout; null: nothing. */
+  readonly result: string | null;
+  /** Lines for stderr. */
+  readonly troubles: readonly string[];
+}
+
+/** Runs the command. Throws {@linkcode ExitWith} when it went wrong and all is told, or what is wrong. */
+export async function runSync(options: SyncRunOptions): Promise<void> {
+  const { code, result, troubles } = await performSync(options);
+  if (result !== null) printLine(result);
+  for (const line of troubles) tell(line);
+  if (code !== EXIT.done) throw new ExitWith(code);
+}
+
+/** Does the work. `here` does it when no node answers. Throws what is wrong. */
+export async function performSync(options: SyncRunOptions, here?: SyncHere): Promise<SyncEnd> {
+  const topology = loadTopology(options.topology);
+  const node = nodeNamed(topology, options.node);
+  checkLinks(topology, node, options.links);
+  try {
+    const target = await runningNode(node);
+    const report = target !== null
+      ? await askNode(target, options)
+      : await (here ?? (await import("./sync_here.ts")).syncHere)(options);
+    return endOf(report, options, { isBeside: target !== null, skipped: null });
+  } catch (error) {
+    if (!options.skipIfRunning || !isCascadeError(error, "locked")) throw error;
+    return endOf({ links: [] }, options, {
+      isBeside: false,
+      skipped: `a sync of ${node.name} runs already`,
+    });
+  }
+}
+
+/** Refuses links that the node does not feed, and a node that feeds nobody. Throws `usage`. */
+function checkLinks(
+  topology: Topology,
+  node: TopologyNode,
+  links: readonly string[] | null,
+): void {
+  const fed = topology.links.filter(({ from }) => from === node.name).map(({ name }) => name);
+  for (const name of links ?? []) {
+    if (fed.includes(name)) continue;
+    const { from } = linkNamed(topology, name);
+    const meant = nearest(name, fed);
+    throw new CascadeError("usage", `${node.name} does not feed the link ${name}`, {
+      hint: `It is fed by ${from}: --node ${from}` +
+        (meant === null ? "." : `. Did you mean ${meant}?`),
+    });
+  }
+  if (fed.length > 0) return;
+  throw new CascadeError("usage", `${node.name} feeds no link, so there is nothing to sync`, {
+    hint: "Name the upstream node of a link.",
+  });
+}
+
+/** Where to ask the node that runs; null when nobody answers. Throws when somebody else does. */
+async function runningNode(node: TopologyNode): Promise<AdminTarget | null> {
+  if (node.admin === null) return null;
+  const token = node.adminToken === null ? null : readToken(node.adminToken);
+  const target = { node: node.name, address: node.admin, token };
+  try {
+    const { name } = await fetchStatus({ ...target, timeoutMs: ASK_TIMEOUT_MS });
+    if (name === node.name) return { ...target, timeoutMs: TIMEOUT_NEVER_MS };
+  } catch (error) {
+    if (!isCascadeError(error, "unreachable")) throw error;
+  }
+  // Whoever answers in its place, the node itself is not there: its lock will tell for certain.
+  return null;
+}
+
+async function askNode(target: AdminTarget, options: SyncRunOptions): Promise<SyncReport> {
+  const timeoutMs = Math.min(options.timeoutMs ?? TIMEOUT_NEVER_MS, TIMEOUT_NEVER_MS);
+  const beganMs = performance.now();
+  try {
+    return await syncNode({ ...target, timeoutMs }, options.links, options);
+  } catch (error) {
+    const isLate = isCascadeError(error, "unreachable") && performance.now() - beganMs >= timeoutMs;
+    throw isLate ? timedOut(options, "The node goes on with it.") : error;
+  }
+}
+
+function endOf(report: SyncReport, options: SyncRunOptions, how: SyncHow): SyncEnd {
+  const result = options.json
+    ? JSON.stringify(syncJson(report, options, how), null, 2)
+    : options.quiet
+    ? null
+    : how.skipped !== null
+    ? `skipped: ${how.skipped}`
+    : summaryLine(report);
+  const troubles = failureLines(report).map((line) => `cascade: ${line}`);
+  return { code: verdictOf(report), result, troubles };
+}

@@ -1,0 +1,96 @@
+/**
+ * What the admin side of a node can change: links are paused and resumed, and synced on request.
+ *
+ *     POST /links/NAME/pause?reason=TEXT
+ *     POST /links/NAME/resume                        204 when it is durable, else why not
+ *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
+ *
+ * Every request bears the header `cascade-control: 1`, which no web page can send to another site
+ * without asking first.
+ *
+ * @module
+ */
+import type { IncomingMessage } from "node:http";
+import { describeError, isCascadeError } from "../core/errors.ts";
+import type { SyncRunner } from "../core/sync_report.ts";
+
+/** The header that a request must bear to change anything. */
+export const CONTROL_HEADER = "cascade-control";
+/** Names the node that is meant, if the request should reach no other. */
+export const NODE_HEADER = "cascade-node";
+
+/** Pauses of links. Each settles when what it did is durable, or throws why not. */
+export interface AdminControl {
+  pause(link: string, reason: string | null): Promise<void>;
+  resume(link: string): Promise<void>;
+}
+
+/** What can be changed, as far as the node lets it. */
+export interface Controls {
+  readonly control?: AdminControl;
+  readonly sync?: SyncRunner;
+}
+
+/** What is answered to a request. */
+export interface Answer {
+  readonly code: number;
+  readonly body: string;
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Whether a request for `url` is meant to change something that can be changed here. */
+export function isControlUrl(url: string, { control, sync }: Controls): boolean {
+  return url.startsWith("/links/")
+    ? control !== undefined
+    : /^\/sync(?:$|\?)/.test(url) && sync !== undefined;
+}
+
+/** Acts on a request that {@linkcode isControlUrl}; `node` is the name of this one. */
+export async function actOn(
+  request: IncomingMessage,
+  controls: Controls,
+  node: string,
+): Promise<Answer> {
+  if (request.headers[CONTROL_HEADER] !== "1") {
+    return { code: 403, body: `A change needs the header ${CONTROL_HEADER}: 1\n` };
+  }
+  // An address such as 127.0.0.1 leads to another node on every host.
+  const meant = request.headers[NODE_HEADER];
+  if (meant !== undefined && meant !== node) {
+    return { code: 421, body: `node ${node} answers here\n` };
+  }
+  const url = new URL(request.url ?? "", "http://localhost");
+  try {
+    return url.pathname === "/sync" ? await sync(url, controls) : await change(url, controls);
+  } catch (error) {
+    const body = `${describeError(error)}\n`;
+    if (isCascadeError(error, "not-found")) return { code: 404, body };
+    if (isCascadeError(error, "usage")) return { code: 409, body };
+    if (isCascadeError(error, "locked")) return { code: 423, body };
+    throw error;
+  }
+}
+
+/** Acts on `/links/NAME/pause` and `/links/NAME/resume`. */
+async function change({ pathname, searchParams }: URL, { control }: Controls): Promise<Answer> {
+  const match = /^\/links\/([^/]+)\/(pause|resume)$/.exec(pathname);
+  if (match === null || control === undefined) {
+    return { code: 404, body: "There is /links/NAME/pause and resume.\n" };
+  }
+  const link = decodeURIComponent(match[1]!);
+  if (match[2] === "pause") await control.pause(link, searchParams.get("reason"));
+  else await control.resume(link);
+  return { code: 204, body: "" };
+}
+
+/** Acts on `/sync`; a client that goes away meanwhile does not end it. */
+async function sync({ searchParams }: URL, { sync: runner }: Controls): Promise<Answer> {
+  if (runner === undefined) return { code: 404, body: "This node does not sync on request.\n" };
+  const links = searchParams.getAll("link");
+  const report = await runner.sync(links.length === 0 ? null : links, {
+    dryRun: searchParams.get("dryRun") === "1",
+    full: searchParams.get("full") === "1",
+  });
+  return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
+}
