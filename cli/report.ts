@@ -6,6 +6,7 @@
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { LinkState, LinkStatus, NodeStatus } from "../core/status.ts";
 import type { Topology, TopologyLink, TopologyNode } from "../core/topology/topology.ts";
+import { approximateDuration } from "../core/topology/units.ts";
 import { ailmentOf } from "../io/admin.ts";
 import { fetchStatus } from "../io/admin_client.ts";
 import { readToken } from "../io/topology_file.ts";
@@ -95,6 +96,9 @@ function linkReport(link: TopologyLink, nodes: readonly NodeReport[]): LinkRepor
 /** Link states in which somebody should look: data is at risk, or will be. */
 const BAD_STATES: readonly LinkState[] = ["degraded", "disconnected", "overflowed", "refused"];
 
+/** A run begins within a tick of the node's clock; so much later something holds it up. */
+const LATE_MS = 60_000;
+
 /** Whether a link needs a look. */
 export function isBadState(state: LinkState): boolean {
   return BAD_STATES.includes(state);
@@ -108,6 +112,13 @@ function failedRuns({ schedule }: LinkStatus): string | null {
   return `${runs} failed${reason === null ? "" : `: ${reason}`}`;
 }
 
+/** A run that should have begun, on a link where nothing else is said to be in its way. */
+function lateRun({ state, schedule, delta }: LinkStatus, nowMs: number): string | null {
+  const dueMs = schedule?.nextRunAtMs ?? null;
+  if (dueMs === null || delta !== null || isBadState(state) || nowMs - dueMs < LATE_MS) return null;
+  return `a run is late: it was due ${approximateDuration(nowMs - dueMs)} ago`;
+}
+
 /** What is not well, one line each; empty when all is. A node that is starting or draining is well. */
 export function ailments(report: Report): string[] {
   const lines: string[] = [];
@@ -119,15 +130,15 @@ export function ailments(report: Report): string[] {
       if (ailment !== null) lines.push(`${node.name}: ${ailment}`);
     }
   }
-  for (const { link, status } of report.links) {
+  for (const { link, status, teller } of report.links) {
     if (status === null) continue;
     if (isBadState(status.state)) {
       lines.push(
         `${link.name}: ${status.state}${status.reason === null ? "" : `: ${status.reason}`}`,
       );
     }
-    const failed = failedRuns(status);
-    if (failed !== null) lines.push(`${link.name}: ${failed}`);
+    const trouble = failedRuns(status) ?? lateRun(status, teller?.nowMs ?? report.atMs);
+    if (trouble !== null) lines.push(`${link.name}: ${trouble}`);
   }
   return lines;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { LinkMode } from "../config.ts";
 import { endpointOf } from "./hosts.ts";
 import { type DocumentPath, type Problem, quote } from "./problem.ts";
 import { Reporter } from "./reporter.ts";
@@ -62,6 +63,9 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.verify !== null) missing(reporter, path("verify"), "verify", "leave it out");
 }
 
+/** Modes that pass `check` and that no node serves yet. */
+const UNSERVED_MODES: readonly LinkMode[] = ["periodic"];
+
 /**
  * What is right in a topology and cannot be served by this version: links of mode `periodic`. With
  * a node's name, only what that node has to do with. `cascade serve` refuses to start on any.
@@ -70,12 +74,12 @@ export function unsupported(topology: Topology, nodeName?: string): Problem[] {
   const reporter = new Reporter(topology.file, topology.reporter.text);
   reporter.tree = topology.reporter.tree;
   for (const link of topology.links) {
-    if (link.mode !== "periodic") continue;
+    if (!UNSERVED_MODES.includes(link.mode)) continue;
     if (nodeName !== undefined && link.from !== nodeName && link.to !== nodeName) continue;
     reporter.report(["links", link.index, "mode"], "value", {
-      message: `the link ${quote(link.name)} is periodic, which cannot be served yet; ` +
+      message: `the link ${quote(link.name)} is ${link.mode}, which cannot be served yet; ` +
         "use mode: async until then",
-      found: "periodic",
+      found: link.mode,
       expected: "sync or async",
     });
   }

@@ -142,6 +142,11 @@ Deno.test("the exit code tells all well, something to look at, and nobody there"
     ...well,
     metro: { ...well.metro, links: [failing(failures, reason)] },
   });
+  const dueFor = (ms: number) => {
+    const schedule = { nextRunAtMs: well.metro.nowMs - ms, lastRun: null, failures: 0 };
+    const link = busyLinkStatus({ state: "streaming", delta: null, schedule });
+    return { ...well, metro: { ...well.metro, links: [link] } };
+  };
   const cases: [Statuses, number][] = [
     [well, 0],
     [{ ...well, dr1: null }, 1],
@@ -159,6 +164,8 @@ Deno.test("the exit code tells all well, something to look at, and nobody there"
     [link("paused"), 0],
     [runs(0, null), 0],
     [runs(2, "the peer has no room"), 1],
+    [dueFor(59_000), 0],
+    [dueFor(61_000), 1],
     [{ ...well, dr1: inconsistent(null) }, 1],
   ];
   for (const [statuses, code] of cases) assertEquals(verdictOf(report(statuses)), code);
