@@ -172,11 +172,31 @@ export class SegmentChain {
   #roll(): void {
     const spare = this.#pool.take();
     assert(spare !== null, "it was made sure that there is a spare");
-    spare.baseLsn = spare.endLsn = this.#endLsn;
+    spare.beginAt(this.#endLsn);
     spare.writeHeader(SegmentState.STREAM, this.#segmentBytes);
     this.segments.push(spare);
     this.#limitLsn = this.#endLsn + this.#capacity;
     this.markDirty();
+  }
+
+  /**
+   * Goes on in `segment`, a jump from the present end: all of it is durable. What a write that failed
+   * may have left behind the end of the segment before is never read: that one ends where this says.
+   */
+  jump(segment: SegmentFile): void {
+    assert(segment.jumpFromLsn === this.#endLsn, "a jump begins where the log ends");
+    assert(this.#dirty.length === 0, "a jump comes after all that is to be flushed");
+    this.#writer.forget();
+    this.segments.push(segment);
+    this.#endLsn = segment.baseLsn;
+    this.#limitLsn = segment.limitLsn();
+    this.#brokenLsn = 0;
+  }
+
+  /** Where the newest gap ends, or the log begins: it is never cut back further. */
+  get cutMinLsn(): number {
+    return this.segments.findLast(({ jumpFromLsn }) => jumpFromLsn !== null)?.baseLsn ??
+      this.startLsn;
   }
 
   /** The last segment has bytes that are to be flushed. */
@@ -205,7 +225,10 @@ export class SegmentChain {
   cutBack(lsn: number): { behind: readonly SegmentFile[]; oldEndLsn: number } {
     const behind: SegmentFile[] = [];
     this.#writer.forget();
-    while (this.segments.length > 1 && this.last.baseLsn >= lsn) {
+    assert(lsn >= this.cutMinLsn, "a cut never crosses a gap");
+    // A jump stays, also when nothing is left in it.
+    const floorLsn = Math.max(lsn, this.cutMinLsn + 1);
+    while (this.segments.length > 1 && this.last.baseLsn >= floorLsn) {
       behind.push(...this.segments.splice(-1));
     }
     this.#dirty = this.#dirty.filter((segment) => !behind.includes(segment));

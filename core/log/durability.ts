@@ -93,6 +93,22 @@ export class Durability {
     await this.#chain.last.flush();
   }
 
+  /** Writes into `segment`, where the log goes on, that all below is durable and stable; not flushed. */
+  writeJump(segment: SegmentFile): void {
+    const lsn = segment.baseLsn;
+    assert(lsn > this.#durableLsn, "a jump goes ahead");
+    const mark = { sequence: ++this.#sequence, durableLsn: lsn, upstreamMark: lsn };
+    segment.writeWatermark(mark, false);
+    this.#writtenMark = lsn;
+    this.#writtenInto = segment;
+    this.#isNoteDue = false;
+  }
+
+  /** What {@linkcode writeJump} wrote is durable. */
+  jump(lsn: number): void {
+    this.#durableLsn = this.#upstreamMark = this.#upstreamMarkDurable = lsn;
+  }
+
   /** Nothing behind `lsn` counts any more. */
   cutBack(lsn: number): void {
     this.#durableLsn = Math.min(this.#durableLsn, lsn);

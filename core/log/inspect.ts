@@ -6,6 +6,7 @@
  */
 import { RECORD_BYTES_MAX } from "../limits.ts";
 import type { Clock } from "../ports.ts";
+import { type Gap, gapsOf, provenBy } from "./gaps.ts";
 import { RECORD_ALIGN_BYTES } from "./record.ts";
 import type { Watermark } from "./segment.ts";
 import type { SegmentFile, SegmentFolder } from "./segment_file.ts";
@@ -23,6 +24,8 @@ export interface SegmentReport {
   /** Of a stream segment: LSNs of its first record and behind its last; else null. */
   readonly baseLsn: number | null;
   readonly endLsn: number | null;
+  /** Of a jump, a segment that begins after a delta: where the log before it ended; else null. */
+  readonly jumpFromLsn: number | null;
   readonly records: number;
   /** In its newest watermark; null when it has none. */
   readonly durableLsn: number | null;
@@ -43,7 +46,7 @@ export interface Inspection {
   readonly folder: string;
   /** The node's checkpoint; null when it is not known. */
   readonly checkpointLsn: number | null;
-  /** Everything below must be there: by the checkpoint, or by the newest watermark. */
+  /** Everything below must be there: by the checkpoint, the newest watermark or the newest jump. */
   readonly knownDurableLsn: number;
   readonly upstreamMark: number;
   readonly startLsn: number;
@@ -51,6 +54,8 @@ export interface Inspection {
   readonly records: number;
   /** Stream segments by LSN, then the others by name. */
   readonly segments: readonly SegmentReport[];
+  /** What came as a delta, and is not in the log: between two segments, in order. */
+  readonly gaps: readonly Gap[];
   readonly damage: readonly Damage[];
   /** Null when nothing that looks like a record stands behind the end. */
   readonly torn: TornEnd | null;
@@ -92,6 +97,7 @@ class Inspector {
     this.#knownDurableLsn = Math.max(
       options.checkpointLsn ?? 0,
       found.watermark?.durableLsn ?? 0,
+      provenBy(found.streams),
     );
     this.#walker = new Walker(options.clock, (record, bytes, file) => {
       this.#records.set(file, (this.#records.get(file) ?? 0) + 1);
@@ -108,10 +114,11 @@ class Inspector {
       this.#missing(first, checkpointLsn, first.baseLsn);
     }
     for (const [index, file] of streams.entries()) {
-      const nextLsn = streams[index + 1]?.baseLsn ?? Infinity;
-      if (file.baseLsn > this.#endLsn) {
+      const nextLsn = streams[index + 1]?.joinLsn ?? Infinity;
+      const joinLsn = index === 0 ? file.baseLsn : file.joinLsn;
+      if (joinLsn > this.#endLsn) {
         if (this.#endLsn >= this.#knownDurableLsn) break;
-        this.#missing(file, this.#endLsn, file.baseLsn);
+        this.#missing(file, this.#endLsn, joinLsn);
       }
       this.#endLsn = file.endLsn = nextLsn <= fromLsn ? nextLsn : await this.#walk(file, nextLsn);
     }
@@ -178,11 +185,12 @@ class Inspector {
       folder: this.#options.folder.path,
       checkpointLsn: this.#options.checkpointLsn,
       knownDurableLsn: this.#knownDurableLsn,
-      upstreamMark: watermark?.upstreamMark ?? 0,
+      upstreamMark: Math.max(watermark?.upstreamMark ?? 0, provenBy(streams)),
       startLsn: streams[0]?.baseLsn ?? 0,
       endLsn: this.#endLsn,
       records: [...this.#records.values()].reduce((sum, count) => sum + count, 0),
       segments: this.#segments(),
+      gaps: gapsOf(streams),
       damage: this.#damage,
       torn: this.#torn,
     };
@@ -198,6 +206,7 @@ class Inspector {
         fileBytes: file.sizeBytes(),
         baseLsn: state === "stream" ? file.baseLsn : null,
         endLsn: state === "stream" ? file.endLsn : null,
+        jumpFromLsn: file.jumpFromLsn,
         records: this.#records.get(file) ?? 0,
         durableLsn: mark?.durableLsn ?? null,
         upstreamMark: mark?.upstreamMark ?? null,

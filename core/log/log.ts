@@ -10,57 +10,30 @@
 import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { SPARE_RETRY_MS, WATERMARK_DELAY_MS } from "../limits.ts";
-import type { Bytes, Clock, Disk, Timer } from "../ports.ts";
+import type { Bytes, Timer } from "../ports.ts";
 import { SegmentChain, wholeRecords } from "./chain.ts";
 import { Durability } from "./durability.ts";
 import { GroupCommit } from "./group_commit.ts";
+import { type Gap, gapsOf } from "./gaps.ts";
+import { checkBoundary, cutEnd, type EndParts, jumpEnd, spareFrom } from "./log_end.ts";
+import type { LogEvents, LogOptions } from "./log_options.ts";
 import { LogReader } from "./log_reader.ts";
-import { hasHeaderOf, RECORD_HEADER_BYTES, RecordReader } from "./record.ts";
-import {
-  recover,
-  type RecoveredLog,
-  type RecoveryReport,
-  settle,
-  writeZeroes,
-} from "./recovery.ts";
+import { RECORD_ALIGN_BYTES, RecordReader } from "./record.ts";
+import { recover, type RecoveredLog, type RecoveryReport, settle } from "./recovery.ts";
 import type { Watermark } from "./segment.ts";
 import { SegmentFolder } from "./segment_file.ts";
 import { SegmentPool } from "./segment_pool.ts";
 import { LogTail } from "./tail.ts";
 
+export type { Gap } from "./gaps.ts";
+export type { LogEvents, LogOptions } from "./log_options.ts";
 export type { RecoveryReport } from "./recovery.ts";
-
-/** What the log tells its node. Never called from within a call to the log. */
-export interface LogEvents {
-  /** `durableLsn` or `upstreamMarkDurable` moved. */
-  onDurable(): void;
-  /** More can be appended than before. */
-  onRoom(): void;
-  /** The disk has no room for another segment; null: it has again. Told at each change. */
-  onDiskFull(error: unknown): void;
-  /** A write or a flush failed: the log takes nothing any more. */
-  onFatal(error: unknown): void;
-}
-
-/** How to open a log. */
-export interface LogOptions {
-  readonly disk: Disk;
-  readonly clock: Clock;
-  readonly folder: string;
-  /** Room for segment files; one more than fit may exist. */
-  readonly budgetBytes: number;
-  readonly segmentBytes: number;
-  /** Everything below is in the volumes; the log must reach at least up to here. */
-  readonly checkpointLsn: number;
-  readonly events: LogEvents;
-}
 
 /** See the module's text. */
 export class Log {
-  readonly #clock: Clock;
   readonly #folder: SegmentFolder;
   readonly #events: LogEvents;
-  readonly #segmentBytes: number;
+  readonly #parts: EndParts;
   readonly #pool: SegmentPool;
   readonly #chain: SegmentChain;
   readonly #durability: Durability;
@@ -74,7 +47,7 @@ export class Log {
   #failure: { readonly error: unknown } | null = null;
   #toldFatal = false;
   #noteTimer: Timer | null = null;
-  #cutting = false;
+  #moving = false;
   #closed = false;
 
   /**
@@ -103,11 +76,9 @@ export class Log {
     watermark: Watermark,
   ) {
     const { budgetBytes, segmentBytes, clock, events } = options;
-    this.#clock = clock;
     this.#folder = folder;
     this.#events = events;
-    this.#segmentBytes = segmentBytes;
-    this.#pool = new SegmentPool({
+    const pool = this.#pool = new SegmentPool({
       folder,
       segmentBytes,
       filesMax: Math.floor(budgetBytes / segmentBytes) + 1,
@@ -118,10 +89,11 @@ export class Log {
       beforeRemoval: () => this.#commit.alone(() => this.#durability.rewrite()),
     }, found.survey.free);
     const { segments, report } = found;
-    this.#chain = new SegmentChain(this.#pool, segmentBytes, segments, report.lastEpoch);
-    this.#durability = new Durability(this.#chain, watermark);
-    this.#tail = new LogTail(budgetBytes, found.endLsn);
-    this.#reader = new LogReader(folder.path, segments, this.#tail);
+    const chain = this.#chain = new SegmentChain(pool, segmentBytes, segments, report.lastEpoch);
+    const durability = this.#durability = new Durability(chain, watermark);
+    const tail = this.#tail = new LogTail(budgetBytes, found.endLsn);
+    this.#reader = new LogReader(folder.path, segments, tail);
+    this.#parts = { chain, durability, pool, tail, clock, segmentBytes };
   }
 
   /** A new log gets its first segment, durably. */
@@ -159,13 +131,32 @@ export class Log {
   }
 
   /**
-   * Where the oldest segment ends; null when it must stay: it is the only one, or the header of
-   * the next one is not durable yet, without which the log would have no beginning.
+   * Where the log begins once the oldest segment is dropped: where that one ends, or the gap behind
+   * it. Null when it must stay: it is the only one, or the header of the next one is not durable
+   * yet, without which the log would have no beginning.
    */
   get oldestSegmentEnd(): number | null {
-    const { segments } = this.#chain;
-    const endLsn = segments[0]?.endLsn ?? Infinity;
-    return segments.length > 1 && endLsn < this.durableLsn ? endLsn : null;
+    const [oldest, next] = this.#chain.segments;
+    if (oldest === undefined || next === undefined) return null;
+    return oldest.endLsn < this.durableLsn ? next.baseLsn : null;
+  }
+
+  /**
+   * What the log does not hold because it came as a delta, in order: between segments that are kept,
+   * so that a gap goes with the segment before it.
+   */
+  get gaps(): readonly Gap[] {
+    return gapsOf(this.#chain.segments);
+  }
+
+  /** The gap in which `lsn` lies, its beginning included and its end not; or null. */
+  gapAt(lsn: number): Gap | null {
+    return this.gaps.find(({ fromLsn, toLsn }) => fromLsn <= lsn && lsn < toLsn) ?? null;
+  }
+
+  /** The first gap that begins at or behind `lsn`, or null. */
+  nextGap(lsn: number): Gap | null {
+    return this.gaps.find(({ fromLsn }) => fromLsn >= lsn) ?? null;
   }
 
   /** Segment files on the disk, spare ones included. */
@@ -174,7 +165,7 @@ export class Log {
   }
 
   get bytesOnDisk(): number {
-    return this.#pool.fileCount * this.#segmentBytes;
+    return this.#pool.fileCount * this.#parts.segmentBytes;
   }
 
   /** Flushes since the log was opened: group commits. */
@@ -189,7 +180,7 @@ export class Log {
 
   /** Bytes of records that can be appended now for sure, whatever their sizes. */
   room(): number {
-    if (this.#failure !== null || this.#closed || this.#cutting) return 0;
+    if (this.#failure !== null || this.#closed || this.#moving) return 0;
     return this.#chain.roomWith(this.#pool.spareCount);
   }
 
@@ -217,7 +208,7 @@ export class Log {
    */
   append(bytes: Uint8Array): void {
     this.#checkUsable();
-    assert(!this.#cutting, "nothing is appended to a log that is being cut");
+    assert(!this.#moving, "nothing is appended while the end is moved");
     this.#chain.check(bytes);
     const { endLsn, last } = this.#chain;
     try {
@@ -226,7 +217,7 @@ export class Log {
       const isWhole = this.#chain.endLsn === endLsn && this.#chain.last === last;
       if (isWhole && isCascadeError(error, "disk-full")) throw error;
       this.#failure = { error };
-      this.#clock.soon(() => this.#fail(error));
+      this.#parts.clock.soon(() => this.#fail(error));
       throw error;
     }
     this.#pool.prepare(this.#chain.fullness);
@@ -267,7 +258,7 @@ export class Log {
       this.#flushCount++;
       this.#wakeFlushWaiters();
       this.#events.onDurable();
-      this.#noteTimer ??= this.#clock.after(WATERMARK_DELAY_MS, () => this.#note());
+      this.#noteTimer ??= this.#parts.clock.after(WATERMARK_DELAY_MS, () => this.#note());
     } catch (error) {
       this.#fail(error);
     }
@@ -277,7 +268,7 @@ export class Log {
   #note(): void {
     this.#noteTimer?.cancel();
     this.#noteTimer = null;
-    if (this.#failure !== null || this.#closed || this.#cutting) return;
+    if (this.#failure !== null || this.#closed || this.#moving) return;
     try {
       this.#durability.note();
     } catch (error) {
@@ -322,7 +313,7 @@ export class Log {
   }
 
   /** Where the next `bytes` may be built before they are appended: see `LogTail.space`. */
-  readonly space = (bytes: number): Bytes | null => this.#cutting ? null : this.#tail.space(bytes);
+  readonly space = (bytes: number): Bytes | null => this.#moving ? null : this.#tail.space(bytes);
 
   /** Fills `into` with the log's bytes from `lsn` on, within one record. Throws `log-gone`. */
   readAt(lsn: number, into: Uint8Array): void {
@@ -331,60 +322,69 @@ export class Log {
   }
 
   /**
-   * Gives back the segments that end at or below `lsn`, which is durable, as far as they may go (see
-   * {@linkcode Log.oldestSegmentEnd}).
+   * Gives back segments as long as the log begins at or below `lsn` then, which is durable, and as
+   * far as they may go (see {@linkcode Log.oldestSegmentEnd}).
    */
   dropBelow(lsn: number): void {
-    if (this.#failure !== null || this.#cutting || this.#closed) return;
+    if (this.#failure !== null || this.#moving || this.#closed) return;
     assert(lsn <= this.durableLsn, "only what is durable is dropped");
     while ((this.oldestSegmentEnd ?? Infinity) <= lsn) this.#pool.free(this.#chain.takeOldest());
   }
 
   /**
-   * Makes `lsn`, where a record begins, the new end. At whatever step a crash comes, recovery finds
-   * the old end, the new one, or one between:
-   *
-   *  1. the watermark is lowered, in the segment that stays: what is behind may be missing now;
-   *  2. the segments behind are removed, the last one first: so there is never a gap;
-   *  3. the rest of the segment is overwritten with zeroes: nothing of it may ever come back.
-   *
+   * Makes `lsn`, where a record begins, the new end; see {@linkcode cutEnd}. Never across a gap.
    * Nothing may be appended until this settles. Throws what the disk throws, which is fatal.
    */
   async cutBack(lsn: number): Promise<void> {
     this.#checkUsable();
-    assert(lsn >= this.startLsn && lsn <= this.endLsn, "the cut lies within the log");
+    assert(lsn >= this.#chain.cutMinLsn && lsn <= this.endLsn, "the cut lies within the log");
     if (lsn === this.endLsn) return;
-    this.#checkBoundary(lsn);
-    assert(!this.#cutting, "one cut at a time");
-    this.#cutting = true;
+    checkBoundary(this.#reader, lsn);
+    await this.#move(() => this.#alone((parts) => cutEnd(parts, lsn)));
+  }
+
+  /**
+   * Makes `toLsn`, ahead of the present end, the new one; see {@linkcode jumpEnd}. What lies between
+   * is a gap, and is covered by a delta that is durable already: all below `toLsn` counts as durable
+   * and stable upstream then.
+   * Nothing may be appended until this settles. Throws `log-full` (retryable; nothing has changed)
+   * when there is no segment to go on in, and what the disk throws, which is fatal.
+   */
+  async jump(toLsn: number): Promise<void> {
+    this.#checkUsable();
+    assert(toLsn > this.endLsn && toLsn % RECORD_ALIGN_BYTES === 0, "a jump goes ahead");
+    await this.#move(async () => {
+      // Before the flushes are stopped: what the pool does may need one of its own.
+      const spare = await spareFrom(this.#pool);
+      await this.#alone((parts) => jumpEnd(parts, spare, toLsn));
+    });
+    if (this.#failure === null && !this.#closed) this.#events.onDurable();
+  }
+
+  /** Moves the end while nothing is appended. */
+  async #move(work: () => Promise<void>): Promise<void> {
+    assert(!this.#moving, "the end is moved by one at a time");
+    this.#moving = true;
     try {
-      await this.#commit.alone(() => this.#cut(lsn));
+      await work();
+    } finally {
+      this.#moving = false;
+      this.#wakeFlushWaiters();
+      this.#onSpare();
+    }
+  }
+
+  /** While nothing is flushed; what fails in here is fatal. */
+  async #alone(work: (parts: EndParts) => Promise<void>): Promise<void> {
+    try {
+      await this.#commit.alone(() => {
+        this.#checkUsable();
+        return work(this.#parts);
+      });
     } catch (error) {
       if (!this.#closed) this.#fail(error);
       throw error;
-    } finally {
-      this.#cutting = false;
     }
-    this.#wakeFlushWaiters();
-    this.#onSpare();
-  }
-
-  #checkBoundary(lsn: number): void {
-    const header = new Uint8Array(RECORD_HEADER_BYTES);
-    this.#reader.readAt(lsn, header);
-    assert(hasHeaderOf(header, 0, lsn), "the log is cut where a record begins");
-  }
-
-  async #cut(lsn: number): Promise<void> {
-    this.#checkUsable();
-    const { behind, oldEndLsn } = this.#chain.cutBack(lsn);
-    this.#tail.cutBack(lsn);
-    this.#durability.cutBack(lsn);
-    await this.#durability.rewrite();
-    for (const segment of behind) await this.#pool.discard(segment);
-    const { last } = this.#chain;
-    await writeZeroes(last, lsn, oldEndLsn, this.#clock);
-    await last.flush();
   }
 
   /** Waits for what is in flight and closes the files. Flushes nothing. */

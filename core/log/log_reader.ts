@@ -93,11 +93,20 @@ export class LogReader {
     segment.readAt(into, segment.offsetOf(lsn));
   }
 
+  #inGap(lsn: number, before: SegmentFile, after: SegmentFile): CascadeError {
+    const message =
+      `LSN ${before.endLsn} to ${after.baseLsn} came as a delta, and is not in the log`;
+    return new CascadeError("log-gone", message, { where: { folder: this.#folder, LSN: lsn } });
+  }
+
   #segmentAt(lsn: number): SegmentFile {
     // From the newest: most readers follow closely.
     for (let i = this.#segments.length - 1; i >= 0; i--) {
       const segment = this.#segments[i];
-      if (segment !== undefined && lsn >= segment.baseLsn) return segment;
+      if (segment === undefined || lsn < segment.baseLsn) continue;
+      const next = this.#segments[i + 1];
+      if (next !== undefined && lsn >= segment.endLsn) throw this.#inGap(lsn, segment, next);
+      return segment;
     }
     const startLsn = this.#segments[0]?.baseLsn ?? 0;
     throw new CascadeError("log-gone", `the log begins at LSN ${startLsn}, not at ${lsn}`, {

@@ -5,11 +5,13 @@
  *
  *  1. The header page of every segment file is read. Free ones are spare; a damaged one is kept
  *     aside until it is known whether it is needed.
- *  2. The checkpoint and the newest watermark (highest sequence, in whichever file) tell what is
- *     **known durable**. The header of a later segment does not: the system may write it out by
- *     itself before the end of the segment before it was ever flushed.
+ *  2. The checkpoint, the newest watermark (highest sequence, in whichever file) and the first LSN of
+ *     the newest jump tell what is **known durable**. The header of any other later segment does
+ *     not: the system may write it out by itself before the end of the segment before it was ever
+ *     flushed. That of a jump is written only after that flush.
  *  3. The stream segments are walked in the order of their first LSNs; every record is checked. A
- *     segment ends where the next one begins.
+ *     segment ends where the next one begins; before a jump, where that one says, whatever stands
+ *     behind.
  *  4. The log ends at the first place where no whole record with the right LSN stands, or one of
  *     an older epoch (a recycled file holds older bytes).
  *  5. If that lies below what is known durable it is damage: it is told with its place. Else it is
@@ -35,6 +37,7 @@ import { CascadeError } from "../errors.ts";
 import type { Epoch } from "../history.ts";
 import { REWRITE_BYTES } from "../limits.ts";
 import type { Clock } from "../ports.ts";
+import { type Gap, gapsOf, provenBy } from "./gaps.ts";
 import { readEpoch, RECORD_HEADER_BYTES, RecordType } from "./record.ts";
 import { SegmentState, type Watermark } from "./segment.ts";
 import type { SegmentFile, SegmentFolder } from "./segment_file.ts";
@@ -57,6 +60,8 @@ export interface RecoveryReport {
   readonly lastEpoch: number;
   /** The primary's time in the last record; 0 in an empty log. */
   readonly lastTimeMs: number;
+  /** What the log does not hold between its segments, since it came as a delta; in order. */
+  readonly gaps: readonly Gap[];
   /** Damage that the log can do without: to be told, not fatal. */
   readonly damage: readonly Damage[];
 }
@@ -83,7 +88,7 @@ export async function recover(
   checkpointLsn: number,
 ): Promise<RecoveredLog> {
   const found = survey(folder);
-  const watermark = found.watermark ?? NO_WATERMARK;
+  const watermark = watermarkOf(found);
   const knownDurableLsn = Math.max(checkpointLsn, watermark.durableLsn);
   const epochs: Epoch[] = [];
   const last = { records: 0, lastEpoch: 0, lastTimeMs: 0 };
@@ -112,7 +117,25 @@ export async function recover(
     watermark,
     knownDurableLsn,
     endLsn,
-    report: { ...last, tornBytes, endReason, epochs, damage: found.damage },
+    report: {
+      ...last,
+      tornBytes,
+      endReason,
+      epochs,
+      gaps: gapsOf(segments),
+      damage: found.damage,
+    },
+  };
+}
+
+/** Step 2, but for the checkpoint. The watermark that goes with a jump may not have come to be. */
+function watermarkOf({ watermark, streams }: Survey): Watermark {
+  const { sequence, durableLsn, upstreamMark } = watermark ?? NO_WATERMARK;
+  const provenLsn = provenBy(streams);
+  return {
+    sequence,
+    durableLsn: Math.max(durableLsn, provenLsn),
+    upstreamMark: Math.max(upstreamMark, provenLsn),
   };
 }
 
@@ -125,14 +148,14 @@ async function walkAll(
   const segments: SegmentFile[] = [];
   let endReason = "the log is empty";
   for (const [index, file] of found.streams.entries()) {
-    const nextLsn = found.streams[index + 1]?.baseLsn ?? Infinity;
+    const nextLsn = found.streams[index + 1]?.joinLsn ?? Infinity;
     const { lsn, reason } = await walker.walk(file, file.baseLsn, nextLsn);
     file.endLsn = lsn;
     segments.push(file);
     endReason = reason;
     if (lsn === nextLsn) continue;
     const overlap = lsn > nextLsn;
-    endReason = overlap ? `a record reaches into the segment from LSN ${nextLsn} on` : reason;
+    endReason = overlap ? `a record reaches over LSN ${nextLsn}, where the segment ends` : reason;
     if (overlap || lsn < knownDurableLsn) {
       throw corrupt(found, file, lsn, endReason, knownDurableLsn);
     }

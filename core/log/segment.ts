@@ -12,12 +12,18 @@
  *     8..11   state: 0 free, 1 stream          16..23  upstream mark: known stable upstream
  *     12..19  LSN of the first record          24..    0
  *     20..27  bytes of the file                508..511 CRC-32 of the 508 bytes before
- *     28..    0
+ *     28..31  flags; bit 0: a jump
+ *     32..39  jump: LSN at which the log before it ended; else 0
+ *     40..    0
  *     508..511 CRC-32 of the 508 bytes before
  *
  * File offset of an LSN = 4096 + (LSN - LSN of the first record). A record never spans segments:
  * a segment ends where the next record does not fit. Files are named NNNNNN.seg; the name says
  * nothing of the order, so that recycling a file needs no rename.
+ *
+ * A jump is a segment that begins after a delta: what lies between the end of the log before it and
+ * its first record came as a delta, and is not in the log. Its header is written only when all before
+ * it is durable, so it proves that the log reaches up to there.
  *
  * Assumed of the disk: a sector of 512 bytes is written whole or not at all.
  *
@@ -31,6 +37,7 @@ import type { Bytes } from "../ports.ts";
 export const SEGMENT_MAGIC = 0x47535343;
 export const SEGMENT_VERSION = 1;
 const CRC_AT = SECTOR_BYTES - 4;
+const FLAG_JUMP = 1;
 
 /** Where the slots of the watermark stand in the file. */
 export const SLOT_OFFSETS: readonly number[] = [SECTOR_BYTES, 2 * SECTOR_BYTES];
@@ -46,6 +53,8 @@ export interface SegmentHeader {
   readonly state: SegmentState;
   readonly baseLsn: number;
   readonly fileBytes: number;
+  /** Of a jump alone: the LSN at which the log before it ended, less than its own first one. */
+  readonly jumpFromLsn?: number;
 }
 
 /** What was known when a slot was written; see the module's text. */
@@ -57,13 +66,13 @@ export interface Watermark {
 
 /**
  * What a sector was found to be. `blank`: all zeroes, as in a file that was begun and not finished;
- * `foreign`: whole, but of a version that this program does not know.
+ * `foreign`: whole, but of a version, or with flags, that this program does not know.
  */
 export type Found<T> =
   | { readonly kind: "whole"; readonly value: T }
   | { readonly kind: "blank" }
   | { readonly kind: "damaged" }
-  | { readonly kind: "foreign"; readonly version: number };
+  | { readonly kind: "foreign"; readonly version: number; readonly flags: number };
 
 /** A header page as found. */
 export interface HeaderPage {
@@ -81,6 +90,10 @@ export function encodeHeader(header: SegmentHeader): Bytes {
   view.setUint32(8, header.state, true);
   view.setBigUint64(12, BigInt(header.baseLsn), true);
   view.setBigUint64(20, BigInt(header.fileBytes), true);
+  if (header.jumpFromLsn !== undefined) {
+    view.setUint32(28, FLAG_JUMP, true);
+    view.setBigUint64(32, BigInt(header.jumpFromLsn), true);
+  }
   return sealed(sector);
 }
 
@@ -116,11 +129,17 @@ function decodeHeader(sector: Uint8Array): Found<SegmentHeader> {
   const view = viewOf(sector);
   if (!isWhole(sector) || view.getUint32(0, true) !== SEGMENT_MAGIC) return { kind: "damaged" };
   const version = view.getUint32(4, true);
-  if (version !== SEGMENT_VERSION) return { kind: "foreign", version };
+  const flags = view.getUint32(28, true);
+  // A program that knows more wrote it: to call that damage could cost the records.
+  const isKnown = version === SEGMENT_VERSION && (flags & ~FLAG_JUMP) === 0;
+  if (!isKnown) return { kind: "foreign", version, flags };
   const state = view.getUint32(8, true);
   if (state !== SegmentState.FREE && state !== SegmentState.STREAM) return { kind: "damaged" };
   const value = { state, baseLsn: numberAt(view, 12), fileBytes: numberAt(view, 20) };
-  return { kind: "whole", value };
+  const jumpFromLsn = numberAt(view, 32);
+  if (flags === 0) return jumpFromLsn === 0 ? { kind: "whole", value } : { kind: "damaged" };
+  const isJump = state === SegmentState.STREAM && jumpFromLsn < value.baseLsn;
+  return isJump ? { kind: "whole", value: { ...value, jumpFromLsn } } : { kind: "damaged" };
 }
 
 function decodeWatermark(sector: Uint8Array): Found<Watermark> {

@@ -66,6 +66,8 @@ export class SegmentFile {
   baseLsn = 0;
   /** End of the last record. */
   endLsn = 0;
+  /** When the segment begins after a delta: where the log before it ended. */
+  jumpFromLsn: number | null = null;
   readonly #folder: SegmentFolder;
   #handle: DiskFile | null = null;
   #unflushed = false;
@@ -95,6 +97,17 @@ export class SegmentFile {
       this.#folder.used(this);
     }
     return this.#handle;
+  }
+
+  /** Where the segment before this one ends. */
+  get joinLsn(): number {
+    return this.jumpFromLsn ?? this.baseLsn;
+  }
+
+  /** Becomes a segment without records from `lsn` on; see {@linkcode SegmentFile.jumpFromLsn}. */
+  beginAt(lsn: number, jumpFromLsn: number | null = null): void {
+    this.baseLsn = this.endLsn = lsn;
+    this.jumpFromLsn = jumpFromLsn;
   }
 
   /** File offset of `lsn`. */
@@ -140,8 +153,12 @@ export class SegmentFile {
 
   /** Writes the header sector; not flushed. */
   writeHeader(state: SegmentState, fileBytes: number): void {
-    const baseLsn = state === SegmentState.FREE ? 0 : this.baseLsn;
-    this.writeAt(encodeHeader({ state, baseLsn, fileBytes }), 0);
+    const { baseLsn, jumpFromLsn } = this;
+    const jump = jumpFromLsn === null ? {} : { jumpFromLsn };
+    const header = state === SegmentState.FREE
+      ? { state, baseLsn: 0, fileBytes }
+      : { state, baseLsn, fileBytes, ...jump };
+    this.writeAt(encodeHeader(header), 0);
   }
 
   /** Tells which slot was found to hold the newer watermark. */

@@ -104,6 +104,21 @@ export class SegmentPool {
     return this.#spares.shift() ?? null;
   }
 
+  /**
+   * A spare, waited for or made when there is none; null when none can be had within the limit of
+   * files, or on the disk. Not from within what the pool itself may wait for.
+   */
+  async obtain(): Promise<SegmentFile | null> {
+    for (;;) {
+      const spare = this.take();
+      if (spare !== null) return spare;
+      if (this.#failure !== null) throw this.#failure.error;
+      this.prepare(0);
+      if (this.#underWay === 0) return null;
+      await this.#work;
+    }
+  }
+
   /** Makes a spare now: for the first segment of a new log. Throws what is in the way. */
   async makeFirst(): Promise<void> {
     await this.#work;

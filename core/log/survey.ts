@@ -61,7 +61,7 @@ export function survey(folder: SegmentFolder): Survey {
     }
     switch (header.kind) {
       case "foreign":
-        throw foreign(file, header.version);
+        throw foreign(file, header.version, header.flags);
       case "damaged":
         damage.push(damaged(file, 0, "the header"));
         unknown.push(file);
@@ -70,7 +70,7 @@ export function survey(folder: SegmentFolder): Survey {
         unfinished.push(file);
         break;
       case "whole":
-        file.baseLsn = file.endLsn = header.value.baseLsn;
+        file.beginAt(header.value.baseLsn, header.value.jumpFromLsn ?? null);
         (header.value.state === SegmentState.STREAM ? streams : free).push(file);
     }
   }
@@ -82,10 +82,11 @@ function damaged(file: SegmentFile, offset: number, what: string): Damage {
   return { file: file.path, offset, lsn: null, found: `${what} of the segment is damaged` };
 }
 
-function foreign(file: SegmentFile, version: number): CascadeError {
+function foreign(file: SegmentFile, version: number, flags: number): CascadeError {
+  const found = version === SEGMENT_VERSION ? `${version} with flags ${flags}` : version;
   return new CascadeError(
     "wrong-folder",
-    `the log has format ${version}, this version reads format ${SEGMENT_VERSION}`,
+    `the log has format ${found}, this version reads format ${SEGMENT_VERSION}`,
     { where: { file: file.path }, hint: "Run the version of cascade that wrote it" },
   );
 }

@@ -76,6 +76,11 @@ export class LogTail {
     return true;
   }
 
+  /** The log goes on at `lsn`: what is here is from before a gap, and goes. */
+  jump(lsn: number): void {
+    this.#startLsn = this.#endLsn = lsn;
+  }
+
   /** The log was cut back to `lsn`. */
   cutBack(lsn: number): void {
     this.#endLsn = lsn;
