@@ -160,8 +160,11 @@ export function contentOf(log: Log, fromLsn = log.startLsn): Uint8Array {
   const piece = new Uint8Array(SEGMENT_BYTES);
   for (let at = 0; at < content.length;) {
     // What came as a delta reads as zeroes.
-    at = (log.gapAt(fromLsn + at)?.toLsn ?? fromLsn + at) - fromLsn;
-    if (at === content.length) break;
+    const gap = log.gapAt(fromLsn + at);
+    if (gap !== null) {
+      at = gap.toLsn - fromLsn;
+      continue;
+    }
     const bytes = log.read(fromLsn + at, piece, log.endLsn);
     content.set(piece.subarray(0, bytes), at);
     at += bytes;
