@@ -52,7 +52,10 @@ function listCommand() {
 function dumpCommand() {
   return new Command("dump")
     .summary("print records, one a line")
-    .description("Print what the records say of themselves, one a line; never their payload.")
+    .description(
+      "Print what the records say of themselves, one a line; never their payload. Where the " +
+        "log goes on behind a delta, a line says so.",
+    )
     .argument("<dir>", FOLDER)
     .option("--from <lsn>", "begin with the first record at or behind this LSN", wholeNumber)
     .option("--limit <count>", "print no more than this many", wholeNumber)
@@ -70,12 +73,12 @@ function dumpCommand() {
     )
     .action(async (dir, options) => {
       const { openLog } = await import("./log_folder.ts");
-      const { recordLine } = await import("./ui/log_view.ts");
+      const { dumpLine } = await import("./ui/log_view.ts");
       const isJson = options.json === true;
       let lines = "";
       const log = openLog(dir);
-      await log.dump(options.from ?? 0, options.limit ?? Infinity, (record) => {
-        lines += (isJson ? JSON.stringify(record) : recordLine(record)) + "\n";
+      await log.dump(options.from ?? 0, options.limit ?? Infinity, (line) => {
+        lines += (isJson ? JSON.stringify(line) : dumpLine(line)) + "\n";
         if (lines.length < PRINT_CHARACTERS) return;
         print(lines);
         lines = "";
@@ -92,7 +95,8 @@ function checkCommand() {
     .summary("check every record")
     .description(
       "Check every record and header page, also behind damage. Prints each damaged place with " +
-        "file, offset, LSN and what was found. Silent when all is well.",
+        "file, offset, LSN and what was found. Silent when all is well, but for notes on what " +
+        "came as a delta and is not in the log.",
     )
     .argument("<dir>", FOLDER)
     .option("--json", "print one JSON document")
@@ -109,10 +113,11 @@ function checkCommand() {
     )
     .action(async (dir, options) => {
       const { openLog } = await import("./log_folder.ts");
-      const { damageLine, tornLine } = await import("./ui/log_view.ts");
+      const { damageLine, gapLine, tornLine } = await import("./ui/log_view.ts");
       const inspection = await openLog(dir).inspect();
       if (options.json === true) printJson(inspection);
       else for (const damage of inspection.damage) printLine(damageLine(damage));
+      for (const gap of inspection.gaps) tell(`note: ${gapLine(gap)}`);
       if (inspection.torn !== null) tell(tornLine(inspection.torn));
       if (inspection.damage.length > 0) throw new ExitWith(EXIT.differences);
     });

@@ -4,6 +4,7 @@
  * @module
  */
 import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
+import type { Gap } from "../core/log/gaps.ts";
 import { inspect, type Inspection } from "../core/log/inspect.ts";
 import {
   readEpoch,
@@ -42,11 +43,25 @@ export interface RecordSummary {
   readonly node?: string;
 }
 
+/** What is not in the log because it came as a delta, as `log dump` prints it between records. */
+export interface GapSummary {
+  readonly type: "delta";
+  /** Where the records before it end. */
+  readonly lsn: number;
+  /** Where the records behind it begin. */
+  readonly toLsn: number;
+  /** The segment behind it. */
+  readonly file: string;
+}
+
+/** One line of `log dump`. */
+export type DumpLine = RecordSummary | GapSummary;
+
 /** A log to look into. */
 export interface OpenedLog {
   inspect(): Promise<Inspection>;
-  /** Calls `print` with records from `fromLsn` on, `limit` of them at the most. */
-  dump(fromLsn: number, limit: number, print: (record: RecordSummary) => void): Promise<void>;
+  /** Calls `print` with records from `fromLsn` on, `limit` at the most, and the gaps between them. */
+  dump(fromLsn: number, limit: number, print: (line: DumpLine) => void): Promise<void>;
 }
 
 /** Finds the log: `dir` is a node's folder, or the log's own. Throws `not-found`. */
@@ -97,7 +112,7 @@ async function dump(
   clock: DenoClock,
   fromLsn: number,
   limit: number,
-  print: (record: RecordSummary) => void,
+  print: (line: DumpLine) => void,
 ): Promise<void> {
   let left = limit;
   const visit = (record: RecordReader, bytes: Uint8Array, file: SegmentFile) => {
@@ -105,8 +120,12 @@ async function dump(
     if (left-- <= 0) throw new Enough();
     print(summaryOf(record, bytes, file));
   };
+  const visitGap = ({ fromLsn, toLsn }: Gap, file: SegmentFile) => {
+    if (left > 0) print({ type: "delta", lsn: fromLsn, toLsn, file: file.path });
+  };
   try {
-    const { damage } = await inspect({ folder, clock, checkpointLsn: null, fromLsn, visit });
+    const options = { folder, clock, checkpointLsn: null, fromLsn, visit, visitGap };
+    const { damage } = await inspect(options);
     if (damage.length > 0) tell(`note: the log is damaged; see: cascade log check ${folder.path}`);
   } catch (error) {
     if (!(error instanceof Enough)) throw error;

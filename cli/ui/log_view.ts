@@ -3,9 +3,10 @@
  *
  * @module
  */
+import type { Gap } from "../../core/log/gaps.ts";
 import type { Inspection, TornEnd } from "../../core/log/inspect.ts";
 import type { Damage } from "../../core/log/survey.ts";
-import type { RecordSummary } from "../log_folder.ts";
+import type { DumpLine, RecordSummary } from "../log_folder.ts";
 import type { Paint } from "../output.ts";
 import { type Column, drawTable } from "./table.ts";
 
@@ -32,7 +33,7 @@ export function segmentTable(inspection: Inspection, paint: Paint): string[] {
     { text: segment.baseLsn === null ? "-" : String(segment.records) },
     { text: number(segment.durableLsn) },
   ]);
-  const { startLsn, endLsn, records, knownDurableLsn, checkpointLsn, damage } = inspection;
+  const { startLsn, endLsn, records, knownDurableLsn, checkpointLsn, gaps, damage } = inspection;
   const checkpoint = checkpointLsn === null ? "" : `, checkpoint ${checkpointLsn}`;
   const whole = `LSN ${startLsn} to ${endLsn}, ${records} records, known durable up to ` +
     `${knownDurableLsn}${checkpoint}`;
@@ -40,11 +41,21 @@ export function segmentTable(inspection: Inspection, paint: Paint): string[] {
     paint.red(`damaged in ${damage.length} place${damage.length === 1 ? "" : "s"}`) +
     ": see cascade log check",
   ];
-  return [...drawTable(COLUMNS, rows, Infinity, paint.bold), whole, ...harm];
+  return [...drawTable(COLUMNS, rows, Infinity, paint.bold), whole, ...gaps.map(gapLine), ...harm];
 }
 
-/** One record on one line. */
-export function recordLine(record: RecordSummary): string {
+/** What is not in the log, on one line. */
+export function gapLine({ fromLsn, toLsn }: Gap): string {
+  return `LSN ${fromLsn} to ${toLsn} came as a delta`;
+}
+
+/** One record, or a gap between two, on one line. */
+export function dumpLine(line: DumpLine): string {
+  if (line.type !== "delta") return recordLine(line);
+  return gapLine({ fromLsn: line.lsn, toLsn: line.toLsn });
+}
+
+function recordLine(record: RecordSummary): string {
   const { lsn, type, epoch, timeMs } = record;
   const time = new Date(timeMs);
   const when = Number.isNaN(time.getTime()) ? `${timeMs}ms` : time.toISOString();

@@ -69,6 +69,8 @@ export interface InspectOptions {
   /** Segments that end before this LSN are passed over. */
   readonly fromLsn?: number;
   readonly visit?: RecordVisitor;
+  /** Called with each gap, between the records before it and those behind; `file` is the jump. */
+  readonly visitGap?: (gap: Gap, file: SegmentFile) => void;
 }
 
 /** Reads a whole log. Throws `wrong-folder`, what the disk throws, and what `visit` throws. */
@@ -107,7 +109,7 @@ class Inspector {
 
   async run(): Promise<void> {
     const { streams } = this.#survey;
-    const { checkpointLsn, fromLsn = 0 } = this.#options;
+    const { checkpointLsn, fromLsn = 0, visitGap } = this.#options;
     const first = streams[0];
     this.#endLsn = first?.baseLsn ?? 0;
     if (first !== undefined && checkpointLsn !== null && first.baseLsn > checkpointLsn) {
@@ -119,6 +121,9 @@ class Inspector {
       if (joinLsn > this.#endLsn) {
         if (this.#endLsn >= this.#knownDurableLsn) break;
         this.#missing(file, this.#endLsn, joinLsn);
+      }
+      if (joinLsn < file.baseLsn && file.baseLsn > fromLsn) {
+        visitGap?.({ fromLsn: joinLsn, toLsn: file.baseLsn }, file);
       }
       this.#endLsn = file.endLsn = nextLsn <= fromLsn ? nextLsn : await this.#walk(file, nextLsn);
     }

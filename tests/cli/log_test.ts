@@ -14,8 +14,11 @@ import { cascade, inFolder } from "./cascade.ts";
 const ID = "0123456789abcdef0123456789abcdef";
 const TIME_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 6);
 
-/** A node's folder with a log of five records of every type, then twenty writes; closed. */
-async function makeLog(folder: string): Promise<void> {
+/**
+ * A node's folder with a log of five records of every type, then twenty writes, and with `jumpLsn` one
+ * more behind a delta; closed.
+ */
+async function makeLog(folder: string, jumpLsn?: number): Promise<void> {
   Deno.mkdirSync(`${folder}/log`);
   const { log } = await Log.open({
     disk: new DenoDisk(),
@@ -41,6 +44,10 @@ async function makeLog(folder: string): Promise<void> {
   append(RecordType.MARK, 0, 6, encodeName("before"));
   for (let i = 0; i < 20; i++) {
     append(RecordType.WRITE, 512 * i, 1000, new Uint8Array(1000).fill(0xee));
+  }
+  if (jumpLsn !== undefined) {
+    await log.jump(jumpLsn);
+    append(RecordType.WRITE, 0, 1000, new Uint8Array(1000).fill(0xdd));
   }
   await log.flushed();
   await log.close();
@@ -147,6 +154,36 @@ Deno.test("log check takes a torn end for what it is", async () => {
     assertEquals([code, stdout], [0, ""]);
     assertStringIncludes(stderr, `note: the log ends at LSN ${lsn} (./log/000001.seg, offset`);
     assert(stderr.trim().split("\n").length === 1);
+  });
+});
+
+Deno.test("what came as a delta is shown by ls and dump, and is no damage to check", async () => {
+  await inFolder(async (folder) => {
+    await makeLog(folder, 1_000_000);
+    const gap = `LSN ${END} to 1000000 came as a delta`;
+    const list = await cascade(folder, ["log", "ls", "."]);
+    assertEquals([list.code, list.stdout.split("\n").includes(gap)], [0, true]);
+    assertMatch(list.stdout, /stream +1000000 +1001056 +1 /);
+    const json = JSON.parse((await cascade(folder, ["log", "ls", ".", "--json"])).stdout);
+    assertEquals(json.gaps, [{ fromLsn: END, toLsn: 1_000_000 }]);
+    const check = await cascade(folder, ["log", "check", "."]);
+    assertEquals([check.code, check.stdout], [0, ""]);
+    assertStringIncludes(check.stderr, gap);
+    const from = ["--from", String(END - 1056)];
+    const dump = await cascade(folder, ["log", "dump", ".", ...from]);
+    assertEquals(dump.stdout.split("\n").map((line) => line.split(" write")[0]), [
+      `${END - 1056} 2026-01-02T03:04:05.006Z epoch 7`,
+      gap,
+      "1000000 2026-01-02T03:04:05.006Z epoch 7",
+      "",
+    ]);
+    const lines = (await cascade(folder, ["log", "dump", ".", ...from, "--json"])).stdout.split(
+      "\n",
+    );
+    const file = "./log/000002.seg";
+    assertEquals(JSON.parse(lines[1]!), { type: "delta", lsn: END, toLsn: 1_000_000, file });
+    const limited = await cascade(folder, ["log", "dump", ".", ...from, "--limit", "1"]);
+    assertEquals(limited.stdout.split("\n").length, 2);
   });
 });
 

@@ -115,6 +115,18 @@ function segmentOf(state: SegmentState): Bytes {
   return file;
 }
 
+/** Where the log before the golden jump ended. */
+export const GOLDEN_JUMP_FROM_LSN = GOLDEN_BASE_LSN - 0x1_0000_0010;
+
+/** A segment that begins after a delta: as the golden stream segment but for its header. */
+function jumpSegment(): Bytes {
+  const file = segmentOf(SegmentState.STREAM);
+  const header = { state: SegmentState.STREAM, baseLsn: GOLDEN_BASE_LSN };
+  const [fileBytes, jumpFromLsn] = [GOLDEN_SEGMENT_BYTES, GOLDEN_JUMP_FROM_LSN];
+  file.set(encodeHeader({ ...header, fileBytes, jumpFromLsn }), 0);
+  return file;
+}
+
 /** Every golden file of the log. */
 export const GOLDEN_LOG: readonly { readonly name: string; readonly make: () => Bytes }[] = [
   ...Object.entries(GOLDEN_RECORDS).map(([name, record]) => ({
@@ -123,4 +135,5 @@ export const GOLDEN_LOG: readonly { readonly name: string; readonly make: () => 
   })),
   { name: "segment-v1-stream.seg", make: () => segmentOf(SegmentState.STREAM) },
   { name: "segment-v1-free.seg", make: () => segmentOf(SegmentState.FREE) },
+  { name: "segment-v1-jump.seg", make: jumpSegment },
 ];
