@@ -345,8 +345,7 @@ export class Log {
 
   /**
    * Makes `toLsn`, ahead of the present end, the new one; see {@linkcode jumpEnd}. What lies between
-   * is a gap, and is covered by a delta that is durable already: all below `toLsn` counts as durable
-   * and stable upstream then.
+   * is a gap, covered by a delta that is durable already: all below counts as durable and stable then.
    * Nothing may be appended until this settles. Throws `log-full` (retryable; nothing has changed)
    * when there is no segment to go on in, and what the disk throws, which is fatal.
    */
@@ -354,7 +353,6 @@ export class Log {
     this.#checkUsable();
     assert(toLsn > this.endLsn && toLsn % RECORD_ALIGN_BYTES === 0, "a jump goes ahead");
     await this.#move(async () => {
-      // Before the flushes are stopped: what the pool does may need one of its own.
       const spare = await spareFrom(this.#pool);
       await this.#alone((parts) => jumpEnd(parts, spare, toLsn));
     });
@@ -366,6 +364,8 @@ export class Log {
     assert(!this.#moving, "the end is moved by one at a time");
     this.#moving = true;
     try {
+      // Before flushes are stopped: to remove a file takes one.
+      if (this.#pool.isFreeing) await this.#pool.freed();
       await work();
     } finally {
       this.#moving = false;

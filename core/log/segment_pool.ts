@@ -46,6 +46,8 @@ export class SegmentPool {
   readonly #names: Set<string>;
   /** Files that are being freed or made. */
   #underWay = 0;
+  /** Of those, the ones that are being freed. */
+  #freeing = 0;
   #making = false;
   #work: Promise<void> = Promise.resolve();
   #retry: Timer | null = null;
@@ -204,6 +206,7 @@ export class SegmentPool {
   /** Takes a segment back, in the background. One too many, or of another size, is removed. */
   free(file: SegmentFile): void {
     this.#underWay++;
+    this.#freeing++;
     this.#background(async () => {
       const { folder, segmentBytes, filesMax, beforeRemoval } = this.#options;
       if (this.#names.size > filesMax || file.sizeBytes() !== segmentBytes) {
@@ -215,8 +218,19 @@ export class SegmentPool {
         this.#spares.push(file);
       }
       this.#underWay--;
+      this.#freeing--;
       this.#tell();
     });
+  }
+
+  /** Whether {@linkcode PoolOptions.beforeRemoval} may be called yet. */
+  get isFreeing(): boolean {
+    return this.#freeing > 0 && this.#failure === null;
+  }
+
+  /** Settles when what is being freed now is free or removed, or something failed. */
+  async freed(): Promise<void> {
+    await this.#work;
   }
 
   /** Removes a segment; settles when that is durable. Nothing of it is ever met again. */

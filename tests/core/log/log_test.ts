@@ -312,6 +312,24 @@ Deno.test("damage that comes while the log is open is found by the reader", asyn
   assertEquals(error.where["offset"], 4096 + 2 * 3056);
 });
 
+Deno.test("a cut, or a jump, waits for a file that is being removed, which takes a flush", async () => {
+  for (const isCut of [true, false]) {
+    const world = new LogWorld();
+    await world.open({ budgetBytes: 8 * SEGMENT_BYTES });
+    await world.write(110, 3000);
+    await world.flush();
+    // So that there are too many files, and one that is freed is removed.
+    const log = await world.reopen({ budgetBytes: 5 * SEGMENT_BYTES });
+    log.dropBelow(log.oldestSegmentEnd ?? 0);
+    const lsn = isCut ? 60 * 3056 : 1_000_000;
+    if (!isCut) log.dropBelow(60 * 3056);
+    await world.settle(isCut ? log.cutBack(lsn) : log.jump(lsn));
+    assertEquals(log.endLsn, lsn);
+    await world.write(1, 3000);
+    await world.flush();
+  }
+});
+
 Deno.test("a log that was closed is not used any more", async () => {
   const world = new LogWorld();
   const log = await world.open();
