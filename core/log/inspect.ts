@@ -126,6 +126,7 @@ class Inspector {
         visitGap?.({ fromLsn: joinLsn, toLsn: file.baseLsn }, file);
       }
       this.#endLsn = file.endLsn = nextLsn <= fromLsn ? nextLsn : await this.#walk(file, nextLsn);
+      if (this.#endLsn > nextLsn) this.#overlap(file, nextLsn);
     }
     if (this.#endLsn < this.#knownDurableLsn && !this.#isTold(this.#endLsn)) {
       const last = streams.at(-1);
@@ -140,6 +141,12 @@ class Inspector {
 
   #isTold(lsn: number): boolean {
     return this.#damage.some((damage) => damage.lsn === lsn);
+  }
+
+  /** A record that should end where the next segment, or a gap, begins. */
+  #overlap(file: SegmentFile, lsn: number): void {
+    const found = `a record reaches over LSN ${lsn}, where the segment ends`;
+    this.#damage.push({ file: file.path, offset: file.offsetOf(lsn), lsn, found });
   }
 
   /** Records that no segment holds. */

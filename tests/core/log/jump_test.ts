@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
+import { inspect } from "../../../core/log/inspect.ts";
 import type { Log } from "../../../core/log/log.ts";
+import { encodeHeader, SegmentState } from "../../../core/log/segment.ts";
+import { SegmentFolder } from "../../../core/log/segment_file.ts";
 import { assertSameBytes, contentOf, FOLDER, LogWorld, recordAt, SEGMENT_BYTES } from "./world.ts";
 
 const RECORD = 3056;
@@ -207,4 +210,50 @@ Deno.test("what stands behind the end that a jump names is never taken for recor
   world.crash("process");
   await world.open();
   assertEquals([world.log.endLsn, world.report?.records], [640_000, 3]);
+});
+
+Deno.test("a log that is closed during a jump is found at its old end or at its new one", async () => {
+  for (let ms = 0; ms < 12; ms++) {
+    const world = new LogWorld(ms);
+    const log = await world.open();
+    await world.write(3, 3000);
+    await world.flush();
+    const jumping = log.jump(640_000).then(() => true, (error) => error.code);
+    await world.wait(ms / 4);
+    await world.settle(log.close());
+    const outcome = await world.settle(jumping);
+    assert(outcome === true || outcome === "stopping", String(outcome));
+    world.crash("power");
+    await world.open();
+    const { endLsn } = world.log;
+    assertEquals(endLsn, outcome === true ? 640_000 : 3 * RECORD);
+    await world.write(1, 3000);
+  }
+});
+
+Deno.test("a jump that names an end where no record ends is damage", async () => {
+  for (const from of [2 * RECORD - 16, 3 * RECORD + 16]) {
+    const world = new LogWorld();
+    await world.open();
+    await world.write(3, 3000);
+    await jump(world, 640_000);
+    await world.settle(world.log.close());
+    const handle = world.disk.open(`${FOLDER}/000002.seg`);
+    const { STREAM } = SegmentState;
+    const header = { state: STREAM, baseLsn: 640_000, fileBytes: SEGMENT_BYTES };
+    handle.writeAt(encodeHeader({ ...header, jumpFromLsn: from }), 0);
+    handle.close();
+    world.crash("process");
+    const error = await assertRejects(() => world.open(), CascadeError);
+    const lsn = from < 3 * RECORD ? 2 * RECORD : 3 * RECORD;
+    assertEquals([error.code, error.where], ["log-corrupt", {
+      file: `${FOLDER}/000001.seg`,
+      offset: 4096 + lsn,
+      LSN: lsn,
+    }]);
+    const folder = new SegmentFolder(world.disk, FOLDER, true);
+    const options = { folder, clock: world.clock, checkpointLsn: 0 };
+    const { damage } = await world.settle(inspect(options));
+    assert(damage.length > 0, "and is told");
+  }
 });
