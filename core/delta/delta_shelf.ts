@@ -14,6 +14,7 @@ import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECOVERY_READ_BYTES } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
+import { makeDurableFolder } from "../folders.ts";
 import { BodyChecker, type BodyCursor, type BodySource, readBody } from "./delta_body.ts";
 import {
   decodeDeltaHeader,
@@ -43,6 +44,7 @@ export class Delta implements BodySource {
   readonly #disk: Disk;
   readonly #bodyAt: number;
   #file: DiskFile | null = null;
+  #users = 0;
 
   constructor(disk: Disk, path: string, parts: DeltaParts) {
     this.#disk = disk;
@@ -68,6 +70,19 @@ export class Delta implements BodySource {
   readAt(into: Uint8Array, position: number): void {
     this.#file ??= this.#disk.open(this.path, { readOnly: true });
     this.#file.readAt(into, this.#bodyAt + position);
+  }
+
+  /** It is being forwarded: its file stays. */
+  get isInUse(): boolean {
+    return this.#users > 0;
+  }
+
+  use(): void {
+    this.#users++;
+  }
+
+  release(): void {
+    this.#users--;
   }
 
   /** Whole, checked records from `position` on; see {@linkcode readBody}. */
@@ -179,6 +194,8 @@ export class DeltaShelf {
   static async open(disk: Disk, folder: string, clock: Clock): Promise<DeltaShelf> {
     const shelf = new DeltaShelf(disk, folder);
     if (!disk.exists(folder)) return shelf;
+    // The log is about to go on behind what is found: a name may be there in memory alone.
+    await disk.flushFolder(folder);
     for (const name of disk.list(folder)) {
       if (name.endsWith(".delta")) shelf.#deltas.push(loadDelta(disk, `${folder}/${name}`));
     }
@@ -224,7 +241,7 @@ export class DeltaShelf {
   /** Begins to receive a delta; what was received of another one goes. */
   async begin(header: DeltaHeader): Promise<IncomingDelta> {
     this.discardIncoming();
-    this.#disk.makeFolder(this.#folder);
+    await makeDurableFolder(this.#disk, this.#folder);
     const file = this.#disk.open(`${this.#folder}/${INCOMING}`, { create: true });
     const bytes = encodeDeltaHeader(header);
     try {

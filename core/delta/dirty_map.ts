@@ -1,21 +1,20 @@
 /**
  * The dirty map of one link: the blocks that its peer lacks of the log that was dropped, and its file.
  *
- *     "CSDM", version u32 = 1, from-LSN u64, fold-LSN u64, CRC-32 u32 of these 24 bytes,
- *     then the serial form of the set (`block_set_format.ts`)
+ *     "CSDM", version u32 = 1, from-LSN u64, fold-LSN u64, id of the epoch that the from-LSN lies in
+ *     (16 bytes), CRC-32 u32 of these 40 bytes, then the serial form of the set (`block_set_format.ts`)
  *
- * The peer had everything below the from-LSN; the set covers all records in [from, fold). A log
+ * The peer had everything below the from-LSN; the set covers all that was touched in [from, fold). A log
  * segment may be dropped once a map that reaches past it is saved: so fold, save, and only then drop.
  * A save writes a second file, flushes it, renames it over the first and flushes the folder: after any
  * crash the old map or the new one is there in full, and the old one still has its log.
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { crc32 } from "node:zlib";
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
-import { RECOVERY_READ_BYTES } from "../limits.ts";
-import { RecordReader, RecordType } from "../log/record.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
 import type { BlockSet } from "./block_set.ts";
 import { decodeBlockSet, encodeBlockSet } from "./block_set_format.ts";
@@ -23,66 +22,37 @@ import { decodeBlockSet, encodeBlockSet } from "./block_set_format.ts";
 /** "CSDM" */
 const MAGIC = 0x4d445343;
 const VERSION = 1;
-const HEAD_BYTES = 28;
-
-/** What folding reads: whole, checked records. `Log` is one. */
-export interface RecordSource {
-  read(lsn: number, into: Uint8Array, limitLsn: number): number;
-}
+const HEAD_BYTES = 44;
+const CRC_AT = 40;
+/** Written in one go: the event loop goes on between. */
+const SLICE_BYTES = 1024 * 1024;
 
 /** See the module's text. */
 export class DirtyMap {
   readonly set: BlockSet;
-  #fromLsn: number;
+  /** Id of the epoch that the from-LSN lies in. */
+  readonly epochId: string;
+  /** What the peer had. */
+  readonly fromLsn: number;
   #foldLsn: number;
 
-  constructor(set: BlockSet, fromLsn: number, foldLsn: number = fromLsn) {
+  constructor(set: BlockSet, epochId: string, fromLsn: number, foldLsn: number = fromLsn) {
     assert(fromLsn <= foldLsn, "a map covers a range of the log");
     this.set = set;
-    this.#fromLsn = fromLsn;
+    this.epochId = epochId;
+    this.fromLsn = fromLsn;
     this.#foldLsn = foldLsn;
   }
 
-  /** What the peer had. */
-  get fromLsn(): number {
-    return this.#fromLsn;
-  }
-
-  /** Up to where the log was folded in. */
+  /** Up to where all that was touched is in the set. */
   get foldLsn(): number {
     return this.#foldLsn;
   }
 
-  /**
-   * Folds the log from the fold-LSN up to `toLsn`, where a record ends, slice by slice; the event
-   * loop goes on between. When it throws, what was folded counts and the rest does not: call again.
-   * Throws what reading the log throws.
-   */
-  async fold(log: RecordSource, toLsn: number, clock: Clock): Promise<void> {
-    const slice = new Uint8Array(RECOVERY_READ_BYTES);
-    const record = new RecordReader();
-    while (this.#foldLsn < toLsn) {
-      const bytes = log.read(this.#foldLsn, slice, toLsn);
-      assert(bytes > 0, "a slice holds any record, and a fold ends where one ends");
-      for (let at = 0; at < bytes; at += record.totalBytes) {
-        const { type, volume, offset, length } = record.at(slice, at);
-        if (type === RecordType.MARK || type === RecordType.EPOCH) continue;
-        this.set.add(volume, offset, length);
-      }
-      this.#foldLsn += bytes;
-      await new Promise<void>((go) => clock.soon(go));
-    }
-  }
-
-  /** Takes another map of the same link in, whose range overlaps or touches this one's. */
-  merge(other: DirtyMap): void {
-    assert(
-      other.fromLsn <= this.#foldLsn && this.#fromLsn <= other.foldLsn,
-      "maps that are merged leave no gap in the log",
-    );
-    this.set.addAll(other.set);
-    this.#fromLsn = Math.min(this.#fromLsn, other.fromLsn);
-    this.#foldLsn = Math.max(this.#foldLsn, other.foldLsn);
+  /** All that was touched below `lsn` is in the set now. */
+  advance(lsn: number): void {
+    assert(lsn >= this.#foldLsn, "a map only grows");
+    this.#foldLsn = lsn;
   }
 }
 
@@ -126,7 +96,7 @@ export class DirtyMapFile {
     if (view.getUint32(0, true) !== MAGIC) throw damage("it does not begin as one");
     const version = view.getUint32(4, true);
     if (version !== VERSION) throw damage(`version ${version}, this program reads ${VERSION}`);
-    if (view.getUint32(24, true) !== crc32(head.subarray(0, 24))) {
+    if (view.getUint32(CRC_AT, true) !== crc32(head.subarray(0, CRC_AT))) {
       throw damage("the checksum of its head does not fit");
     }
     const [fromLsn, foldLsn] = [view.getBigUint64(8, true), view.getBigUint64(16, true)].map(
@@ -139,20 +109,25 @@ export class DirtyMapFile {
       sizeBytes: sizeBytes - HEAD_BYTES,
       readAt: (into, offset) => file.readAt(into, HEAD_BYTES + offset),
     }, sizes);
-    return new DirtyMap(set, fromLsn, foldLsn);
+    const epochId = Buffer.from(head.subarray(24, CRC_AT)).toString("hex");
+    return new DirtyMap(set, epochId, fromLsn, foldLsn);
   }
 
   /** Replaces the map, durably. Nothing may be folded in until this settles. */
-  async save(map: DirtyMap): Promise<void> {
+  async save(map: DirtyMap, clock: Clock): Promise<void> {
     const temporary = `${this.#path}.new`;
     const file = this.#disk.open(temporary, { create: true });
     try {
       file.truncate(0);
       file.writeAt(encodeHead(map), 0);
       let at = HEAD_BYTES;
+      let sliceAt = at;
       for (const piece of encodeBlockSet(map.set)) {
         file.writeAt(piece, at);
         at += piece.length;
+        if (at - sliceAt < SLICE_BYTES) continue;
+        sliceAt = at;
+        await new Promise<void>((go) => clock.soon(go));
       }
       await file.flush();
     } finally {
@@ -177,7 +152,8 @@ function encodeHead(map: DirtyMap): Bytes {
   view.setUint32(4, VERSION, true);
   view.setBigUint64(8, BigInt(map.fromLsn), true);
   view.setBigUint64(16, BigInt(map.foldLsn), true);
-  view.setUint32(24, crc32(head.subarray(0, 24)), true);
+  head.set(Buffer.from(map.epochId, "hex"), 24);
+  view.setUint32(CRC_AT, crc32(head.subarray(0, CRC_AT)), true);
   return head;
 }
 

@@ -102,6 +102,10 @@ export class Volume {
     return mergedRanges(this.#file, this.#overlay, offset, offset + length, rangesMax);
   }
 
+  appliedDataRanges(offset: number, length: number, rangesMax = Infinity): DataRange[] {
+    return this.#file.dataRanges(offset, length, rangesMax);
+  }
+
   flush(): Promise<void> {
     return this.#file.flush();
   }

@@ -11,17 +11,17 @@ const SIZES = [10_000_000];
 function map(foldLsn: number, blocks: number): DirtyMap {
   const set = new BlockSet(SIZES);
   for (let block = 0; block < blocks; block++) set.add(0, block * 8192, 1);
-  return new DirtyMap(set, 16, foldLsn);
+  return new DirtyMap(set, "12".repeat(16), 16, foldLsn);
 }
 
 async function crashIn(kind: CrashKind, operations: number, seed: number): Promise<boolean> {
   const world = new LogWorld(seed);
   const file = () => new DirtyMapFile(world.disk, FOLDER, "a-b.map");
-  await world.settle(file().save(map(32, 10)));
+  await world.settle(file().save(map(32, 10), world.clock));
   world.dieAfter(operations);
   let isSaved = false;
   try {
-    await world.settle(file().save(map(64, 1_100)));
+    await world.settle(file().save(map(64, 1_100), world.clock));
     isSaved = true;
   } catch (error) {
     if (world.life.alive) throw error;
