@@ -26,6 +26,8 @@ export type ErrorCode =
   | "timed-out"
   | "protocol"
   | "refused"
+  // A command of the operator's.
+  | "hook-failed"
   // The user's input.
   | "usage"
   | "topology"

@@ -23,6 +23,9 @@ export const APPLY_DELAY_MS = 10;
 /** Zeroed in one go: punching a cached hole costs about 1 ms a MiB. */
 export const APPLY_ZERO_BYTES = 8 * 1024 * 1024;
 
+/** What is left of a delta is applied at once when somebody reads the image: some 100 ms. */
+export const FINISH_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Past this, what is appended and not applied slows clients down. */
 export const UNAPPLIED_BYTES_MAX = 256 * 1024 * 1024;
 

@@ -13,7 +13,9 @@
  * @module
  */
 import type { NodeConfig, VolumeConfig } from "./config.ts";
+import { DeltaShelf } from "./delta/delta_shelf.ts";
 import { CascadeError } from "./errors.ts";
+import { folderOf } from "./folders.ts";
 import { type Epoch, History } from "./history.ts";
 import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
@@ -29,6 +31,7 @@ export interface OpenedNode {
   readonly state: NodeState;
   readonly volumes: readonly Volume[];
   readonly log: Log;
+  readonly shelf: DeltaShelf;
   readonly report: RecoveryReport;
   readonly history: History;
 }
@@ -68,8 +71,10 @@ export async function openNode(
     const { log, report } = await openLog(config, ports, state, events);
     holder.log = log;
     opened.push({ close: () => void log.close() });
-    const history = joinHistory(state.history, report, log.startLsn);
-    return { lock, stateFile, state, volumes, log, report, history };
+    const shelf = await DeltaShelf.open(ports.disk, `${config.dir}/delta`, ports.clock);
+    opened.push(shelf);
+    const history = joinHistory(state, report, log, shelf);
+    return { lock, stateFile, state, volumes, log, shelf, report, history };
   } catch (error) {
     for (const file of opened.reverse()) file.close();
     throw error;
@@ -190,17 +195,14 @@ async function firstState(
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, sizeBytes, path })),
     base: files.length === 0 ? null : base,
     checkpointLsn: 0,
+    inPlace: null,
     paused: [],
+    runs: [],
     history: [],
     clean: true,
   };
   await stateFile.save(state);
   return state;
-}
-
-function folderOf(path: string): string {
-  const slash = path.lastIndexOf("/");
-  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
 }
 
 async function openLog(
@@ -232,9 +234,24 @@ async function openLog(
   }
 }
 
-/** Epochs whose records the log has dropped come from the state file, the rest from the log. */
-function joinHistory(saved: readonly Epoch[], report: RecoveryReport, startLsn: number): History {
-  const history = new History(saved.filter((epoch) => epoch.firstLsn < startLsn));
-  for (const epoch of report.epochs) history.add(epoch);
-  return history;
+/**
+ * Epochs whose records the log has dropped, or that came with a delta, come from the state file or from
+ * that delta; the rest from the log.
+ */
+function joinHistory(
+  state: NodeState,
+  report: RecoveryReport,
+  log: Log,
+  shelf: DeltaShelf,
+): History {
+  const isElsewhere = ({ firstLsn }: Epoch) =>
+    firstLsn < log.startLsn || log.gapAt(firstLsn) !== null;
+  const all = new Map<string, Epoch>();
+  const came = [
+    ...shelf.deltas.flatMap(({ trailer }) => trailer.history),
+    ...state.inPlace?.trailer?.history ?? [],
+  ];
+  for (const epoch of [...state.history, ...came].filter(isElsewhere)) all.set(epoch.id, epoch);
+  for (const epoch of report.epochs) all.set(epoch.id, epoch);
+  return new History([...all.values()].sort((a, b) => a.number - b.number));
 }

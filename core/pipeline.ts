@@ -10,79 +10,44 @@
  *
  * @module
  */
+import { Applier } from "./applier.ts";
+import { Checkpoints } from "./checkpoints.ts";
+import type { Delta, DeltaShelf } from "./delta/delta_shelf.ts";
 import { assert } from "./assert.ts";
 import { CascadeError, describeError, isCascadeError } from "./errors.ts";
-import type { History } from "./history.ts";
+import type { Epoch, History } from "./history.ts";
+import { recordBytesIn } from "./log/gaps.ts";
 import type { Log } from "./log/log.ts";
-import { RecordFlag, RecordReader, RecordType } from "./log/record.ts";
+import { RecordReader } from "./log/record.ts";
 import {
   APPLY_DELAY_MS,
   APPLY_SLICE_BYTES,
-  APPLY_ZERO_BYTES,
   BATCH_BYTES_MAX,
-  CHECKPOINT_BYTES_MAX,
-  CHECKPOINT_INTERVAL_MS,
   DISK_FULL_RETRY_MS,
+  FINISH_BYTES_MAX,
   FLUSH_DELAY_MS,
   FLUSH_LAZY_BYTES,
   OVERLAY_EXTENTS_MAX,
   UNAPPLIED_BYTES_MAX,
 } from "./node_limits.ts";
-import { RECORD_BYTES_MAX } from "./limits.ts";
-import type { Bytes, Clock, Timer } from "./ports.ts";
+import type { Timer } from "./ports.ts";
+import type { PipelineParts } from "./pipeline_parts.ts";
 import { StallPace } from "./stall_pace.ts";
 import type { Volume } from "./volume/volume.ts";
-
-/** What the pipeline tells its node. All calls are synchronous. */
-export interface PipelineEvents {
-  /** Durable, stable or applied moved, or room was made: look at the positions again. */
-  onProgress(): void;
-  /** Makes a checkpoint's position durable in the state file. */
-  saveCheckpoint(lsn: number): Promise<void>;
-  /** The least LSN that a link still needs from the log; Infinity when none does. */
-  neededLsn(): number;
-  /** The least LSN that must be kept whatever it costs: clients wait for that link. */
-  heldLsn(): number;
-  /** The least LSN that a link with `onOverflow: stall`, or `fail`, needs; Infinity without any. */
-  stallLsn(): number;
-  failLsn(): number;
-  /** The log below `lsn` must go although a link needs it. */
-  onOverflow(lsn: number): void;
-  /** The node must stop: a failed flush, a damaged log, a broken invariant. */
-  onFatal(error: unknown): void;
-}
-
-/** What a pipeline is made of. */
-export interface PipelineParts {
-  readonly log: Log;
-  readonly history: History;
-  /** By number; empty on a log-only node. */
-  readonly volumes: readonly Volume[];
-  /** On the primary all that is durable here is stable. */
-  readonly reigns: boolean;
-  readonly checkpointLsn: number;
-  readonly budgetBytes: number;
-  readonly segmentBytes: number;
-  readonly clock: Clock;
-  readonly events: PipelineEvents;
-}
 
 export class Pipeline {
   readonly log: Log;
   readonly history: History;
   readonly volumes: readonly Volume[];
+  /** Deltas that the log goes on behind, and one that may be coming. */
+  readonly shelf: DeltaShelf;
   readonly reigns: boolean;
   readonly #parts: PipelineParts;
-  readonly #record = new RecordReader();
-  readonly #applyBuffer: Bytes;
+  readonly #applier: Applier;
   readonly #pace: StallPace;
-  #appliedLsn: number;
-  #checkpointLsn: number;
-  #checkpointing: Promise<void> | null = null;
-  #lastCheckpointMs: number;
-  /** How much of the zero record at the applied position was applied. */
-  #zeroedBytes = 0;
+  readonly #checkpoints: Checkpoints;
   #applyScheduled = false;
+  #isMoving = false;
   #applyTimer: Timer | null = null;
   #flushTimer: Timer | null = null;
   #blocked: string | null = null;
@@ -95,12 +60,21 @@ export class Pipeline {
     this.history = parts.history;
     this.volumes = parts.volumes;
     this.reigns = parts.reigns;
-    this.#appliedLsn = parts.checkpointLsn;
-    this.#checkpointLsn = parts.checkpointLsn;
-    this.#lastCheckpointMs = parts.clock.monotonicMs();
+    this.shelf = parts.shelf;
+    this.#applier = new Applier(parts.log, parts.shelf, parts.volumes, parts.checkpointLsn);
+    this.#checkpoints = new Checkpoints({
+      volumes: parts.volumes,
+      clock: parts.clock,
+      budgetBytes: parts.budgetBytes,
+      appliedLsn: () => this.appliedLsn,
+      save: (lsn) => parts.events.saveCheckpoint(lsn),
+      onMade: () => {
+        this.trimDeltas();
+        parts.events.onProgress();
+      },
+    }, parts.checkpointLsn);
     const wake = () => this.#stopped || parts.events.onProgress();
     this.#pace = new StallPace(parts.clock, parts.budgetBytes, parts.log.endLsn, wake);
-    this.#applyBuffer = new Uint8Array(RECORD_BYTES_MAX + APPLY_SLICE_BYTES);
   }
 
   get appendedLsn(): number {
@@ -119,11 +93,21 @@ export class Pipeline {
   }
 
   get appliedLsn(): number {
-    return this.volumes.length === 0 ? this.stableLsn : this.#appliedLsn;
+    return this.volumes.length === 0 ? this.stableLsn : this.#applier.appliedLsn;
+  }
+
+  /** Whether the volumes are an image that existed; the little that is missing of a delta is applied now. */
+  wholeImage(): boolean {
+    return this.#applier.finishDelta(FINISH_BYTES_MAX, this.stableLsn);
+  }
+
+  /** The volumes hold a part of a delta just now; what is missing is durable on the shelf. */
+  get isInDelta(): boolean {
+    return this.#applier.isInDelta;
   }
 
   get checkpointedLsn(): number {
-    return this.#checkpointLsn;
+    return this.#checkpoints.lsn;
   }
 
   /** Why applying stands still, or null. */
@@ -144,7 +128,9 @@ export class Pipeline {
   /** Whether more may be appended now; else the giver slows down until `onProgress`. */
   accepts(bytes: number): boolean {
     if (this.#stopped) return false;
-    if (this.appendedLsn - this.appliedLsn > this.#unappliedMax()) return false;
+    if (recordBytesIn(this.log.gaps, this.appliedLsn, this.appendedLsn) > this.#unappliedMax()) {
+      return false;
+    }
     for (const volume of this.volumes) {
       if (volume.overlayCount > OVERLAY_EXTENTS_MAX) return false;
     }
@@ -163,7 +149,7 @@ export class Pipeline {
   get isSpent(): boolean {
     if (this.log.roomAhead() >= 2 * this.batchBytesMax) return false;
     const next = this.log.oldestSegmentEnd;
-    return next !== null && next <= this.#checkpointLsn && next > this.#parts.events.failLsn();
+    return next !== null && next <= this.#checkpoints.lsn && next > this.#parts.events.failLsn();
   }
 
   #isPaced(): boolean {
@@ -211,7 +197,7 @@ export class Pipeline {
 
   #applySoon(): void {
     if (this.#applyScheduled || this.#stopped || this.volumes.length === 0) return;
-    const bytes = this.stableLsn - this.#appliedLsn;
+    const bytes = this.stableLsn - this.#applier.appliedLsn;
     if (bytes <= 0) return;
     // Little can wait for more: the turn of the event loop belongs to whoever waits for an answer.
     if (bytes < Math.min(APPLY_SLICE_BYTES, this.#parts.segmentBytes / 4)) {
@@ -229,8 +215,9 @@ export class Pipeline {
   }
 
   #applyTurn(): void {
+    if (this.#isMoving) return;
     try {
-      this.#applySlice();
+      this.#applier.slice(this.stableLsn);
       this.#blocked = null;
     } catch (error) {
       if (!isCascadeError(error, "disk-full")) return this.#parts.events.onFatal(error);
@@ -241,106 +228,28 @@ export class Pipeline {
       return;
     }
     this.#applySoon();
-    if (this.#checkpointDue()) this.checkpoint().catch(this.#parts.events.onFatal);
+    if (this.#checkpoints.isDue()) this.checkpoint().catch(this.#parts.events.onFatal);
     this.#parts.events.onProgress();
-  }
-
-  /** Applies some records; one slice, so that clients are served in between. */
-  #applySlice(): void {
-    const stable = this.stableLsn;
-    if (this.#appliedLsn >= stable) return;
-    const slice = this.log.view(this.#appliedLsn, APPLY_SLICE_BYTES, stable) ??
-      this.log.view(this.#appliedLsn, RECORD_BYTES_MAX, stable) ?? this.#readSlice(stable);
-    for (let at = 0; at < slice.length; at += this.#record.totalBytes) {
-      this.#record.at(slice, at);
-      assert(this.#record.lsn === this.#appliedLsn, "records are applied in order");
-      if (!this.#applyRecord(slice)) break;
-      this.#appliedLsn += this.#record.totalBytes;
-    }
-    assert(this.#appliedLsn <= stable, "only what is stable is applied");
-    for (const volume of this.volumes) volume.prune(this.#appliedLsn);
-  }
-
-  /** What does not lie in memory in one piece. */
-  #readSlice(stable: number): Uint8Array {
-    const small = this.#applyBuffer.subarray(0, APPLY_SLICE_BYTES);
-    // A slice as a rule; a record that is larger than one in full.
-    const bytes = this.log.read(this.#appliedLsn, small, stable) ||
-      this.log.read(this.#appliedLsn, this.#applyBuffer, stable);
-    assert(bytes > 0, "what is stable holds whole records");
-    return this.#applyBuffer.subarray(0, bytes);
-  }
-
-  /** False: a long zero was applied in part; the next slice goes on with it. */
-  #applyRecord(slice: Uint8Array): boolean {
-    const record = this.#record;
-    const volume = this.volumes[record.volume];
-    switch (record.type) {
-      case RecordType.WRITE:
-        assert(volume !== undefined, "a record's volume is there");
-        volume.applyWrite(
-          slice.subarray(record.payloadStart, record.payloadStart + record.length),
-          record.offset,
-        );
-        return true;
-      case RecordType.ZERO:
-      case RecordType.TRIM:
-        assert(volume !== undefined, "a record's volume is there");
-        return this.#applyZero(volume);
-      case RecordType.MARK:
-      case RecordType.EPOCH:
-        return true;
-    }
-  }
-
-  /** A zero may be as long as the volume: it is applied in slices, the event loop between them. */
-  #applyZero(volume: Volume): boolean {
-    const { offset, length, flags } = this.#record;
-    const bytes = Math.min(length - this.#zeroedBytes, APPLY_ZERO_BYTES);
-    volume.applyZero(offset + this.#zeroedBytes, bytes, (flags & RecordFlag.NO_HOLE) === 0);
-    this.#zeroedBytes += bytes;
-    if (this.#zeroedBytes < length) return false;
-    this.#zeroedBytes = 0;
-    return true;
   }
 
   /** Applies all that is stable now, before the node serves anybody. */
   async applyAll(): Promise<void> {
-    while (this.#appliedLsn < this.stableLsn && this.volumes.length > 0) {
-      this.#applySlice();
+    while (this.#applier.appliedLsn < this.stableLsn && this.volumes.length > 0) {
+      this.#applier.slice(this.stableLsn);
       await new Promise<void>((go) => this.#parts.clock.soon(go));
     }
   }
 
-  #checkpointDue(): boolean {
-    const bytes = this.appliedLsn - this.#checkpointLsn;
-    return bytes >= Math.min(this.#parts.budgetBytes / 4, CHECKPOINT_BYTES_MAX);
-  }
-
   /** Now and then, for nodes that are nearly idle. */
   tick(): void {
-    const waitedMs = this.#parts.clock.monotonicMs() - this.#lastCheckpointMs;
-    const due = waitedMs >= CHECKPOINT_INTERVAL_MS || this.#checkpointDue();
-    if (due && this.appliedLsn > this.#checkpointLsn) {
-      this.checkpoint().catch(this.#parts.events.onFatal);
-    }
+    if (this.#checkpoints.isDueNow()) this.checkpoint().catch(this.#parts.events.onFatal);
+    this.trimDeltas();
     this.#applySoon();
   }
 
   /** Flushes the volumes and remembers up to where they are: the log below may go. */
   checkpoint(): Promise<void> {
-    this.#checkpointing ??= this.#checkpointOnce().finally(() => this.#checkpointing = null);
-    return this.#checkpointing;
-  }
-
-  async #checkpointOnce(): Promise<void> {
-    const lsn = this.appliedLsn;
-    this.#lastCheckpointMs = this.#parts.clock.monotonicMs();
-    if (lsn === this.#checkpointLsn) return;
-    await Promise.all(this.volumes.map((volume) => volume.flush()));
-    await this.#parts.events.saveCheckpoint(lsn);
-    this.#checkpointLsn = lsn;
-    this.#parts.events.onProgress();
+    return this.#checkpoints.make();
   }
 
   /**
@@ -352,21 +261,94 @@ export class Pipeline {
     while (this.log.roomAhead() < wanted) {
       const next = this.log.oldestSegmentEnd;
       if (next === null) return;
-      if (next > this.#checkpointLsn) {
-        if (this.#checkpointing === null && this.appliedLsn > this.#checkpointLsn) {
-          this.checkpoint().catch(this.#parts.events.onFatal);
-        }
+      if (next > this.#checkpoints.lsn) {
+        if (this.#checkpoints.canGrow) this.checkpoint().catch(this.#parts.events.onFatal);
         return;
       }
       if (next > this.#parts.events.heldLsn()) return;
-      if (next > this.#parts.events.neededLsn()) this.#parts.events.onOverflow(next);
+      if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
+    }
+  }
+
+  /**
+   * Goes on behind a committed delta: what is here beyond what is stable is in the delta too, or was
+   * never upstream's. Done again after a crash. Throws `log-full` (retryable).
+   */
+  async takeDelta(delta: Delta): Promise<void> {
+    await this.cutToStable();
+    const { stableLsn } = this;
+    if (stableLsn >= delta.toLsn) return;
+    assert(stableLsn >= delta.fromLsn, "a delta begins within what is here");
+    await this.#jump(delta.toLsn, delta.trailer.history);
+    this.onDurable();
+  }
+
+  /** The volumes were brought to `lsn`, durably, and the log goes on there. */
+  async moveTo(lsn: number, epochs: readonly Epoch[]): Promise<void> {
+    // No delta leads there: the volumes are there already.
+    this.#isMoving = true;
+    await this.#jump(lsn, epochs);
+    this.#applier.moveTo(lsn);
+    this.#isMoving = false;
+    this.#checkpoints.moveTo(lsn);
+    this.onDurable();
+  }
+
+  /** Waits for room: it is in sight as soon as older log goes. */
+  async #jump(lsn: number, epochs: readonly Epoch[]): Promise<void> {
+    const endLsn = this.appendedLsn;
+    while (this.appendedLsn < lsn) {
+      try {
+        await this.log.jump(lsn);
+      } catch (error) {
+        if (!isCascadeError(error, "log-full") || this.#stopped) throw error;
+        this.makeRoom(this.#parts.segmentBytes);
+        await new Promise<void>((go) => this.#parts.clock.after(APPLY_DELAY_MS, go));
+      }
+    }
+    for (const epoch of epochs) {
+      if (epoch.firstLsn >= endLsn && !this.history.has(epoch.id)) this.history.add(epoch);
+    }
+  }
+
+  /** Applies records that come with a delta for a node without an image: nothing else is applied then. */
+  async applyForeign(records: Uint8Array): Promise<void> {
+    const record = new RecordReader();
+    this.#applier.beginForeign();
+    let sliceAt = 0;
+    for (let at = 0; at < records.length;) {
+      const isWhole = this.#applier.applyRecord(record.at(records, at), records);
+      if (isWhole) at += record.totalBytes;
+      if (isWhole && at - sliceAt < APPLY_SLICE_BYTES) continue;
+      sliceAt = at;
+      await new Promise<void>((go) => this.#parts.clock.soon(go));
+    }
+  }
+
+  /** Cuts off what is not known to be upstream's. */
+  async cutToStable(): Promise<void> {
+    if (this.appendedLsn === this.stableLsn) return;
+    this.log.requestFlush();
+    await this.log.flushed();
+    if (this.appendedLsn <= this.stableLsn) return;
+    this.#parts.events.onCutBack();
+    await this.cutBack(this.stableLsn);
+    this.#parts.events.onCutBack();
+  }
+
+  /** Deltas that are in the volumes for good, and that no link needs, go. */
+  trimDeltas(): void {
+    if (this.shelf.deltas.length === 0) return;
+    const keptLsn = Math.min(this.#checkpoints.lsn, this.#parts.events.neededLsn());
+    for (const delta of [...this.shelf.deltas]) {
+      if (delta.toLsn <= keptLsn && !delta.isInUse) this.shelf.drop(delta);
     }
   }
 
   /** Cuts a provisional tail off. Nothing stable may ever be cut. */
   async cutBack(lsn: number): Promise<void> {
-    if (lsn < this.stableLsn || lsn < this.#appliedLsn) {
+    if (lsn < this.stableLsn || lsn < this.#applier.appliedLsn) {
       throw new CascadeError("bug", "a stable tail must never be cut", { where: { lsn } });
     }
     await this.log.cutBack(lsn);
@@ -392,8 +374,9 @@ export class Pipeline {
     this.#flushTimer?.cancel();
     this.#applyTimer?.cancel();
     this.#pace.stop();
-    await this.#checkpointing?.catch(() => {/* the node is told by onFatal */});
+    await this.#checkpoints.settled();
     await this.log.close();
+    this.shelf.close();
     for (const volume of this.volumes) volume.close();
   }
 }

@@ -151,6 +151,15 @@ export interface Journal {
   write(level: LogLevel, message: string, fields?: Record<string, string | number | boolean>): void;
 }
 
+/** Commands of the operator, run at certain moments. */
+export interface Hooks {
+  /**
+   * Runs a command, and waits for it; `name` is that of the hook. Returns the first line of what it
+   * printed. Throws `hook-failed` with what it said.
+   */
+  run(name: string, command: readonly string[]): Promise<string>;
+}
+
 /** The world, as core sees it. */
 export interface Ports {
   readonly disk: Disk;
@@ -158,4 +167,5 @@ export interface Ports {
   readonly clock: Clock;
   readonly random: Random;
   readonly journal: Journal;
+  readonly hooks: Hooks;
 }

@@ -10,6 +10,7 @@
  */
 import { crc32 } from "node:zlib";
 import { z } from "zod";
+import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
@@ -42,8 +43,12 @@ const stateSchema = z.object({
     firstLsn: count,
     node: z.string(),
   })),
+  /** A delta that is being taken in place: the volumes are no image that existed. */
+  inPlace: inPlaceSchema.nullable().default(null),
   /** Links that an operator has paused at this node. */
   paused: z.array(pauseSchema).default([]),
+  /** When the last run of each periodic link that sent something began: ms since 1970. */
+  runs: z.array(z.object({ link: z.string(), startedAtMs: z.number() })).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

@@ -6,6 +6,7 @@
 import type { Journal, LogLevel, Ports } from "../core/ports.ts";
 import { DenoClock } from "./clock.ts";
 import { DenoDisk } from "./disk.ts";
+import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
@@ -25,6 +26,7 @@ export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
     clock: new DenoClock(),
     random: new DenoRandom(),
     journal,
+    hooks,
   };
 }
 

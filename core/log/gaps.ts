@@ -27,3 +27,13 @@ export function gapsOf(segments: readonly SegmentFile[]): Gap[] {
 export function provenBy(segments: readonly SegmentFile[]): number {
   return segments.findLast(({ jumpFromLsn }) => jumpFromLsn !== null)?.baseLsn ?? 0;
 }
+
+/** Bytes of records in [fromLsn, toLsn): what came as a delta does not count. */
+export function recordBytesIn(gaps: readonly Gap[], fromLsn: number, toLsn: number): number {
+  let bytes = toLsn - fromLsn;
+  for (const gap of gaps) {
+    const [first, last] = [Math.max(gap.fromLsn, fromLsn), Math.min(gap.toLsn, toLsn)];
+    if (first < last) bytes -= last - first;
+  }
+  return bytes;
+}

@@ -6,7 +6,13 @@ import type { Network } from "../../core/ports.ts";
 import { StateFile } from "../../core/state.ts";
 import { ManualClock } from "../support/manual_clock.ts";
 import { MemoryDisk } from "../support/memory_disk.ts";
-import { assertRejectsCode, CountingRandom, makeEpoch, MemoryJournal } from "../support/small.ts";
+import {
+  assertRejectsCode,
+  CountingRandom,
+  makeEpoch,
+  MemoryJournal,
+  noHooks,
+} from "../support/small.ts";
 import { makeReign } from "../support/rig.ts";
 
 const DIR = "/nodes/hq";
@@ -52,6 +58,7 @@ function open(disk: MemoryDisk, change: Partial<NodeConfig> = {}): Promise<Opene
     clock: new ManualClock(),
     random: new CountingRandom(),
     journal: new MemoryJournal(),
+    hooks: noHooks,
   };
   return openNode(makeConfig(change), ports, EVENTS);
 }

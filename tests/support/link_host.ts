@@ -3,13 +3,16 @@
  *
  * @module
  */
+import type { NodeConfig } from "../../core/config.ts";
 import type { LinkHost } from "../../core/link/host.ts";
 import { Pauses } from "../../core/link/pauses.ts";
 import { TimeIndex } from "../../core/link/time_index.ts";
-import type { Journal, Network } from "../../core/ports.ts";
+import { NodeDeltas } from "../../core/node_deltas.ts";
+import type { Journal, Network, Ports } from "../../core/ports.ts";
 import { PrimaryClock } from "../../core/primary_clock.ts";
+import { type NodeState, STATE_FORMAT } from "../../core/state.ts";
 import type { Rig } from "./rig.ts";
-import { CountingRandom, makeLink } from "./small.ts";
+import { CountingRandom, makeLink, noHooks } from "./small.ts";
 
 const VOLUME_BYTES = 1024 * 1024;
 
@@ -19,40 +22,80 @@ const NOBODY: Network = {
   listen: () => Promise.reject(new Error("nobody")),
 };
 
+function unused(): never {
+  throw new Error("no test of links alone needs it");
+}
+
+/** A node that has an image. */
+function makeState(): NodeState {
+  return {
+    format: STATE_FORMAT,
+    cluster: "payroll",
+    node: "b",
+    reigned: false,
+    volumes: [],
+    base: { data: "blank" },
+    checkpointLsn: 0,
+    inPlace: null,
+    paused: [],
+    runs: [],
+    history: [],
+    clean: true,
+  };
+}
+
 /** A node "b" below "a", as its links see it. */
 export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY): LinkHost {
   const { pipeline, disk, clock } = rig;
   const none = () => {};
-  return {
-    config: {
-      cluster: "payroll",
-      name: "b",
-      role: "secondary",
-      dir: "/b",
-      secret: new Uint8Array(8),
-      listen: ["tcp://b:1"],
-      volumes: [{ name: "data", sizeBytes: VOLUME_BYTES, path: "/data" }],
-      log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024, deltaBudgetBytes: 1024 * 1024 },
-      nbd: [],
-      capture: "nbd",
-      beforeScan: null,
-      afterScan: null,
-      allowInconsistent: false,
-      beforeInconsistent: null,
-      upstream: makeLink(),
-      downstream: [],
-      nodeNames: ["a", "b"],
-    },
-    ports: {
-      disk,
-      clock,
-      journal,
-      random: new CountingRandom(),
-      network,
-    },
+  const times = new TimeIndex();
+  const tide = new PrimaryClock(clock, null);
+  const config: NodeConfig = {
+    cluster: "payroll",
+    name: "b",
+    role: "secondary",
+    dir: "/b",
+    secret: new Uint8Array(8),
+    listen: ["tcp://b:1"],
+    volumes: [{ name: "data", sizeBytes: VOLUME_BYTES, path: "/data" }],
+    log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024, deltaBudgetBytes: 1024 * 1024 },
+    nbd: [],
+    capture: "nbd",
+    beforeScan: null,
+    afterScan: null,
+    allowInconsistent: false,
+    beforeInconsistent: null,
+    upstream: makeLink(),
+    downstream: [],
+    nodeNames: ["a", "b"],
+  };
+  const ports: Ports = {
+    disk,
+    clock,
+    journal,
+    random: new CountingRandom(),
+    network,
+    hooks: noHooks,
+  };
+  const deltas = new NodeDeltas({
+    config,
+    ports,
     pipeline,
-    times: new TimeIndex(),
-    tide: new PrimaryClock(clock, null),
+    times,
+    tide,
+    hub: unused,
+    state: () => makeState(),
+    save: unused,
+    onFatal: unused,
+  });
+  return {
+    config,
+    ports,
+    pipeline,
+    deltas,
+    alone: (work) => work(),
+    times,
+    tide,
     pauses: new Pauses([], () => Promise.resolve()),
     instance: "1",
     base: { data: "blank" },

@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { DeltaShelf } from "../../core/delta/delta_shelf.ts";
 import { type Epoch, History } from "../../core/history.ts";
 import { Log } from "../../core/log/log.ts";
 import { encodeEpoch, recordBytes, RecordType, writeRecord } from "../../core/log/record.ts";
-import { Pipeline, type PipelineEvents } from "../../core/pipeline.ts";
+import { Pipeline } from "../../core/pipeline.ts";
+import type { PipelineEvents } from "../../core/pipeline_parts.ts";
 import type { Bytes } from "../../core/ports.ts";
 import { Volume } from "../../core/volume/volume.ts";
 import { ManualClock, settle } from "./manual_clock.ts";
@@ -104,11 +106,17 @@ export async function makeRig(options: RigOptions = {}): Promise<Rig> {
     heldLsn: () => Infinity,
     stallLsn: () => rig.stallLsn,
     failLsn: () => rig.failLsn,
-    onOverflow: (lsn) => rig.overflows.push(lsn),
+    onCutBack: () => {},
+    letGo: (lsn) => {
+      if (lsn > rig.neededLsn) rig.overflows.push(lsn);
+      return true;
+    },
     onFatal: (error) => fatal.push(error),
   };
+  const shelf = await DeltaShelf.open(disk, "/delta", clock);
   const pipeline = new Pipeline({
     log,
+    shelf,
     history: rig.history,
     volumes,
     reigns: options.reigns ?? true,

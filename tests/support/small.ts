@@ -6,9 +6,12 @@
 import type { LinkConfig } from "../../core/config.ts";
 import { type ErrorCode, isCascadeError } from "../../core/errors.ts";
 import type { Epoch } from "../../core/history.ts";
-import type { Bytes, Journal, LogLevel, Random } from "../../core/ports.ts";
+import type { Bytes, Hooks, Journal, LogLevel, Random } from "../../core/ports.ts";
 
 /** Bytes that count up from a start: distinct, and the same in every run. */
+/** Hooks that do nothing. */
+export const noHooks: Hooks = { run: () => Promise.resolve("") };
+
 export class CountingRandom implements Random {
   #next: number;
   constructor(start = 0) {

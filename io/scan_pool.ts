@@ -1,0 +1,127 @@
+/**
+ * Hashing on all cores: workers that open, read and hash a volume themselves; only digests travel.
+ *
+ * @module
+ */
+import { CascadeError } from "../core/errors.ts";
+import type { Bytes } from "../core/ports.ts";
+import type { DigestKey } from "../core/scan/block_digest.ts";
+import type { BlockHasher, OpenHasher } from "../core/scan/hasher.ts";
+import type { ErrorFields, FromWorker, ToWorker } from "./scan_messages.ts";
+
+/** More than a server has use for: the memory is the limit long before. */
+const WORKERS_MAX = 16;
+/** The next piece waits in the worker while it hashes one. */
+const PIECES_PER_WORKER = 2;
+
+/** A pool for each volume that is opened, with a worker a core unless said otherwise. */
+export function hashInWorkers(workers = navigator.hardwareConcurrency): OpenHasher {
+  const count = Math.max(1, Math.min(workers, WORKERS_MAX));
+  return (path, key) => Promise.resolve(new WorkerHasher(path, key, count));
+}
+
+/** See {@linkcode BlockHasher}. */
+class WorkerHasher implements BlockHasher {
+  readonly key: DigestKey;
+  readonly depth: number;
+  readonly #workers: HashWorker[];
+
+  constructor(path: string, key: DigestKey, count: number) {
+    this.key = key;
+    this.depth = count * PIECES_PER_WORKER;
+    this.#workers = Array.from({ length: count }, () => new HashWorker(path, key));
+  }
+
+  hash(offset: number, length: number): Promise<Bytes> {
+    const idlest = this.#workers.reduce((least, worker) =>
+      worker.waiting < least.waiting ? worker : least
+    );
+    return idlest.hash(offset, length);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+}
+
+interface Waiting {
+  readonly resolve: (digests: Bytes) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One worker, and who waits for its answers, in the order of the questions. */
+class HashWorker {
+  readonly #path: string;
+  readonly #worker: Worker;
+  readonly #waiting: Waiting[] = [];
+  /** Why it answers no more. */
+  #failure: CascadeError | null = null;
+
+  constructor(path: string, { seed, blockBytes }: DigestKey) {
+    this.#path = path;
+    this.#worker = new Worker(new URL("./scan_worker.ts", import.meta.url), {
+      type: "module",
+      name: "scan",
+    });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#take(data);
+    this.#worker.onerror = (event) => {
+      event.preventDefault();
+      this.#fail(event.message);
+    };
+    this.#worker.onmessageerror = () => this.#fail("a message could not be read");
+    this.#send({ kind: "open", path, seed, blockBytes });
+  }
+
+  get waiting(): number {
+    return this.#waiting.length;
+  }
+
+  hash(offset: number, length: number): Promise<Bytes> {
+    return this.#ask({ kind: "hash", offset, length });
+  }
+
+  /** Settles when the worker has closed the volume and is gone; one that failed is just ended. */
+  async close(): Promise<void> {
+    try {
+      await this.#ask({ kind: "close" });
+    } catch (error) {
+      if (this.#failure === null) throw error;
+    } finally {
+      this.#worker.terminate();
+    }
+  }
+
+  #ask(question: ToWorker): Promise<Bytes> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#send(question);
+    });
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  #take(answer: FromWorker): void {
+    const waiting = this.#waiting.shift();
+    if (waiting === undefined) return this.#fail("an answer without a question");
+    if (answer.kind === "failed") waiting.reject(errorOf(answer.error));
+    else waiting.resolve(answer.digests);
+  }
+
+  #fail(found: string): void {
+    this.#failure ??= new CascadeError("bug", `a worker that hashes a volume broke: ${found}`, {
+      where: { path: this.#path },
+    });
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+  }
+}
+
+function errorOf({ code, message, where, hint, retryable }: ErrorFields): CascadeError {
+  return new CascadeError(code, message, {
+    where,
+    retryable,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
