@@ -8,30 +8,28 @@ import { Buffer } from "node:buffer";
 import { DRAIN_TIMEOUT_MS, RECOVERY_WAIT_MS_MIN, TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
 import { describeError } from "./errors.ts";
-import { AppliedExport, NodeFront, WritableExport } from "./front.ts";
-import type { Epoch } from "./history.ts";
+import { makeExports } from "./exports.ts";
+import { NodeFront } from "./front.ts";
 import type { Tide } from "./link/frames.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
 import { Pauses } from "./link/pauses.ts";
 import type { Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
-import { encodeEpoch, RecordType } from "./log/record.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
+import { NodeDeltas } from "./node_deltas.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
+import { beginEpoch } from "./reign.ts";
 import { reportNode, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
-
-/** Room for an epoch record, and some. */
-const EPOCH_ROOM_BYTES = 4096;
 
 /** What a node is doing, for its status. */
 export type NodePhase = NodeStatus["state"];
@@ -44,6 +42,7 @@ export class CascadeNode implements LinkHost {
   readonly times = new TimeIndex();
   readonly tide: PrimaryClock;
   readonly pauses: Pauses;
+  readonly deltas: NodeDeltas;
   readonly hub: LinkHub;
   readonly front: NodeFront;
   /** The exports: writable on the primary, the applied image elsewhere. */
@@ -106,6 +105,7 @@ export class CascadeNode implements LinkHost {
     const reigns = config.role === "primary";
     this.pipeline = new Pipeline({
       log: opened.log,
+      shelf: opened.shelf,
       history: opened.history,
       volumes: opened.volumes,
       reigns,
@@ -116,11 +116,12 @@ export class CascadeNode implements LinkHost {
       events: {
         onProgress: () => this.onProgress(),
         saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
-        neededLsn: () => this.hub.neededLsn(),
+        neededLsn: () => this.hub.folding.neededLsn(),
+        onCutBack: () => this.onCutBack(),
+        letGo: (lsn) => this.hub.folding.letGo(lsn),
         heldLsn: () => this.hub.heldLsn(),
         stallLsn: () => this.hub.neededBy("stall"),
         failLsn: () => this.hub.neededBy("fail"),
-        onOverflow: (lsn) => this.hub.overflow(lsn),
         onFatal: (error) => this.onFatal(error),
       },
     });
@@ -128,6 +129,17 @@ export class CascadeNode implements LinkHost {
     this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
     this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
+    this.deltas = new NodeDeltas({
+      config,
+      ports,
+      pipeline: this.pipeline,
+      times: this.times,
+      tide: this.tide,
+      hub: () => this.hub,
+      state: () => this.#state,
+      save: (change) => this.#saveState(change),
+      onFatal: (error) => this.onFatal(error),
+    });
     this.hub = new LinkHub(this);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
@@ -138,12 +150,7 @@ export class CascadeNode implements LinkHost {
       onFlushWanted: () => this.hub.onAppended(),
     };
     this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
-    const description = `${config.cluster}/${config.name}`;
-    this.exports = opened.volumes.map((volume, number) =>
-      reigns
-        ? new WritableExport(this.front, volume, number, description)
-        : new AppliedExport(this.front, volume, description)
-    );
+    this.exports = makeExports(this, opened.volumes);
     this.nbd = new NbdServer({
       network: ports.network,
       clock: ports.clock,
@@ -161,13 +168,15 @@ export class CascadeNode implements LinkHost {
 
   async #start(): Promise<void> {
     tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
+    await this.hub.load();
+    await this.deltas.finish();
     await this.pipeline.applyAll();
     const reigns = this.pipeline.reigns;
     const clean = this.#state.clean;
     await this.#saveState({ clean: false });
     const first = this.pipeline.history.last === null;
     if (reigns && !clean && !first) this.#beginRecovery();
-    else if (reigns && (first || !clean)) await this.#beginEpoch();
+    else if (reigns && (first || !clean)) await beginEpoch(this);
     await this.hub.start();
     this.#tick();
     this.#serve().catch((error) => this.onFatal(error));
@@ -205,7 +214,7 @@ export class CascadeNode implements LinkHost {
     for (const link of unheard) {
       this.ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
     }
-    await this.#beginEpoch();
+    await beginEpoch(this);
     // What came back is in no overlay: clients must not read the volumes before it is applied.
     await this.pipeline.applyAll();
     this.recovery = null;
@@ -213,41 +222,13 @@ export class CascadeNode implements LinkHost {
     recovery.finish();
   }
 
-  /** Appends an epoch record, and waits until it is durable: a reign begins on solid ground. */
-  async #beginEpoch(): Promise<void> {
-    const epoch: Epoch = {
-      number: this.pipeline.history.lastNumber + 1,
-      id: Buffer.from(this.ports.random.bytes(16)).toString("hex"),
-      firstLsn: this.pipeline.appendedLsn,
-      node: this.config.name,
-    };
-    await this.#roomForEpoch();
-    if (this.phase !== "starting") return;
-    this.pipeline.history.add(epoch);
-    const payload = encodeEpoch(epoch);
-    this.front.append(RecordType.EPOCH, 0, 0, 0, payload.length, payload);
-    this.front.commit();
-    this.pipeline.flushNow();
-    await this.pipeline.log.flushed();
-    this.ports.journal.write("info", "a new epoch begins", {
-      epoch: epoch.number,
-      lsn: epoch.firstLsn,
-    });
-  }
-
-  /** A log that was full when the node went down is emptied of what is applied first. */
-  async #roomForEpoch(): Promise<void> {
-    while (!this.pipeline.accepts(EPOCH_ROOM_BYTES) && this.phase === "starting") {
-      await this.pipeline.applyAll();
-      await this.pipeline.checkpoint();
-      this.pipeline.makeRoom(EPOCH_ROOM_BYTES);
-      await new Promise<void>((go) => this.ports.clock.after(TICK_INTERVAL_MS / 10, go));
-    }
-  }
-
   #saveState(change: Partial<NodeState>): Promise<void> {
     this.#state = { ...this.#state, ...change, history: [...this.pipeline.history.epochs] };
     return this.#opened.stateFile.save(this.#state);
+  }
+
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.hub.folding.alone(work);
   }
 
   get base(): Readonly<Record<string, string>> | null {

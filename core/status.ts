@@ -14,6 +14,7 @@ export const LINK_STATES = [
   "streaming",
   "catching-up",
   "delta",
+  "waiting",
   "degraded",
   "paused",
   "overflowed",

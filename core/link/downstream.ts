@@ -7,20 +7,27 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
+import type { DirtyMap } from "../delta/dirty_map.ts";
 import { Closeness } from "./closeness.ts";
-import { type Ack, FrameType, jsonFrame, readAck, TIDE_BYTES } from "./frames.ts";
+import { Course } from "./course.ts";
+import { deltaFields } from "./delta_status.ts";
+import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
+import { type Ack, FrameType, jsonFrame, readAck } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import { judgePosition } from "./judge.ts";
 import { GATHER_BYTES, HANDSHAKE_TIMEOUT_MS, SILENCE_MAX_MS } from "./link_limits.ts";
 import {
   decodeMessage,
+  deltaAckSchema,
   type Hello,
-  type PositionMessage,
   positionSchema,
   type Refusal,
   subtreeSchema,
 } from "./messages.ts";
+import { recoverTail } from "./recover_tail.ts";
 import { pausedWhy } from "./pauses.ts";
+import { PeerMap } from "./peer_map.ts";
+import { type Runs, runsOf } from "./runs.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
 import { SyncPolicy } from "./sync_policy.ts";
@@ -41,7 +48,13 @@ export class DownstreamLink {
   #ack: Ack | null = null;
   /** What it needs as long as it has not told: all there is, or from where it was accepted. */
   #floorLsn = 0;
-  #overflowed = false;
+  #course: Course | null = null;
+  /** What the peer lacks of the log that went. */
+  readonly map: PeerMap;
+  readonly #planner: DeltaPlanner;
+  /** Of a periodic link. */
+  readonly runs: Runs | null;
+  #forgetting = false;
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
@@ -55,6 +68,10 @@ export class DownstreamLink {
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
     if (this.pausedWhy !== null) this.policy.pause();
     this.#teller = new StateTeller(host.ports.journal, config.name);
+    const { deltas, ports } = host;
+    this.map = new PeerMap(deltas.ground, ports.disk, `${host.config.dir}/maps`, config.name);
+    this.#planner = new DeltaPlanner(deltas.ground, () => this.map.map);
+    this.runs = runsOf(host, config);
   }
 
   get peerName(): string {
@@ -79,7 +96,7 @@ export class DownstreamLink {
     this.#host.onLinkProgress();
   }
 
-  /** Remembers why the peer would not speak to us at all. */
+  /** Why the peer would not speak to us at all. */
   refused(refusal: Refusal): void {
     this.#refusal = refusal;
   }
@@ -128,6 +145,8 @@ export class DownstreamLink {
     this.#connectedSinceMs = null;
     const wasStreaming = this.#sender !== null;
     this.#sender = null;
+    this.#course?.close();
+    this.#course = null;
     if (wasStreaming) this.policy.disconnected(this.#host.ports.clock.monotonicMs());
     this.#host.onLinkProgress();
   }
@@ -138,86 +157,65 @@ export class DownstreamLink {
     if (frame.type !== FrameType.POSITION) throw unexpected(frame.type);
     const position = decodeMessage(positionSchema, frame.body, "position");
     wire.setDeadline(null);
-    if (!await this.#recoverTail(wire, position)) return;
+    const refusal = await recoverTail(this.#host, this.config, wire, position);
+    if (refusal !== null) return await this.#refuse(wire, refusal);
     // It may have been lost, and replaced by another, during the wait.
     if (wire.closed) return;
-    const verdict = judgePosition(this.#host, position);
+    const verdict = judgePosition(this.#host, position, this.#planner);
     if (verdict.kind === "refuse") return await this.#refuse(wire, verdict.refusal);
-    this.#overflowed = false;
-    wire.send(jsonFrame(FrameType.ACCEPT, { fromLsn: verdict.fromLsn, base: this.#host.base }));
-    await this.#stream(wire, verdict.fromLsn, Math.min(verdict.fromLsn, position.stableLsn));
+    const { fromLsn, lsn, needsSeed } = verdict;
+    wire.send(jsonFrame(FrameType.ACCEPT, { fromLsn, base: this.#host.base }));
+    const { inPlace, staged } = position;
+    await this.#stream(wire, fromLsn, { lsn, needsSeed, inPlace, staged });
   }
 
   /** Tells the peer why not, and remembers it for the status. */
   async #refuse(wire: Wire, refusal: Refusal): Promise<void> {
     this.#refusal = refusal;
-    this.#overflowed = refusal.code === "delta-needed";
     wire.send(jsonFrame(FrameType.REFUSE, refusal));
     this.#host.onLinkProgress();
     await wire.drain();
   }
 
-  /** While this primary looks for its lost tail: takes what the peer has. False: refused. */
-  async #recoverTail(wire: Wire, position: PositionMessage): Promise<boolean> {
-    const { recovery, pipeline } = this.#host;
-    if (recovery === null) return true;
-    if (this.config.mode !== "sync") {
-      const message = `${this.config.from} is starting`;
-      await this.#refuse(wire, { code: "not-ready", message });
-      return false;
-    }
-    const fork = pipeline.history.fork(position.history);
-    const ahead = position.endLsn > pipeline.appendedLsn;
-    if (ahead && fork.mine === null && fork.lsn >= pipeline.appendedLsn) {
-      await this.#fetch(wire, position.endLsn);
-    }
-    recovery.heard(this.config.name);
-    await recovery.over;
-    return true;
-  }
-
-  async #fetch(wire: Wire, toLsn: number): Promise<void> {
-    const { pipeline, recovery } = this.#host;
-    let atLsn = pipeline.appendedLsn;
-    wire.send(jsonFrame(FrameType.FETCH, { fromLsn: atLsn, toLsn }));
-    while (recovery !== null && atLsn < toLsn) {
-      wire.setDeadline(this.config.timeoutMs, "tail");
-      const frame = await wire.receive();
-      if (frame.type !== FrameType.DATA) throw unexpected(frame.type);
-      const records = frame.body.subarray(TIDE_BYTES);
-      if (!pipeline.accepts(records.length)) {
-        await Promise.race([
-          this.#host.room(records.length, () => !wire.closed),
-          wire.whenClosed,
-        ]);
-        if (wire.closed) return;
-      }
-      recovery.take(records);
-      atLsn += records.length;
-    }
-    wire.setDeadline(null);
-  }
-
-  async #stream(wire: Wire, fromLsn: number, floorLsn: number): Promise<void> {
+  async #stream(wire: Wire, fromLsn: number, peer: PeerPlace): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
     const now = ports.clock.monotonicMs();
     this.policy.connected(now);
-    this.#sender = new Sender(pipeline, this.config, this.policy, tide, ports.clock, fromLsn);
+    const sender = new Sender(pipeline, this.config, this.policy, tide, ports.clock, fromLsn);
+    this.#sender = sender;
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#closeness.reset();
     this.#reason = null;
     this.#ack = null;
-    this.#floorLsn = floorLsn;
-    wire.stream(this.#sender, SENDER_BUFFER_BYTES);
+    this.#floorLsn = peer.lsn;
+    const course = this.#course = this.#newCourse(wire, sender, peer);
+    wire.stream(sender, SENDER_BUFFER_BYTES);
+    course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
       const frame = await wire.receive();
       if (frame.type === FrameType.ACK) this.#onAck(readAck(frame.body));
-      else if (frame.type === FrameType.SUBTREE) {
+      else if (frame.type === FrameType.DELTA_ACK) {
+        course.onDeltaAck(decodeMessage(deltaAckSchema, frame.body, "answer to a delta"));
+      } else if (frame.type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, frame.body, "subtree").links;
       } else throw unexpected(frame.type);
     }
+  }
+
+  #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {
+    return new Course({
+      wire,
+      sender,
+      planner: this.#planner,
+      clock: this.#host.ports.clock,
+      runs: this.runs,
+      base: this.#host.base,
+      durableLsn: () => this.#ack?.durableLsn ?? 0,
+      alone: (work) => this.#host.alone(work),
+      onChange: () => this.#host.onLinkProgress(),
+    }, peer);
   }
 
   #onAck(ack: Ack): void {
@@ -227,6 +225,10 @@ export class DownstreamLink {
     if (!pipeline.history.holds(position, pipeline.appendedLsn)) return;
     this.#ack = ack;
     this.#sender?.acked(ack);
+    this.#course?.onAck();
+    const { map } = this.map;
+    const isCovered = map !== null && ack.durableLsn >= map.foldLsn && !this.#host.deltas.isInPlace;
+    if (isCovered && !this.#forgetting) this.#forgetMap(map);
     this.#host.onLinkProgress();
     this.#wire?.kick();
   }
@@ -258,8 +260,23 @@ export class DownstreamLink {
 
   /** The least LSN that this link needs from the log. */
   neededLsn(): number {
-    if (this.#overflowed) return Infinity;
-    return this.#ack?.durableLsn ?? this.#floorLsn;
+    const neededLsn = this.map.map?.foldLsn ?? this.#ack?.durableLsn ?? this.#floorLsn;
+    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, this.#planner.heldLsn);
+  }
+
+  /** The peer has all that its map covers. */
+  #forgetMap(map: DirtyMap): void {
+    this.#forgetting = true;
+    this.#host.alone(async () => {
+      const isCovered = (this.#ack?.durableLsn ?? 0) >= map.foldLsn && !this.#host.deltas.isInPlace;
+      if (isCovered) await this.map.clear();
+    }).then(() => this.#forgetting = false, (error) => this.#host.onFatal(error));
+  }
+
+  /** Whether nothing is on its way that a node which stops should wait for. */
+  isDrained(endLsn: number): boolean {
+    if (!this.connected || this.config.mode === "periodic") return true;
+    return this.#course?.courier !== null || (this.#ack?.durableLsn ?? 0) >= endLsn;
   }
 
   /** Whether clients wait, or get errors, rather than that the log goes which this link needs. */
@@ -268,12 +285,40 @@ export class DownstreamLink {
     return this.config.onOverflow !== "map" && this.pausedWhy === null;
   }
 
-  /** The log below `lsn` goes, needed or not. */
-  overflow(lsn: number): void {
-    if (this.neededLsn() >= lsn) return;
-    this.#overflowed = true;
-    this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
-    this.#teller.tell(this.state(), this.#stateReason());
+  /**
+   * The log below `lsn` goes, needed or not: settles when what the peer lacks of it is kept, durably,
+   * in its map. To be called alone.
+   */
+  async foldTo(lsn: number): Promise<void> {
+    const { pipeline } = this.#host;
+    const cursorLsn = this.#sender?.cursorLsn ?? 0;
+    const neededLsn = Math.max(this.#ack?.durableLsn ?? this.#floorLsn, pipeline.log.startLsn);
+    const isNew = this.map.map === null;
+    if (neededLsn < lsn) await this.map.foldTo(lsn, neededLsn);
+    await this.#foldCourse(lsn);
+    if (this.#course?.courier === null && cursorLsn < lsn && this.config.mode !== "periodic") {
+      this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
+    }
+    if (isNew) this.#teller.tell(this.state(), this.#stateReason());
+  }
+
+  /** A delta that cannot do without that log ends. */
+  async #foldCourse(lsn: number): Promise<void> {
+    try {
+      await this.#planner.foldTo(lsn);
+      await this.#course?.foldTo(lsn);
+    } catch (error) {
+      if (!isCascadeError(error, "log-gone")) throw error;
+      this.#course?.close();
+      this.#planner.forget();
+      this.#wire?.close(error);
+    }
+  }
+
+  /** From here on blocks are written in place that the peer lacks: its map takes them. */
+  async beginTouched(lsn: number): Promise<void> {
+    const neededLsn = Math.max(this.neededLsn(), this.#host.pipeline.log.startLsn);
+    await this.map.foldTo(lsn, neededLsn);
   }
 
   /**
@@ -289,15 +334,23 @@ export class DownstreamLink {
 
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
-    if (this.#overflowed) return "overflowed";
     if (this.#sender !== null) return this.#streamState(this.#sender);
+    if (this.isOverflowed) return "overflowed";
     if (this.#refusal?.code === "paused") return "paused";
     if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
     if (this.config.mode === "sync" && !this.policy.required) return "degraded";
     return this.#everConnected ? "disconnected" : "connecting";
   }
 
+  /** The peer needs a delta: the log that it lacks is gone. */
+  get isOverflowed(): boolean {
+    return this.map.map !== null || this.#refusal?.code === "delta-needed";
+  }
+
   #streamState(sender: Sender): LinkState {
+    if (this.#course?.courier) return "delta";
+    if (this.#course?.refused) return "refused";
+    if (this.config.mode === "periodic") return "waiting";
     if (this.config.mode === "sync") {
       return this.policy.state === "joined" ? "streaming" : "catching-up";
     }
@@ -308,13 +361,13 @@ export class DownstreamLink {
 
   #stateReason(): string | null {
     const paused = this.pausedWhy;
-    if (this.#overflowed) {
-      const spent =
-        "the log budget was spent while the peer was away or too slow; a delta is needed";
+    if (this.#sender === null && this.map.map !== null && this.#refusal === null) {
+      const spent = "the log budget was spent while the peer was away or too slow; it will be " +
+        "given the blocks that it lacks";
       return paused === null ? spent : `${paused}; ${spent}`;
     }
     if (paused !== null) return paused;
-    if (this.#sender !== null) return null;
+    if (this.#sender !== null) return this.#course?.refused ?? null;
     return this.#refusal?.message ?? this.#reason;
   }
 
@@ -322,6 +375,7 @@ export class DownstreamLink {
     const { pipeline, times, tide } = this.#host;
     const durable = this.#ack?.durableLsn ?? null;
     const behind = durable === null ? null : Math.max(0, pipeline.appendedLsn - durable);
+    const ageSeconds = durable === null ? null : times.ageSeconds(durable, tide.timeMs());
     return {
       name: this.config.name,
       from: this.config.from,
@@ -333,16 +387,10 @@ export class DownstreamLink {
       durable,
       applied: this.#ack?.appliedLsn ?? null,
       lagBytes: behind,
-      lagSeconds: durable === null
-        ? null
-        : behind === 0
-        ? 0
-        : times.ageSeconds(durable, tide.timeMs()),
+      lagSeconds: behind === 0 ? 0 : ageSeconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      delta: null,
-      schedule: null,
-      mapBytes: null,
+      ...deltaFields(this.#course, this.runs, this.map.map),
     };
   }
 }

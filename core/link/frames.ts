@@ -6,8 +6,8 @@
  *     | magic  |type|flags|   0    | body bytes |  CRC-32    | body ...                  |
  *     +--------+----+-----+--------+------------+------------+---------------------------+
  *
- * The CRC covers bytes 0 to 11 and the body; of a DATA frame only the tide at the head of its
- * body, since every record in it has a CRC of its own, made once on the primary.
+ * The CRC covers bytes 0 to 11 and the body; of a DATA or DELTA_DATA frame only the head of its body,
+ * since every record in it has a CRC of its own.
  *
  *     tide (TIDE: the whole body; DATA: its first 40 bytes)
  *      0  u64  stable: the sender's stable LSN
@@ -23,7 +23,13 @@
  *     40  u64  received here and at every sync peer that counts upward
  *     48  u64  durable here and at every sync peer that counts upward
  *
- * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH and SUBTREE carry JSON; see messages.ts.
+ *     delta data (DELTA_DATA)
+ *      0  u64  byte position within the delta's body
+ *      8  u64  0
+ *     16  ...  whole records of the body; see delta/delta_format.ts
+ *
+ * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END and DELTA_ACK carry
+ * JSON; see messages.ts.
  *
  * @module
  */
@@ -37,6 +43,8 @@ export const FRAME_MAGIC = 0x4b4c5343;
 export const FRAME_HEADER_BYTES = 16;
 export const TIDE_BYTES = 40;
 export const ACK_BYTES = 56;
+/** What stands before the records of a DELTA_DATA frame. */
+export const DELTA_HEAD_BYTES = 16;
 
 /** What a frame is. */
 export const FrameType = {
@@ -51,11 +59,18 @@ export const FrameType = {
   TIDE: 9,
   ACK: 10,
   SUBTREE: 11,
+  DELTA: 12,
+  DELTA_DATA: 13,
+  DELTA_END: 14,
+  DELTA_ACK: 15,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
-const FRAME_TYPE_MAX = FrameType.SUBTREE;
+const FRAME_TYPE_MAX = FrameType.DELTA_ACK;
 
-/** On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. */
+/**
+ * On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. On DELTA_DATA:
+ * all of a pass was sent, and is to be made durable.
+ */
 export const FLAG_FLUSH_WANTED = 1;
 
 /** One frame as decoded; a view that the next call of {@linkcode FrameReader.next} makes invalid. */
@@ -171,6 +186,28 @@ export function readAck(body: Uint8Array): Ack {
   return ack;
 }
 
+/** A whole DELTA_DATA frame, whose records stand behind its two heads already. */
+export function sealDeltaFrame(frame: Bytes, position: number, flags = 0): void {
+  const view = new DataView(frame.buffer, frame.byteOffset + FRAME_HEADER_BYTES, DELTA_HEAD_BYTES);
+  setU64(view, 0, position);
+  setU64(view, 8, 0);
+  const body = frame.length - FRAME_HEADER_BYTES;
+  sealFrame(frame, 0, FrameType.DELTA_DATA, flags, body, DELTA_HEAD_BYTES);
+}
+
+/** Position and records of a DELTA_DATA frame's body. Throws `protocol`. */
+export function readDeltaData(body: Uint8Array): { position: number; records: Uint8Array } {
+  if (body.length < DELTA_HEAD_BYTES) throw badFrame(`delta data of ${body.length} bytes`);
+  const view = new DataView(body.buffer, body.byteOffset, DELTA_HEAD_BYTES);
+  return { position: getU64(view, 0), records: body.subarray(DELTA_HEAD_BYTES) };
+}
+
+/** Bytes at the head of a body that its frame's CRC covers; the rest has CRCs of its own. */
+function coveredBytes(type: FrameType, bodyBytes: number): number {
+  if (type === FrameType.DATA) return TIDE_BYTES;
+  return type === FrameType.DELTA_DATA ? Math.min(DELTA_HEAD_BYTES, bodyBytes) : bodyBytes;
+}
+
 function setU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value % 0x1_0000_0000, true);
   view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
@@ -241,11 +278,13 @@ export class FrameReader {
     const bodyBytes = header.getUint32(8, true);
     if (header.getUint32(0, true) !== FRAME_MAGIC) throw badFrame("what is no frame");
     if (type < 1 || type > FRAME_TYPE_MAX) throw badFrame(`a frame of unknown type ${type}`);
-    const isData = type === FrameType.DATA;
+    const isData = type === FrameType.DATA || type === FrameType.DELTA_DATA;
     if (isData && !this.#dataAllowed) throw badFrame("data before it proved itself");
     const most = isData ? DATA_BODY_BYTES_MAX : CONTROL_BODY_BYTES_MAX;
     if (bodyBytes > most) throw badFrame(`a frame of ${bodyBytes} bytes (at most ${most})`);
-    if (isData && bodyBytes < TIDE_BYTES) throw badFrame(`a DATA frame of ${bodyBytes} bytes`);
+    if (type === FrameType.DATA && bodyBytes < TIDE_BYTES) {
+      throw badFrame(`a DATA frame of ${bodyBytes} bytes`);
+    }
     return bodyBytes;
   }
 
@@ -257,7 +296,7 @@ export class FrameReader {
     if (available < FRAME_HEADER_BYTES + bodyBytes) return null;
     const at = this.#start;
     const type = this.#buffer[at + 4] as FrameType;
-    const crcBytes = type === FrameType.DATA ? TIDE_BYTES : bodyBytes;
+    const crcBytes = coveredBytes(type, bodyBytes);
     const crc = new DataView(this.#buffer.buffer, at + 12, 4).getUint32(0, true);
     if (frameCrc(this.#buffer, at, crcBytes) !== crc) throw badFrame("a frame with a wrong CRC");
     const body = at + FRAME_HEADER_BYTES;

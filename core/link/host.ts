@@ -9,7 +9,10 @@ import type { Ports } from "../ports.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Tide } from "./frames.ts";
 import type { Refusal } from "./messages.ts";
+import type { DeltaTaker } from "../delta/delta_taker.ts";
+import type { PlanGround } from "./delta_plan.ts";
 import type { Pauses } from "./pauses.ts";
+import type { RunLog } from "./runs.ts";
 import type { PrimaryTide } from "./sender.ts";
 import type { TimeIndex } from "./time_index.ts";
 
@@ -27,6 +30,10 @@ export interface LinkHost {
   readonly base: Readonly<Record<string, string>> | null;
   /** A log-only node learns from its upstream what the volumes were at LSN 0. */
   adoptBase(base: Readonly<Record<string, string>>): Promise<void>;
+  /** What deltas are made from, and what takes those that come from above. */
+  readonly deltas: HostDeltas;
+  /** One thing at a time: what reads old log, and what lets it go. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
   /** How far all required sync peers are; Infinity without any. */
   groupReceivedLsn(): number;
   groupDurableLsn(): number;
@@ -57,4 +64,16 @@ export interface TailRecovery {
   heard(link: string): void;
   /** Settles once the new epoch has begun. */
   readonly over: Promise<void>;
+}
+
+/** See core/node_deltas.ts. */
+export interface HostDeltas {
+  readonly ground: PlanGround;
+  readonly taker: DeltaTaker;
+  /** When the periodic links of this node ran last. */
+  readonly runLog: RunLog;
+  /** Nothing was ever replicated to this node, and its volumes are blank. */
+  readonly isFresh: boolean;
+  /** The volumes hold a part of a delta that is taken in place. */
+  readonly isInPlace: boolean;
 }

@@ -8,6 +8,7 @@ import { CascadeError, describeError } from "../errors.ts";
 import type { OnOverflow } from "../config.ts";
 import type { Connection, Listener } from "../ports.ts";
 import { DownstreamLink } from "./downstream.ts";
+import { Folding } from "./folding.ts";
 import { FrameType, jsonFrame } from "./frames.ts";
 import { Handshake, type HandshakeStep } from "./handshake.ts";
 import type { LinkHost } from "./host.ts";
@@ -41,6 +42,8 @@ function endOf(refusal: Refusal): DialEnd {
 export class LinkHub {
   readonly upstream: UpstreamLink | null;
   readonly downstream: readonly DownstreamLink[];
+  /** What lets old log go. */
+  readonly folding: Folding;
   readonly #host: LinkHost;
   readonly #kinds: ReadonlySet<OnOverflow>;
   readonly #listeners: Listener[] = [];
@@ -56,6 +59,7 @@ export class LinkHub {
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
+    this.folding = new Folding(host, this.downstream);
     this.#kinds = new Set(downstream.map((link) => link.onOverflow));
   }
 
@@ -66,6 +70,12 @@ export class LinkHub {
   /** Addresses that are listened on. */
   get addresses(): string[] {
     return this.#listeners.map((listener) => listener.address);
+  }
+
+  /** Before {@linkcode LinkHub.start}: what the links know of their peers from an earlier life. */
+  async load(): Promise<void> {
+    const { ports, deltas } = this.#host;
+    for (const { map } of this.downstream) await map.load(ports.journal, deltas.isInPlace);
   }
 
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
@@ -336,11 +346,6 @@ export class LinkHub {
     for (const link of this.downstream) link.policy.restart(nowMs);
   }
 
-  /** The least LSN that a link below needs. */
-  neededLsn(): number {
-    return least(this.downstream);
-  }
-
   /** The same, of the links that never overflow: clients wait, or get errors, for their sake. */
   heldLsn(): number {
     return least(this.downstream.filter((link) => link.isHeld));
@@ -353,10 +358,6 @@ export class LinkHub {
     return least(kind.filter(({ pausedWhy }) => pausedWhy === null));
   }
 
-  overflow(lsn: number): void {
-    for (const link of this.downstream) link.overflow(lsn);
-  }
-
   /** Closes the links below: they shake hands anew. */
   closeDownstream(reason: string): void {
     const error = new CascadeError("connection-lost", reason, { retryable: true });
@@ -365,11 +366,13 @@ export class LinkHub {
 
   /** Whether every connected peer below has made everything durable. */
   drained(endLsn: number): boolean {
-    return this.downstream.every((link) => !link.connected || link.neededLsn() >= endLsn);
+    return this.downstream.every((link) => link.isDrained(endLsn));
   }
 
   stop(): void {
     this.#stopped = true;
+    this.folding.stop();
+    for (const link of this.downstream) link.runs?.stop();
     for (const wake of this.#sleepers) wake();
     for (const listener of this.#listeners) listener.close();
     const error = new CascadeError("stopping", "the node stops", { retryable: true });

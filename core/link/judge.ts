@@ -8,13 +8,20 @@ import type { PositionMessage, Refusal } from "./messages.ts";
 
 /** The answer to a POSITION. */
 export type Verdict =
-  | { readonly kind: "accept"; readonly fromLsn: number }
+  /** `lsn`: what is final there. `needsSeed`: it has no image, and the log alone gives it none. */
+  | {
+    readonly kind: "accept";
+    readonly fromLsn: number;
+    readonly lsn: number;
+    readonly needsSeed: boolean;
+  }
   | { readonly kind: "refuse"; readonly refusal: Refusal };
 
 /** Judges the position of a node below. */
 export function judgePosition(
-  host: Pick<LinkHost, "config" | "base" | "pipeline">,
+  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas">,
   position: PositionMessage,
+  ways: { reaches(lsn: number): boolean; readonly hasVolumes: boolean },
 ): Verdict {
   const { pipeline, config } = host;
   if (host.base === null && !pipeline.reigns) {
@@ -22,8 +29,14 @@ export function judgePosition(
     const message = `${config.name} has not been told yet what the volumes were at LSN 0`;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
   }
+  if (host.deltas.isInPlace || host.deltas.isFresh) {
+    const message = `${config.name} is being filled itself, and has no whole image yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   const different = volumesDiffer(host, position);
   if (different !== null) return { kind: "refuse", refusal: different };
+  const image = imagesDiffer(host, position);
+  if (image !== null && !position.fresh) return { kind: "refuse", refusal: image };
   const fork = pipeline.history.fork(position.history);
   if (position.stableLsn > fork.lsn) {
     // The peer holds records as final that this history does not have.
@@ -36,9 +49,16 @@ export function judgePosition(
     return refuseFork(config.name, false, pipeline.appendedLsn);
   }
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
-  if (fromLsn >= pipeline.log.startLsn) return { kind: "accept", fromLsn };
+  const lsn = Math.min(fromLsn, position.stableLsn);
+  const reaches = ways.reaches(lsn);
+  const needsSeed = position.fresh && (position.inPlace || image !== null || !reaches);
+  // At worst all of the volumes is sent.
+  if (ways.hasVolumes || (reaches && !needsSeed)) {
+    return { kind: "accept", fromLsn, lsn, needsSeed };
+  }
   const message = `the log of ${config.name} begins at LSN ${pipeline.log.startLsn}, the peer ` +
-    `stands at ${fromLsn}: it needs a delta, which this version cannot make`;
+    `stands at ${lsn}, and what it lacks in between is not known any more: remove the folder and ` +
+    "the volumes of the peer, and it is filled anew";
   return { kind: "refuse", refusal: { code: "delta-needed", message } };
 }
 
@@ -64,6 +84,13 @@ function volumesDiffer(
       `number ${number}; the peer has ${theirs[number] ?? "nothing"}`;
     return { code: "wrong-volumes", message };
   }
+  return null;
+}
+
+function imagesDiffer(
+  host: Pick<LinkHost, "config" | "base">,
+  position: PositionMessage,
+): Refusal | null {
   if (host.base === null || position.base === null) return null;
   for (const { name } of host.config.volumes) {
     if (host.base[name] === position.base[name]) continue;

@@ -40,6 +40,13 @@ export const HEARTBEAT_INTERVAL_MS = 1_000;
 /** Silence after which a connection counts as half-open and is closed. */
 export const SILENCE_MAX_MS = 5_000;
 
+/** A delta that the peer has no room for, or that it refused for another reason, is tried again after this. */
+export const DELTA_RETRY_MS = 10_000;
+
+/** A periodic run that failed is tried again after this, and twice as long each time up to the bound. */
+export const RUN_RETRY_MS = 1_000;
+export const RUN_RETRY_MAX_MS = 60_000;
+
 /** An operator's reason for a pause: a line in the status. */
 export const REASON_LENGTH_MAX = 200;
 

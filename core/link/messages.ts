@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { CascadeError } from "../errors.ts";
+import { deltaHeaderSchema } from "../delta/delta_format.ts";
 import { epochSchema } from "../epoch_schema.ts";
 import { linkStatusSchema } from "../status.ts";
 
@@ -29,6 +30,17 @@ export type Hello = z.infer<typeof helloSchema>;
 
 export const proofSchema = z.object({ mac: hex64 });
 
+/** How far the body of a delta is; see delta/delta_body.ts. */
+const bodyCursorSchema = z.object({ pass: lsn, volume: lsn, offset: lsn });
+
+/** What a node has of a delta that was cut off. */
+export const stagedSchema = z.object({
+  header: deltaHeaderSchema,
+  position: lsn,
+  cursor: bodyCursorSchema,
+});
+export type StagedMessage = z.infer<typeof stagedSchema>;
+
 /** POSITION: the downstream node says where it stands. */
 export const positionSchema = z.object({
   history: z.array(epochSchema).max(1000),
@@ -36,6 +48,11 @@ export const positionSchema = z.object({
   stableLsn: lsn,
   volumes: z.array(z.object({ name, sizeBytes: lsn })).max(1024),
   base: z.record(name, z.string().max(64)).nullable(),
+  /** It never held anything: its volumes are blank, or a first copy of them was begun. */
+  fresh: z.boolean().default(false),
+  /** Its volumes hold a part of a delta that was taken in place. */
+  inPlace: z.boolean().default(false),
+  staged: stagedSchema.nullable().default(null),
 });
 export type PositionMessage = z.infer<typeof positionSchema>;
 
@@ -45,6 +62,28 @@ export const acceptSchema = z.object({
   base: z.record(name, z.string().max(64)).nullable(),
 });
 export type AcceptMessage = z.infer<typeof acceptSchema>;
+
+/** DELTA: a delta begins, or goes on at `position`. */
+export const deltaSchema = z.object({
+  header: deltaHeaderSchema,
+  position: lsn,
+  /** Of the body, as far as can be told. */
+  bytesExpected: lsn,
+  /** What the volumes were at LSN 0: a fresh node takes it over. */
+  base: z.record(name, z.string().max(64)).nullable(),
+});
+export type DeltaMessage = z.infer<typeof deltaSchema>;
+
+/** DELTA_ACK: what the receiver has of the body; or why it takes no more of it. */
+export const deltaAckSchema = z.object({
+  id: hex32,
+  position: lsn,
+  /** The part of it that survives a power cut for sure. */
+  durable: lsn,
+  cursor: bodyCursorSchema,
+  refused: z.string().max(1000).nullable(),
+});
+export type DeltaAck = z.infer<typeof deltaAckSchema>;
 
 /** FETCH: a primary that lost its tail in a crash asks for the peer's provisional records. */
 export const fetchSchema = z.object({ fromLsn: lsn, toLsn: lsn });

@@ -97,6 +97,23 @@ export class Receiver implements WireSource {
     this.ackSoon();
   }
 
+  /** A delta from `lsn` on comes: so much of what was sent is final upstream. */
+  async settle(lsn: number): Promise<void> {
+    const { pipeline } = this.#parts;
+    this.#stableLsn = Math.max(this.#stableLsn, lsn);
+    this.#markUpstream();
+    pipeline.log.requestFlush();
+    await pipeline.log.flushed();
+  }
+
+  /** This node was brought to `lsn` by a delta, and the records go on there. */
+  moveTo(lsn: number, timeMs: number): void {
+    this.#expectedLsn = lsn;
+    this.#agreedLsn = Math.max(this.#agreedLsn, lsn);
+    this.#parts.times.note(lsn, timeMs);
+    this.ackSoon();
+  }
+
   #takeTide(tide: Tide, flags: number): void {
     const { pipeline, onTide } = this.#parts;
     this.#stableLsn = tide.stableLsn;
@@ -171,7 +188,7 @@ export class Receiver implements WireSource {
   #isHere(bytes: Uint8Array, at: number): boolean {
     const { log } = this.#parts.pipeline;
     const { lsn } = this.#record;
-    if (lsn < log.startLsn) return true;
+    if (lsn < log.startLsn || log.gapAt(lsn) !== null) return true;
     log.readAt(lsn, this.#mine);
     return this.#mine.every((byte, index) => byte === bytes[at + index]);
   }

@@ -44,6 +44,9 @@ export class Sender implements WireSource {
   #toldStableLsn = -1;
   #toldFlushLsn = 0;
   #toldMs = -Infinity;
+  /** No records are sent: the peer is being given a delta, or waits for the next one. */
+  #held = true;
+  #onGap: () => void = () => {};
 
   constructor(
     pipeline: Pipeline,
@@ -62,6 +65,20 @@ export class Sender implements WireSource {
     this.#receivedLsn = fromLsn;
   }
 
+  /** Ships records from `lsn` on; settles where the log goes on behind a delta that comes first. */
+  flow(lsn: number): Promise<void> {
+    this.#cursorLsn = lsn;
+    this.#receivedLsn = Math.max(this.#receivedLsn, lsn);
+    this.#held = false;
+    return new Promise((stop) => this.#onGap = stop);
+  }
+
+  /** The peer was brought to `lsn` by a delta. */
+  moveTo(lsn: number): void {
+    this.#cursorLsn = Math.max(this.#cursorLsn, lsn);
+    this.#receivedLsn = Math.max(this.#receivedLsn, lsn);
+  }
+
   /** The next LSN to be sent. */
   get cursorLsn(): number {
     return this.#cursorLsn;
@@ -69,12 +86,12 @@ export class Sender implements WireSource {
 
   /** Everything that may be sent now has been sent. */
   get caughtUp(): boolean {
-    return this.#cursorLsn >= this.#limitLsn();
+    return !this.#held && this.#cursorLsn >= this.#limitLsn();
   }
 
   /** What may be sent now and was not. */
   get pendingBytes(): number {
-    return this.#limitLsn() - this.#cursorLsn;
+    return this.#held ? 0 : this.#limitLsn() - this.#cursorLsn;
   }
 
   #limitLsn(): number {
@@ -91,7 +108,10 @@ export class Sender implements WireSource {
   }
 
   #fillData(into: Bytes, at: number): number {
-    const limit = this.#limitLsn();
+    if (this.#held) return at;
+    const gap = this.#pipeline.log.nextGap(this.#cursorLsn);
+    if (gap !== null && this.#cursorLsn === gap.fromLsn) return this.#hold(at);
+    const limit = Math.min(this.#limitLsn(), gap?.fromLsn ?? Infinity);
     if (this.#cursorLsn >= limit) return at;
     if (this.#cursorLsn - this.#receivedLsn >= WINDOW_BYTES_MAX) return at;
     const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
@@ -103,6 +123,12 @@ export class Sender implements WireSource {
     this.#writeTide(into, at + FRAME_HEADER_BYTES, first);
     sealFrame(into, at, FrameType.DATA, this.#flags(), TIDE_BYTES + bytes, TIDE_BYTES);
     return records + bytes;
+  }
+
+  #hold(at: number): number {
+    this.#held = true;
+    this.#onGap();
+    return at;
   }
 
   /** Sync peers hear at once of a stable position and of a flush; all hear a heartbeat. */

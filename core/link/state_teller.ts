@@ -11,6 +11,7 @@ const LEVELS: Record<LinkState, LogLevel> = {
   "streaming": "info",
   "catching-up": "info",
   "delta": "info",
+  "waiting": "info",
   "paused": "info",
   "disconnected": "warn",
   "degraded": "warn",

@@ -9,6 +9,7 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
+import { DeltaReceiver } from "./delta_receiver.ts";
 import {
   type Frame,
   FRAME_HEADER_BYTES,
@@ -68,6 +69,7 @@ export class UpstreamLink {
   #subtreeMs = 0;
   #toldSubtree = "";
   #sentBytes = 0;
+  #delta: DeltaReceiver | null = null;
 
   constructor(host: LinkHost, config: LinkConfig) {
     this.config = config;
@@ -137,6 +139,7 @@ export class UpstreamLink {
     this.#sentBytes += wire.sentBytes;
     this.#wire = null;
     this.#receiver = null;
+    this.#delta = null;
     this.#connectedSinceMs = null;
     this.#host.onLinkProgress();
   }
@@ -174,6 +177,9 @@ export class UpstreamLink {
       stableLsn: pipeline.stableLsn,
       volumes: config.volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes })),
       base,
+      fresh: this.#host.deltas.isFresh,
+      inPlace: this.#host.deltas.isInPlace,
+      staged: this.#host.deltas.taker.staged,
     };
   }
 
@@ -206,6 +212,7 @@ export class UpstreamLink {
       onTide: (tide) => this.#onTide(tide),
     });
     this.#receiver = receiver;
+    const delta = this.#delta = new DeltaReceiver(this.#host, wire, receiver);
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#reason = null;
@@ -217,7 +224,7 @@ export class UpstreamLink {
       const frame = wire.next() ?? await this.#nextBatch(wire);
       if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
-      else throw unexpected(frame.type);
+      else if (!await delta.take(frame)) throw unexpected(frame.type);
     }
   }
 
@@ -257,7 +264,8 @@ export class UpstreamLink {
     const { clock } = this.#host.ports;
     const wire = this.#wire;
     if (wire !== null && this.#receiver !== null) {
-      if (wire.silenceMs() > SILENCE_MAX_MS && !this.#waitsForRoom) {
+      const isBusy = this.#waitsForRoom || (this.#delta?.isBusy ?? false);
+      if (wire.silenceMs() > SILENCE_MAX_MS && !isBusy) {
         wire.close(new CascadeError("timed-out", `silent for ${SILENCE_MAX_MS} ms`));
       }
       if (clock.monotonicMs() - this.#heartbeatMs >= HEARTBEAT_INTERVAL_MS) {
@@ -288,7 +296,11 @@ export class UpstreamLink {
 
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
-    if (this.#receiver !== null) return this.#closeness.isClose ? "streaming" : "catching-up";
+    if (this.#receiver !== null) {
+      if (this.#delta?.isTaking) return "delta";
+      if (this.config.mode === "periodic") return "waiting";
+      return this.#closeness.isClose ? "streaming" : "catching-up";
+    }
     if (this.#refusal?.code === "delta-needed") return "overflowed";
     if (this.#refusal?.code === "paused") return "paused";
     if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
@@ -297,7 +309,7 @@ export class UpstreamLink {
 
   #stateReason(): string | null {
     if (this.pausedWhy !== null) return this.pausedWhy;
-    if (this.#receiver !== null) return null;
+    if (this.#receiver !== null) return this.#delta?.refused ?? null;
     return this.#refusal?.message ?? this.#reason;
   }
 

@@ -8,7 +8,7 @@ import { StateFile } from "../../core/state.ts";
 import { ManualClock, settle, until } from "../support/manual_clock.ts";
 import { MemoryDisk } from "../support/memory_disk.ts";
 import { makeWrite } from "../support/rig.ts";
-import { CountingRandom, makeLink, MemoryJournal } from "../support/small.ts";
+import { CountingRandom, makeLink, MemoryJournal, noHooks } from "../support/small.ts";
 
 const DIR = "/nodes/a";
 const TIMEOUT_MS = 1000;
@@ -42,7 +42,8 @@ function makePorts(disk: MemoryDisk, start = 0) {
     listen: () => Promise.reject(new CascadeError("address-in-use", "taken")),
   };
   const clock = new ManualClock();
-  return { disk, network, clock, random: new CountingRandom(start), journal: new MemoryJournal() };
+  const journal = new MemoryJournal();
+  return { disk, network, clock, random: new CountingRandom(start), journal, hooks: noHooks };
 }
 
 function isClean(disk: MemoryDisk): boolean | undefined {

@@ -6,10 +6,12 @@
  */
 import {
   ACK_BYTES,
+  DELTA_HEAD_BYTES,
   FLAG_FLUSH_WANTED,
   FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
+  sealDeltaFrame,
   sealFrame,
   TIDE_BYTES,
   writeAckFrame,
@@ -43,6 +45,18 @@ export const GOLDEN_ACK = {
 
 /** What stands for records in the golden DATA frame. */
 export const GOLDEN_RECORDS = Uint8Array.from({ length: 96 }, (_, index) => index);
+
+const DELTA_HEADER = {
+  id: "0123456789abcdef".repeat(2),
+  cluster: "payroll",
+  epochId: "ffeeddccbbaa99887766554433221100",
+  fromLsn: 4096,
+  source: "volume",
+  toLsn: null,
+  sinceLsn: 8192,
+  full: false,
+  volumes: [{ name: "data", sizeBytes: 1 << 30 }],
+} as const;
 
 /** The bodies of the frames that carry JSON, by file name. */
 export const GOLDEN_MESSAGES = {
@@ -90,6 +104,29 @@ export const GOLDEN_MESSAGES = {
       connectedSince: 1_700_000_000_000,
     }],
   },
+  delta: {
+    header: DELTA_HEADER,
+    position: 4096,
+    bytesExpected: 1 << 20,
+    base: { data: "blank" },
+  },
+  "delta-end": {
+    id: DELTA_HEADER.id,
+    toLsn: 65536,
+    bodyBytes: 8192,
+    records: 3,
+    payloadBytes: 8000,
+    logBytes: 61440,
+    history: HISTORY,
+    timeMs: 1_700_000_000_123,
+  },
+  "delta-ack": {
+    id: DELTA_HEADER.id,
+    position: 8192,
+    durable: 4096,
+    cursor: { pass: 2, volume: 0, offset: 12288 },
+    refused: null,
+  },
 } as const;
 
 function data(): Bytes {
@@ -98,6 +135,13 @@ function data(): Bytes {
   frame.set(GOLDEN_RECORDS, FRAME_HEADER_BYTES + TIDE_BYTES);
   const body = TIDE_BYTES + GOLDEN_RECORDS.length;
   sealFrame(frame, 0, FrameType.DATA, FLAG_FLUSH_WANTED, body, TIDE_BYTES);
+  return frame;
+}
+
+function deltaData(): Bytes {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + DELTA_HEAD_BYTES + GOLDEN_RECORDS.length);
+  frame.set(GOLDEN_RECORDS, FRAME_HEADER_BYTES + DELTA_HEAD_BYTES);
+  sealDeltaFrame(frame, 4096, FLAG_FLUSH_WANTED);
   return frame;
 }
 
@@ -127,10 +171,13 @@ export const GOLDEN_FRAMES: readonly { name: string; type: FrameType; make: () =
   ["tide", FrameType.TIDE],
   ["ack", FrameType.ACK],
   ["subtree", FrameType.SUBTREE],
+  ["delta", FrameType.DELTA],
+  ["delta-data", FrameType.DELTA_DATA],
+  ["delta-end", FrameType.DELTA_END],
+  ["delta-ack", FrameType.DELTA_ACK],
 ].map(([name, type]) => {
   const file = name as string;
-  const make = file === "data" ? data : file === "tide" ? tide : file === "ack"
-    ? ack
-    : () => jsonFrame(type as FrameType, GOLDEN_MESSAGES[file as keyof typeof GOLDEN_MESSAGES]);
+  const special: Record<string, () => Bytes> = { data, tide, ack, "delta-data": deltaData };
+  const make = special[file] ?? (() => jsonFrame(type as FrameType, GOLDEN_MESSAGES[file as keyof typeof GOLDEN_MESSAGES]));
   return { name: `v1-${file}.frame`, type: type as FrameType, make };
 });

@@ -4,6 +4,7 @@ import { isCascadeError } from "../../../core/errors.ts";
 import {
   type Ack,
   ACK_BYTES,
+  DELTA_HEAD_BYTES,
   FLAG_FLUSH_WANTED,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -11,6 +12,7 @@ import {
   FrameType,
   jsonFrame,
   readAck,
+  readDeltaData,
   readTide,
   sealFrame,
   TIDE_BYTES,
@@ -83,7 +85,7 @@ const frames = GOLDEN_FRAMES.map(({ make }) => make());
 const stream = concat(frames);
 const expected = GOLDEN_FRAMES.map(({ type, name }, index) => ({
   type,
-  flags: name === "v1-data.frame" ? FLAG_FLUSH_WANTED : 0,
+  flags: /^v1-(delta-)?data/.test(name) ? FLAG_FLUSH_WANTED : 0,
   body: Uint8Array.from(frames[index] ?? []).subarray(FRAME_HEADER_BYTES),
 }));
 
@@ -104,6 +106,8 @@ Deno.test("golden frames are read back as what they say", () => {
     else if (type === FrameType.DATA) {
       assertEquals(readTide(body), GOLDEN_TIDE);
       assertEquals(body.subarray(TIDE_BYTES), GOLDEN_RECORDS);
+    } else if (type === FrameType.DELTA_DATA) {
+      assertEquals(readDeltaData(body), { position: 4096, records: GOLDEN_RECORDS });
     } else {
       const message = GOLDEN_MESSAGES[name as keyof typeof GOLDEN_MESSAGES];
       assertEquals(JSON.parse(new TextDecoder().decode(body)), message);
@@ -124,9 +128,10 @@ Deno.test("a stream of frames is read the same byte by byte, and in any pieces",
   }));
 });
 
-Deno.test("every flipped bit of a frame is found, but for those in the records of a DATA frame", () => {
+Deno.test("every flipped bit of a frame is found, but for those in records", () => {
   const unguarded = (type: number, at: number) =>
-    type === FrameType.DATA && at >= FRAME_HEADER_BYTES + TIDE_BYTES;
+    type === FrameType.DATA && at >= FRAME_HEADER_BYTES + TIDE_BYTES ||
+    type === FrameType.DELTA_DATA && at >= FRAME_HEADER_BYTES + DELTA_HEAD_BYTES;
   for (const [index, frame] of frames.entries()) {
     const type = GOLDEN_FRAMES[index]?.type ?? 0;
     for (let bit = 0; bit < frame.length * 8; bit++) {
@@ -148,7 +153,7 @@ Deno.test("any bytes give frames or a protocol error, within bounded memory", ()
   const most = FRAME_HEADER_BYTES + DATA_BODY_BYTES_MAX;
   const noise = fc.uint8Array({ maxLength: 400 });
   // Noise alone never gets past the magic: put it behind true headers, and into true frames.
-  const likely = fc.tuple(fc.integer({ min: 0, max: 13 }), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
+  const likely = fc.tuple(fc.integer({ min: 0, max: 17 }), fc.integer({ min: 0, max: 2 ** 32 - 1 }))
     .map(([type, length]) => header(type, length));
   const damaged = fc.tuple(fc.constantFrom(...frames), fc.nat(), fc.nat(255)).map(
     ([frame, at, value]) => {
@@ -177,7 +182,7 @@ Deno.test("a length is believed only after magic, type and limit", () => {
   const cases: [string, Uint8Array][] = [
     ["another magic", header(FrameType.TIDE, 40, 0x12345678)],
     ["type 0", header(0, 40)],
-    ["an unknown type", header(12, 40)],
+    ["an unknown type", header(16, 40)],
     ["a control body past the limit", header(FrameType.HELLO, CONTROL_BODY_BYTES_MAX + 1)],
     ["the largest length", header(FrameType.HELLO, 0xffff_ffff)],
     ["a DATA body past the limit", header(FrameType.DATA, DATA_BODY_BYTES_MAX + 1)],

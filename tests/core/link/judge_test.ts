@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { HostDeltas } from "../../../core/link/host.ts";
 import type { NodeConfig } from "../../../core/config.ts";
 import { type Epoch, History } from "../../../core/history.ts";
 import { judgePosition, type Verdict } from "../../../core/link/judge.ts";
@@ -17,6 +18,8 @@ interface Here {
   endLsn?: number;
   volumes?: readonly { name: string; sizeBytes: number }[];
   base?: Record<string, string> | null;
+  isInPlace?: boolean;
+  volumesHere?: boolean;
 }
 
 /** As much of a host as the judge looks at. */
@@ -32,6 +35,15 @@ function makeHost(here: Here) {
     config: { name: "a", volumes } as unknown as NodeConfig,
     base: here.base === undefined ? { data: "blank" } : here.base,
     pipeline: pipeline as unknown as Pipeline,
+    deltas: { isInPlace: here.isInPlace ?? false, isFresh: false } as unknown as HostDeltas,
+  };
+}
+
+/** How the log, deltas and maps of a host reach back; without volumes nothing else does. */
+function makeWays(here: Here) {
+  return {
+    reaches: (lsn: number) => lsn >= (here.startLsn ?? 0),
+    hasVolumes: here.volumesHere ?? false,
   };
 }
 
@@ -42,8 +54,15 @@ function makePosition(change: Partial<PositionMessage> = {}): PositionMessage {
     stableLsn: 3000,
     volumes: [{ name: "data", sizeBytes: 4096 }],
     base: { data: "blank" },
+    fresh: false,
+    inPlace: false,
+    staged: null,
     ...change,
   };
+}
+
+function judge(here: Here, position: PositionMessage): Verdict {
+  return judgePosition(makeHost(here), position, makeWays(here));
 }
 
 /** A verdict as one word or number. */
@@ -205,24 +224,48 @@ const CASES: [string, Here, Partial<PositionMessage>, string | number][] = [
   ],
 ];
 
+CASES.push(
+  [
+    "a node with volumes gives a peer that nothing is known of all blocks",
+    { startLsn: 1516, volumesHere: true },
+    { endLsn: 1500, stableLsn: 1500 },
+    1500,
+  ],
+  [
+    "a blank peer is given a first copy of another image",
+    { base: { data: "ab12" }, volumesHere: true },
+    { history: [], endLsn: 0, stableLsn: 0, fresh: true },
+    0,
+  ],
+  [
+    "a node without volumes has no first copy to give",
+    { base: { data: "ab12" } },
+    { history: [], endLsn: 0, stableLsn: 0, fresh: true },
+    "delta-needed",
+  ],
+  [
+    "a node that is being filled feeds nobody",
+    { isInPlace: true },
+    {},
+    "not-ready",
+  ],
+);
+
 for (const [what, here, position, expected] of CASES) {
   Deno.test(what, () => {
-    assertEquals(told(judgePosition(makeHost(here), makePosition(position))), expected);
+    assertEquals(told(judge(here, makePosition(position))), expected);
   });
 }
 
 Deno.test("another order of the volumes is refused, since records name them by number", () => {
   const volumes = [{ name: "data", sizeBytes: 4096 }, { name: "log", sizeBytes: 4096 }];
-  const host = makeHost({ volumes, base: { data: "blank", log: "blank" } });
+  const here = { volumes, base: { data: "blank", log: "blank" } };
   const position = makePosition({ volumes: [...volumes].reverse() });
-  assertEquals(told(judgePosition(host, position)), "wrong-volumes");
+  assertEquals(told(judge(here, position)), "wrong-volumes");
 });
 
 Deno.test("an abandoned tail is told with the LSN of the fork", () => {
-  const verdict = judgePosition(
-    makeHost({ history: [E1, E2] }),
-    makePosition({ endLsn: 1800, stableLsn: 1800 }),
-  );
+  const verdict = judge({ history: [E1, E2] }, makePosition({ endLsn: 1800, stableLsn: 1800 }));
   assertEquals(verdict.kind === "refuse" && verdict.refusal.forkLsn, 1000);
 });
 
@@ -231,6 +274,6 @@ Deno.test("a refusal is one that the peer can read, however many volumes there a
     name: `volume-${index}`,
     sizeBytes: 4096,
   }));
-  const verdict = judgePosition(makeHost({ volumes }), makePosition());
+  const verdict = judge({ volumes }, makePosition());
   assertEquals(verdict.kind === "refuse" && refuseSchema.safeParse(verdict.refusal).success, true);
 });

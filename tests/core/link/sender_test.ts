@@ -26,6 +26,7 @@ function makeSender(rig: Rig, change: Partial<LinkConfig> = {}, fromLsn = 0): Up
   policy.connected(0);
   const tide = { timeMs: () => 7000, endLsn: () => rig.log.endLsn };
   const sender = new Sender(rig.pipeline, link, policy, tide, rig.clock, fromLsn);
+  sender.flow(fromLsn);
   return { rig, policy, sender };
 }
 

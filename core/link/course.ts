@@ -1,0 +1,194 @@
+/**
+ * What an accepted connection to a node below carries, and in which order: the log record by record, or
+ * deltas, or, on a `periodic` link, one delta each time that it is due.
+ *
+ * @module
+ */
+import type { DeltaTrailer } from "../delta/delta_format.ts";
+import { CascadeError, describeError, isCascadeError } from "../errors.ts";
+import type { Clock } from "../ports.ts";
+import { DeltaCourier } from "./delta_courier.ts";
+import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
+import { DELTA_RETRY_MS } from "./link_limits.ts";
+import type { DeltaAck } from "./messages.ts";
+import type { Runs } from "./runs.ts";
+import type { Sender } from "./sender.ts";
+import type { Wire } from "./wire.ts";
+
+/** What a course works with. */
+export interface CourseParts {
+  readonly wire: Wire;
+  readonly sender: Sender;
+  readonly planner: DeltaPlanner;
+  readonly clock: Clock;
+  /** Of a periodic link: when runs are due; else null. */
+  readonly runs: Runs | null;
+  readonly base: Readonly<Record<string, string>> | null;
+  /** How far the peer is, durably, on this node's history. */
+  readonly durableLsn: () => number;
+  /** One thing at a time with what lets the log go. */
+  readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
+  /** A delta began or ended: look at the state again. */
+  readonly onChange: () => void;
+}
+
+/** See the module's text. */
+export class Course {
+  readonly #parts: CourseParts;
+  #peer: PeerPlace;
+  #planned: Planned | null = null;
+  #courier: DeltaCourier | null = null;
+  #startedAtMs = 0;
+  /** Why the last delta was not taken, until one is. */
+  #refused: string | null = null;
+  #wake: () => void = () => {};
+
+  constructor(parts: CourseParts, peer: PeerPlace) {
+    this.#parts = parts;
+    this.#peer = peer;
+  }
+
+  /** The delta that is being shipped, or null. */
+  get courier(): DeltaCourier | null {
+    return this.#courier;
+  }
+
+  get startedAtMs(): number {
+    return this.#startedAtMs;
+  }
+
+  get refused(): string | null {
+    return this.#refused;
+  }
+
+  /** The log from here on is needed for what is under way. */
+  get heldLsn(): number {
+    return this.#planned?.source.heldLsn ?? Infinity;
+  }
+
+  /** The log below `lsn` goes. */
+  async foldTo(lsn: number): Promise<void> {
+    await this.#planned?.source.foldTo(lsn);
+  }
+
+  onDeltaAck(ack: DeltaAck): void {
+    this.#courier?.onAck(ack);
+  }
+
+  /** The peer's position moved. */
+  onAck(): void {
+    this.#wake();
+  }
+
+  /** Runs until the connection ends. Throws what ends it. */
+  async run(): Promise<void> {
+    const { wire, runs } = this.#parts;
+    while (!wire.closed) {
+      if (runs !== null && !this.#isUrgent()) await Promise.race([runs.due(), wire.whenClosed]);
+      if (wire.closed) return;
+      try {
+        await this.#step();
+      } catch (error) {
+        // It cannot be made to its end: what comes next is another one.
+        if (isCascadeError(error, "log-gone")) this.#endDelta();
+        if (wire.closed || !isCascadeError(error, "refused")) throw error;
+        this.#endDelta();
+        this.#refused = describeError(error);
+        this.#peer = { ...this.#peer, staged: null };
+        this.#parts.onChange();
+        await this.#pause();
+      }
+    }
+  }
+
+  /** What was begun is finished whatever the hour. */
+  #isUrgent(): boolean {
+    return this.#peer.staged !== null || this.#peer.inPlace || this.#peer.needsSeed;
+  }
+
+  #pause(): Promise<void> {
+    const { clock, wire } = this.#parts;
+    return new Promise((go) => {
+      const timer = clock.after(DELTA_RETRY_MS, go);
+      wire.whenClosed.then(() => {
+        timer.cancel();
+        go();
+      });
+    });
+  }
+
+  async #step(): Promise<void> {
+    const { planner, alone, runs, wire } = this.#parts;
+    const run = runs?.begin() ?? null;
+    try {
+      await alone(async () => {
+        this.#planned = await planner.plan(this.#peer, runs !== null);
+      });
+      if (wire.closed) return this.close();
+      if (this.#planned !== null) {
+        const { trailer, sentBytes } = await this.#ship(this.#planned);
+        run?.done(trailer, sentBytes);
+      } else if (run !== null) run.nothing(this.#peer.lsn);
+      else await this.#stream();
+    } catch (error) {
+      run?.failed(wire.reasonOf(error));
+      throw error;
+    }
+  }
+
+  async #stream(): Promise<void> {
+    const { planner, sender, wire } = this.#parts;
+    const { lsn } = this.#peer;
+    if (!planner.streamsFrom(lsn)) {
+      throw new CascadeError("refused", "what the peer lacks is not known any more");
+    }
+    const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
+    this.#parts.onChange();
+    wire.kick();
+    await Promise.race([stopped, wire.whenClosed]);
+    if (wire.closed) return;
+    // The delta that comes next is for a peer that has all before it.
+    await this.#until(sender.cursorLsn);
+    this.#peer = { lsn: sender.cursorLsn, needsSeed: false, inPlace: false, staged: null };
+  }
+
+  async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
+    const { wire, base, clock } = this.#parts;
+    const courier = new DeltaCourier(planned.source, wire);
+    this.#courier = courier;
+    this.#startedAtMs = clock.nowMs();
+    this.#parts.onChange();
+    const trailer = await courier.ship(planned.staged, base);
+    courier.committed();
+    await this.#until(trailer.toLsn);
+    this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
+    this.#parts.sender.moveTo(trailer.toLsn);
+    this.#refused = null;
+    this.#endDelta();
+    return { trailer, sentBytes: courier.sentBytes };
+  }
+
+  #endDelta(): void {
+    this.#planned?.source.close();
+    this.#planned = null;
+    this.#courier = null;
+    this.#parts.onChange();
+  }
+
+  /** Waits until the peer has all below `lsn`, durably. */
+  async #until(lsn: number): Promise<void> {
+    const { wire, durableLsn } = this.#parts;
+    while (durableLsn() < lsn) {
+      if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
+      const moved = new Promise<void>((wake) => this.#wake = wake);
+      await Promise.race([moved, wire.whenClosed]);
+    }
+  }
+
+  /** The connection is gone: what is under way ends. */
+  close(): void {
+    if (this.#planned !== null) this.#parts.planner.keep(this.#planned.source);
+    this.#planned = null;
+    this.#courier = null;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * The upstream end of a delta: ships a body in frames, within a window, and commits it. What the peer has
+ * of each pass is durable there before the next begins: no pass ever has to be made again.
+ *
+ * @module
+ */
+import { CascadeError } from "../errors.ts";
+import type { DeltaTrailer } from "../delta/delta_format.ts";
+import type { DeltaSource } from "../delta/delta_source.ts";
+import {
+  DELTA_HEAD_BYTES,
+  FLAG_FLUSH_WANTED,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  jsonFrame,
+  sealDeltaFrame,
+} from "./frames.ts";
+import { DATA_RECORDS_BYTES_MAX, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import type { DeltaAck, StagedMessage } from "./messages.ts";
+import type { Wire } from "./wire.ts";
+
+/** What a delta is doing, for the status. */
+export type DeltaPhase = "planning" | "shipping" | "committing" | "applying";
+
+/** See the module's text. One for each try to ship a delta on a connection. */
+export class DeltaCourier {
+  readonly source: DeltaSource;
+  readonly #wire: Wire;
+  #phase: DeltaPhase = "planning";
+  #sent = 0;
+  #acked = 0;
+  #durable = 0;
+  #sentBytes = 0;
+  #refused: string | null = null;
+  #wake: () => void = () => {};
+
+  constructor(source: DeltaSource, wire: Wire) {
+    this.source = source;
+    this.#wire = wire;
+  }
+
+  get phase(): DeltaPhase {
+    return this.#phase;
+  }
+
+  /** Bytes of the body that the peer has. */
+  get stagedBytes(): number {
+    return this.#acked;
+  }
+
+  /** Bytes of the body that went over this connection. */
+  get sentBytes(): number {
+    return this.#sentBytes;
+  }
+
+  /**
+   * Ships all of it, from where the peer is: settles when the trailer was sent. `staged`: what the peer
+   * has of this very delta. Throws `refused` when the peer cannot take it; what the connection throws.
+   */
+  async ship(
+    staged: StagedMessage | null,
+    base: Readonly<Record<string, string>> | null,
+  ): Promise<DeltaTrailer> {
+    const { source } = this;
+    this.#sent = this.#acked = staged?.position ?? 0;
+    const header = { ...source.header };
+    this.#wire.send(jsonFrame(FrameType.DELTA, {
+      header,
+      position: this.#sent,
+      bytesExpected: Math.ceil(source.bytesExpected),
+      base,
+    }));
+    this.#phase = "shipping";
+    for (;;) {
+      await this.#shipPass();
+      await this.#until(() => this.#durable >= this.#sent);
+      const trailer = await source.endPass();
+      this.#check();
+      if (trailer === null) continue;
+      this.#phase = "committing";
+      this.#wire.send(jsonFrame(FrameType.DELTA_END, trailer));
+      return trailer;
+    }
+  }
+
+  /** The trailer is sent: the peer commits, and its log goes on behind the delta. */
+  committed(): void {
+    this.#phase = "applying";
+  }
+
+  async #shipPass(): Promise<void> {
+    const head = FRAME_HEADER_BYTES + DELTA_HEAD_BYTES;
+    for (;;) {
+      await this.#until(() => this.#sent - this.#acked < WINDOW_BYTES_MAX);
+      const buffer = new Uint8Array(head + DATA_RECORDS_BYTES_MAX);
+      const bytes = await this.source.next(buffer.subarray(head));
+      this.#check();
+      const frame = buffer.subarray(0, head + bytes);
+      sealDeltaFrame(frame, this.#sent, bytes === 0 ? FLAG_FLUSH_WANTED : 0);
+      this.#wire.send(frame);
+      if (bytes === 0) return;
+      this.#sent += bytes;
+      this.#sentBytes += bytes;
+    }
+  }
+
+  #check(): void {
+    if (this.#wire.closed) {
+      throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
+    }
+    if (this.#refused !== null) throw new CascadeError("refused", this.#refused);
+  }
+
+  async #until(holds: () => boolean): Promise<void> {
+    for (this.#check(); !holds(); this.#check()) {
+      const acked = new Promise<void>((wake) => this.#wake = wake);
+      await Promise.race([acked, this.#wire.whenClosed]);
+    }
+  }
+
+  /** The peer tells what it has. Throws `protocol` when it cannot have that. */
+  onAck(ack: DeltaAck): void {
+    if (ack.id !== this.source.header.id) return;
+    if (ack.refused !== null) this.#refused = ack.refused;
+    else if (ack.position > this.#sent) {
+      throw new CascadeError("protocol", "the peer acknowledged more of a delta than was sent");
+    } else {
+      this.#acked = Math.max(this.#acked, ack.position);
+      this.#durable = Math.max(this.#durable, Math.min(ack.durable, ack.position));
+    }
+    this.#wake();
+  }
+}

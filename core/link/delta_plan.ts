@@ -1,0 +1,260 @@
+/**
+ * Which delta takes a peer on from where it stands: one that is here already, one of the log, or one of
+ * the volumes; or the rest of one that was cut off. The only place that decides it.
+ *
+ * @module
+ */
+import { assert } from "../assert.ts";
+import { isCascadeError } from "../errors.ts";
+import { BlockSet } from "../delta/block_set.ts";
+import type { DeltaHeader } from "../delta/delta_format.ts";
+import { type DeltaSource, ForwardedDelta } from "../delta/delta_source.ts";
+import type { DirtyMap } from "../delta/dirty_map.ts";
+import { visitExtents } from "../delta/fold.ts";
+import { type DeltaGround, MadeDelta } from "../delta/made_delta.ts";
+import type { StagedMessage } from "./messages.ts";
+
+/** Data ranges of a volume that are asked for at once. */
+const RANGES_MAX = 4096;
+
+/** Where a peer stands. */
+export interface PeerPlace {
+  /** Final there, and on this node's history. */
+  readonly lsn: number;
+  /** It never held anything, and cannot be given all of the log. */
+  readonly needsSeed: boolean;
+  /** Its volumes hold a part of a delta that was taken in place. */
+  readonly inPlace: boolean;
+  /** What it has of a delta that was cut off. */
+  readonly staged: StagedMessage | null;
+}
+
+/** What a plan is made from. */
+export interface PlanGround extends DeltaGround {
+  readonly cluster: string;
+  readonly volumeNames: readonly string[];
+  readonly log: DeltaGround["log"] & { readonly startLsn: number };
+  /** 32 hexadecimal digits, random. */
+  readonly newId: () => string;
+}
+
+/** A delta that is ready to be shipped, and what the peer has of it. */
+export interface Planned {
+  readonly source: DeltaSource;
+  readonly staged: StagedMessage | null;
+}
+
+/** See the module's text. */
+export class DeltaPlanner {
+  readonly #ground: PlanGround;
+  /** What the peer lacks of the log that is gone, or null. */
+  readonly #map: () => DirtyMap | null;
+  /** A delta that was cut off with its connection: the next one may go on with it. */
+  #kept: MadeDelta | null = null;
+
+  constructor(ground: PlanGround, map: () => DirtyMap | null) {
+    this.#ground = ground;
+    this.#map = map;
+  }
+
+  /** The log from here on is needed for the delta that was cut off. */
+  get heldLsn(): number {
+    return this.#kept?.heldLsn ?? Infinity;
+  }
+
+  /** The log below `lsn` goes. */
+  async foldTo(lsn: number): Promise<void> {
+    await this.#kept?.foldTo(lsn);
+  }
+
+  /** The connection of a delta is gone. */
+  keep(source: DeltaSource): void {
+    this.forget();
+    if (source instanceof MadeDelta) this.#kept = source;
+    else source.close();
+  }
+
+  /** Nobody goes on with what was cut off. */
+  forget(): void {
+    this.#kept?.close();
+    this.#kept = null;
+  }
+
+  /** Whether the log goes on from here, record by record. */
+  streamsFrom(lsn: number): boolean {
+    const { log } = this.#ground;
+    return lsn >= log.startLsn && log.gapAt(lsn) === null;
+  }
+
+  /** Whether what a peer that stands here lacks is known: less than all. */
+  reaches(lsn: number): boolean {
+    return this.streamsFrom(lsn) || this.#ground.shelf.covering(lsn) !== null ||
+      (this.hasVolumes && this.#mapServes(lsn));
+  }
+
+  get hasVolumes(): boolean {
+    return this.#ground.volumes.length > 0;
+  }
+
+  #mapServes(lsn: number): boolean {
+    const map = this.#map();
+    if (map === null || lsn < map.fromLsn) return false;
+    return map.fromLsn === 0 || this.#ground.history.idAt(map.fromLsn) === map.epochId;
+  }
+
+  /**
+   * The next delta for a peer; null when it needs none: it has all, or the log goes on there. `coalesce`:
+   * make one of the log too, up to what is stable now.
+   */
+  async plan(peer: PeerPlace, coalesce: boolean): Promise<Planned | null> {
+    const resumed = await this.#resume(peer);
+    this.forget();
+    if (resumed !== null) return resumed;
+    const { shelf } = this.#ground;
+    if (peer.needsSeed) return this.#seed();
+    if (peer.inPlace) return await this.#ofVolume(peer.lsn);
+    if (this.streamsFrom(peer.lsn)) return coalesce ? await this.#ofLog(peer.lsn) : null;
+    const held = shelf.covering(peer.lsn);
+    if (held !== null) return { source: new ForwardedDelta(held), staged: null };
+    return await this.#ofVolume(peer.lsn);
+  }
+
+  async #resume(peer: PeerPlace): Promise<Planned | null> {
+    const { staged } = peer;
+    if (staged === null || !this.#isMine(staged.header)) return null;
+    const { header, position, cursor } = staged;
+    const kept = this.#kept;
+    if (kept?.header.id === header.id && kept.canSeek(position, cursor)) {
+      this.#kept = null;
+      kept.seek(position, cursor);
+      return { source: kept, staged };
+    }
+    const held = this.#ground.shelf.deltas.find((delta) => delta.header.id === header.id);
+    if (held !== undefined) {
+      if (header.fromLsn > peer.lsn || held.toLsn < peer.lsn) return null;
+      const source = new ForwardedDelta(held);
+      source.seek(position);
+      return { source, staged };
+    }
+    const source = await this.#remake(header, peer, cursor.pass);
+    source?.seek(position, cursor);
+    return source === null ? null : { source, staged };
+  }
+
+  /** Whether the delta was made here, or could have been: its beginning lies on this history. */
+  #isMine(header: DeltaHeader): boolean {
+    const { cluster, history } = this.#ground;
+    if (header.cluster !== cluster) return false;
+    return header.fromLsn === 0 || history.idAt(header.fromLsn) === header.epochId;
+  }
+
+  /** A delta that an earlier life of this node began, from the same parts. */
+  async #remake(header: DeltaHeader, peer: PeerPlace, pass: number): Promise<MadeDelta | null> {
+    const { log, volumes, stableLsn, appliedLsn } = this.#ground;
+    // A later pass could be one of blocks that were overwritten: which, is forgotten.
+    if (pass !== 1 || header.fromLsn > peer.lsn || header.source === "scan") return null;
+    if (header.sinceLsn < log.startLsn || log.nextGap(header.sinceLsn) !== null) return null;
+    if (log.gapAt(header.sinceLsn) !== null) return null;
+    if (header.source === "log") {
+      if (header.toLsn === null || header.toLsn > stableLsn()) return null;
+      return new MadeDelta(this.#ground, header, null);
+    }
+    if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
+    const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
+    return set === null ? this.#ofAll(header) : new MadeDelta(this.#ground, header, set);
+  }
+
+  #seed(): Planned | null {
+    if (this.#ground.volumes.length === 0) return null;
+    const header = this.#header(0, "volume", null, this.#ground.appliedLsn(), true);
+    return { source: new MadeDelta(this.#ground, header, this.#allData()), staged: null };
+  }
+
+  async #ofLog(fromLsn: number): Promise<Planned | null> {
+    const { log, stableLsn } = this.#ground;
+    const toLsn = Math.min(stableLsn(), log.nextGap(fromLsn)?.fromLsn ?? Infinity);
+    if (toLsn <= fromLsn) return null;
+    const header = this.#header(fromLsn, "log", toLsn, fromLsn, false);
+    const source = new MadeDelta(this.#ground, header, null);
+    await source.plan();
+    return { source, staged: null };
+  }
+
+  async #ofVolume(fromLsn: number): Promise<Planned | null> {
+    const { volumes, appliedLsn } = this.#ground;
+    if (volumes.length === 0) return null;
+    const sinceLsn = appliedLsn();
+    const set = await this.#setOf(fromLsn, sinceLsn);
+    const header = this.#header(set === null ? 0 : fromLsn, "volume", null, sinceLsn, false);
+    if (set === null) return { source: this.#ofAll(header), staged: null };
+    return { source: new MadeDelta(this.#ground, header, set), staged: null };
+  }
+
+  /** What was touched in [fromLsn, untilLsn); null where that is not known any more. */
+  async #setOf(fromLsn: number, untilLsn: number): Promise<BlockSet | null> {
+    const set = new BlockSet(this.#ground.sizes);
+    const { log, shelf } = this.#ground;
+    const map = this.#map();
+    let lsn = fromLsn;
+    if (
+      fromLsn < log.startLsn || (log.gapAt(fromLsn) !== null && shelf.covering(fromLsn) === null)
+    ) {
+      if (map === null || !this.#mapServes(fromLsn)) return null;
+      set.addAll(map.set);
+      lsn = map.foldLsn;
+    }
+    try {
+      await visitExtents(this.#ground, lsn, untilLsn, (volume, offset, length) => {
+        set.add(volume, offset, length);
+      });
+    } catch (error) {
+      // A delta that was taken in place left nothing to tell what it touched.
+      if (isCascadeError(error, "log-gone")) return null;
+      throw error;
+    }
+    return set;
+  }
+
+  /** What the peer lacks is not known any more: all blocks, holes too. */
+  #ofAll(header: DeltaHeader): MadeDelta {
+    const set = new BlockSet(this.#ground.sizes);
+    for (const [number, sizeBytes] of this.#ground.sizes.entries()) set.add(number, 0, sizeBytes);
+    return new MadeDelta(this.#ground, header, set);
+  }
+
+  /** All of the volumes that is not a hole. */
+  #allData(): BlockSet {
+    const set = new BlockSet(this.#ground.sizes);
+    for (const [number, volume] of this.#ground.volumes.entries()) {
+      for (let at = 0; at < volume.sizeBytes;) {
+        const ranges = volume.appliedDataRanges(at, volume.sizeBytes - at, RANGES_MAX);
+        for (const { start, end } of ranges) set.add(number, start, end - start);
+        if (ranges.length < RANGES_MAX) break;
+        at = ranges.at(-1)?.end ?? volume.sizeBytes;
+      }
+    }
+    return set;
+  }
+
+  #header(
+    fromLsn: number,
+    source: DeltaHeader["source"],
+    toLsn: number | null,
+    sinceLsn: number,
+    full: boolean,
+  ): DeltaHeader {
+    const { cluster, history, sizes, volumeNames, newId } = this.#ground;
+    assert(sizes.length === volumeNames.length, "a size for each volume");
+    return {
+      id: newId(),
+      cluster,
+      epochId: history.idAt(fromLsn),
+      fromLsn,
+      source,
+      toLsn,
+      sinceLsn,
+      full,
+      volumes: sizes.map((sizeBytes, number) => ({ name: volumeNames[number] ?? "", sizeBytes })),
+    };
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Letting old log go: what the peers below lack of it is written down in their dirty maps first.
+ *
+ * Everything that reads old log for long, and everything that lets it go, is done one after the other.
+ *
+ * @module
+ */
+import { describeError, isCascadeError } from "../errors.ts";
+import type { DownstreamLink } from "./downstream.ts";
+import type { LinkHost } from "./host.ts";
+
+/** See the module's text. */
+export class Folding {
+  readonly #host: LinkHost;
+  readonly #links: readonly DownstreamLink[];
+  #folding = false;
+  #stopped = false;
+  #toldFull = false;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(host: LinkHost, links: readonly DownstreamLink[]) {
+    this.#host = host;
+    this.#links = links;
+  }
+
+  /** The least LSN that a link below needs. */
+  neededLsn(): number {
+    return Math.min(...this.#links.map((link) => link.neededLsn()), Infinity);
+  }
+
+  /** Whether the log below `lsn` may go now; else what its peers lack of it is being written down. */
+  letGo(lsn: number): boolean {
+    if (this.neededLsn() >= lsn) return true;
+    if (this.#folding || this.#stopped) return false;
+    this.#folding = true;
+    this.foldTo(lsn).then(() => {
+      this.#folding = this.#toldFull = false;
+      if (!this.#stopped) this.#host.pipeline.makeRoom(0);
+    }, (error) => {
+      this.#folding = false;
+      this.#failed(error);
+    });
+    return false;
+  }
+
+  /** Writes down in the maps of all links what they lack below `lsn`. */
+  foldTo(lsn: number): Promise<void> {
+    return this.alone(async () => {
+      for (const link of this.#links) {
+        if (link.neededLsn() < lsn && !this.#stopped) await link.foldTo(lsn);
+      }
+    });
+  }
+
+  /** A full disk: writers wait, and it is tried again when room is asked for. */
+  #failed(error: unknown): void {
+    if (this.#stopped) return;
+    if (!isCascadeError(error, "disk-full")) return this.#host.onFatal(error);
+    if (this.#toldFull) return;
+    this.#toldFull = true;
+    this.#host.ports.journal.write("error", "cannot write down what a peer lacks: writers wait", {
+      reason: describeError(error),
+    });
+  }
+
+  /** Does one thing after the other. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {/* whoever asked for it is told */});
+    return done;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+}

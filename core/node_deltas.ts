@@ -1,0 +1,177 @@
+/**
+ * What a node has to do with deltas: what they are made from here, and what takes those that come.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { NodeConfig } from "./config.ts";
+import { DeltaTaker } from "./delta/delta_taker.ts";
+import type { InPlace } from "./delta/in_place.ts";
+import type { PlanGround } from "./link/delta_plan.ts";
+import type { LinkHub } from "./link/hub.ts";
+import type { RunLog } from "./link/runs.ts";
+import type { TimeIndex } from "./link/time_index.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Ports } from "./ports.ts";
+import type { PrimaryClock } from "./primary_clock.ts";
+import type { NodeState } from "./state.ts";
+import { BLANK } from "./volume/base.ts";
+
+/** The node, as deltas see it. */
+export interface NodeParts {
+  readonly config: NodeConfig;
+  readonly ports: Ports;
+  readonly pipeline: Pipeline;
+  readonly times: TimeIndex;
+  readonly tide: PrimaryClock;
+  readonly hub: () => LinkHub;
+  readonly state: () => NodeState;
+  readonly save: (change: Partial<NodeState>) => Promise<void>;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** See the module's text. */
+export class NodeDeltas {
+  readonly ground: PlanGround;
+  readonly taker: DeltaTaker;
+  readonly runLog: RunLog;
+  readonly #node: NodeParts;
+
+  constructor(node: NodeParts) {
+    this.#node = node;
+    const { config, ports, pipeline } = node;
+    this.runLog = {
+      lastMs: (link) => node.state().runs.find((run) => run.link === link)?.startedAtMs ?? null,
+      save: (link, startedAtMs) => this.#saveRun(link, startedAtMs),
+    };
+    this.ground = {
+      log: pipeline.log,
+      shelf: pipeline.shelf,
+      clock: ports.clock,
+      volumes: pipeline.volumes,
+      sizes: config.volumes.map(({ sizeBytes }) => sizeBytes),
+      volumeNames: config.volumes.map(({ name }) => name),
+      history: pipeline.history,
+      cluster: config.cluster,
+      appliedLsn: () => pipeline.appliedLsn,
+      stableLsn: () => pipeline.stableLsn,
+      timeAtMs: (lsn) => this.#timeAtMs(lsn),
+      newId: () => Buffer.from(ports.random.bytes(16)).toString("hex"),
+    };
+    this.taker = new DeltaTaker({
+      pipeline,
+      cluster: config.cluster,
+      volumes: config.volumes,
+      hasVolumes: pipeline.volumes.length > 0,
+      budgetBytes: config.log.deltaBudgetBytes,
+      allowInconsistent: config.allowInconsistent,
+      isFresh: () => this.isFresh,
+      inPlace: () => this.#inPlace,
+      saveInPlace: (inPlace, base) => this.#saveInPlace(inPlace, base),
+      beforeInconsistent: () => this.#beforeInconsistent(),
+      onBeginInPlace: () => node.hub().closeDownstream("this node is being filled"),
+      trim: (bytes) => this.#trim(bytes),
+      beginTouched: () => this.#beginTouched(),
+      touched: (records) => this.#touched(records),
+      saveTouched: (toLsn) => this.#saveTouched(toLsn),
+    });
+  }
+
+  get #inPlace(): InPlace | null {
+    return this.#node.state().inPlace;
+  }
+
+  /** The volumes hold a part of a delta that is taken in place. */
+  get isInPlace(): boolean {
+    return this.#inPlace !== null;
+  }
+
+  /** Nothing was ever replicated to this node, and its volumes are blank but for a first copy begun. */
+  get isFresh(): boolean {
+    const { pipeline, config, state } = this.#node;
+    const { base } = state();
+    const isBlank = base !== null && Object.values(base).every((print) => print === BLANK);
+    return config.role !== "primary" && isBlank && pipeline.volumes.length > 0 &&
+      pipeline.appendedLsn === 0 && (this.#inPlace?.header.full ?? true);
+  }
+
+  #saveRun(link: string, startedAtMs: number): void {
+    const { state, save, onFatal } = this.#node;
+    const others = state().runs.filter((run) => run.link !== link);
+    save({ runs: [...others, { link, startedAtMs }] }).catch(onFatal);
+  }
+
+  #timeAtMs(lsn: number): number {
+    const { times, tide } = this.#node;
+    const nowMs = tide.timeMs();
+    return Math.max(0, Math.floor(nowMs - 1000 * (times.ageSeconds(lsn, nowMs) ?? 0)));
+  }
+
+  /** After a crash: the log goes on behind what was committed. */
+  async finish(): Promise<void> {
+    const { pipeline } = this.#node;
+    await this.taker.finishInPlace();
+    for (const delta of pipeline.shelf.deltas) {
+      const { stableLsn } = pipeline;
+      if (delta.fromLsn <= stableLsn && delta.toLsn > stableLsn) await pipeline.takeDelta(delta);
+    }
+  }
+
+  async #saveInPlace(
+    inPlace: InPlace | null,
+    base: Readonly<Record<string, string>> | null,
+  ): Promise<void> {
+    const { pipeline, save } = this.#node;
+    await save({
+      inPlace,
+      checkpointLsn: pipeline.checkpointedLsn,
+      ...(base === null ? {} : { base: { ...base } }),
+    });
+  }
+
+  async #beforeInconsistent(): Promise<void> {
+    const { config, ports } = this.#node;
+    ports.journal.write(
+      "warn",
+      "taking a delta in place: the volumes are inconsistent until it ends",
+    );
+    const command = config.beforeInconsistent;
+    if (command !== null) await ports.hooks.run("beforeInconsistent", command);
+  }
+
+  async #beginTouched(): Promise<void> {
+    if (this.isFresh) return;
+    const { hub, pipeline } = this.#node;
+    const { downstream, folding } = hub();
+    await folding.alone(async () => {
+      for (const link of downstream) await link.beginTouched(pipeline.appendedLsn);
+    });
+  }
+
+  /** Gives room back for `bytes` more: what peers lack of deltas that go is kept in their maps. */
+  async #trim(bytes: number): Promise<void> {
+    const { pipeline, config, hub } = this.#node;
+    const { shelf } = pipeline;
+    const isShort = () => shelf.bytes + bytes > config.log.deltaBudgetBytes;
+    pipeline.trimDeltas();
+    while (isShort() && shelf.deltas.length > 0) {
+      const [oldest] = shelf.deltas;
+      if (oldest === undefined || oldest.toLsn > pipeline.checkpointedLsn) return;
+      if (oldest.isInUse) return;
+      await hub().folding.foldTo(oldest.toLsn);
+      const { length } = shelf.deltas;
+      pipeline.trimDeltas();
+      if (shelf.deltas.length === length) return;
+    }
+  }
+
+  #touched(records: Uint8Array): void {
+    if (this.isFresh) return;
+    for (const link of this.#node.hub().downstream) link.map.add(records);
+  }
+
+  async #saveTouched(toLsn: number | null): Promise<void> {
+    if (this.isFresh) return;
+    for (const link of this.#node.hub().downstream) await link.map.save(toLsn);
+  }
+}

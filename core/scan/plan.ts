@@ -1,0 +1,61 @@
+/**
+ * What of a volume is read by a scan: pieces of data, around the holes.
+ *
+ * @module
+ */
+import type { DataRange, DiskFile } from "../ports.ts";
+import { SCAN_BLOCK_BYTES_MAX } from "./block_digest.ts";
+
+/** One piece: little enough to share out evenly, and much for one message to a worker and back. */
+export const PIECE_BYTES = 8 * 1024 * 1024;
+/** Smaller holes are read along: to read zeroes from the page cache costs less than another piece. */
+const GAP_BYTES = 512 * 1024;
+/** Asked of the file in one go. */
+const RANGES = 256;
+
+/**
+ * The pieces of [0, sizeBytes) that may hold data, in order; each begins at a block of any size and lies
+ * within one stretch of {@linkcode PIECE_BYTES}. All else is a hole.
+ */
+export function* dataPieces(
+  file: Pick<DiskFile, "dataRanges">,
+  sizeBytes: number,
+): Generator<DataRange> {
+  let open: DataRange | null = null;
+  for (const range of dataRanges(file, sizeBytes)) {
+    const start = Math.floor(range.start / SCAN_BLOCK_BYTES_MAX) * SCAN_BLOCK_BYTES_MAX;
+    const up = Math.ceil(range.end / SCAN_BLOCK_BYTES_MAX) * SCAN_BLOCK_BYTES_MAX;
+    const end = Math.min(sizeBytes, up);
+    if (open !== null && start - open.end < GAP_BYTES) {
+      open = { start: open.start, end: Math.max(open.end, end) };
+    } else {
+      if (open !== null) yield* cut(open);
+      open = { start, end };
+    }
+    // What is known to be whole is not kept back: a stretch without holes may be the whole volume.
+    const whole: number = open.end - open.end % PIECE_BYTES;
+    if (whole > open.start && whole < open.end) {
+      yield* cut({ start: open.start, end: whole });
+      open = { start: whole, end: open.end };
+    }
+  }
+  if (open !== null) yield* cut(open);
+}
+
+function* cut({ start, end }: DataRange): Generator<DataRange> {
+  for (let at = start; at < end;) {
+    const stop = Math.min(end, (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES);
+    yield { start: at, end: stop };
+    at = stop;
+  }
+}
+
+function* dataRanges(file: Pick<DiskFile, "dataRanges">, sizeBytes: number): Generator<DataRange> {
+  for (let at = 0; at < sizeBytes;) {
+    const ranges = file.dataRanges(at, sizeBytes - at, RANGES);
+    yield* ranges;
+    const last = ranges.at(-1);
+    if (last === undefined || ranges.length < RANGES) return;
+    at = last.end;
+  }
+}
