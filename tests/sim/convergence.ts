@@ -7,7 +7,7 @@
 import type { NodeStatus } from "../../core/status.ts";
 import type { SimHost } from "./sim_host.ts";
 
-/** Hosts that cannot come to rest by log alone: a link above them has overflowed. */
+/** Hosts that cannot come to rest: nobody above them has what they lack any more. */
 export function overflowedHosts(hosts: readonly SimHost[]): Set<SimHost> {
   const lost = new Set<SimHost>();
   // Parents come before their children.
@@ -20,11 +20,14 @@ export function overflowedHosts(hosts: readonly SimHost[]): Set<SimHost> {
   return lost;
 }
 
-/** The parent's log does not reach back to where the child stands. */
+/** The parent has neither the log nor a delta for where the child stands, and no volume to read from. */
 function isBehindLog(host: SimHost, parent: SimHost): boolean {
   const [below, above] = [host.node, parent.node];
-  return below !== null && above !== null &&
-    below.pipeline.stableLsn < above.pipeline.log.startLsn;
+  if (below === null || above === null || above.pipeline.volumes.length > 0) return false;
+  const { stableLsn } = below.pipeline;
+  const { log, shelf } = above.pipeline;
+  const streams = stableLsn >= log.startLsn && log.gapAt(stableLsn) === null;
+  return !streams && shelf.covering(stableLsn) === null;
 }
 
 /**
@@ -69,7 +72,8 @@ function unrestOf(status: NodeStatus, endLsn: number, silent: ReadonlySet<string
   }
   for (const link of links) {
     if (link.from !== name || silent.has(link.to)) continue;
-    if (link.state !== "streaming") reasons.push(`${link.name} is ${link.state}: ${link.reason}`);
+    const isAtRest = link.state === "streaming" || link.state === "waiting";
+    if (!isAtRest) reasons.push(`${link.name} is ${link.state}: ${link.reason}`);
     if (link.durable !== endLsn) reasons.push(`${link.name} tells of ${link.durable} as durable`);
     if (link.lagSeconds !== 0) reasons.push(`${link.name} lags by ${link.lagSeconds} s`);
   }

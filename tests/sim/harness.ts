@@ -122,7 +122,7 @@ class Run implements HostEvents {
       disk.placeFolder("/srv");
       disk.placeFolder("/vol");
       for (const { name, sizeBytes, path } of planned.config.volumes) {
-        const image = this.#plan.images.get(name);
+        const image = planned.isBlank ? undefined : this.#plan.images.get(name);
         const isDevice = planned.devices.includes(name);
         if (path === null || (image === undefined && !isDevice)) continue;
         disk.place(path, image ?? new Uint8Array(sizeBytes), isDevice);

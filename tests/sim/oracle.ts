@@ -254,6 +254,9 @@ export class Oracle {
     this.#checkPositions(host, node, known);
     this.#checkBudget(host);
     if (node.pipeline.blocked !== null) return; // A record may be half applied: room ran out.
+    // Half of a delta is in the volumes, and all of it is durable beside them; or it says itself that
+    // it has no image yet.
+    if (node.pipeline.isInDelta || node.deltas.isInPlace || this.#awaitsImage(host, node)) return;
     const { appliedLsn } = node.pipeline;
     known.replica.goTo(appliedLsn);
     const { next } = known.replica;
@@ -264,6 +267,11 @@ export class Oracle {
     for (const [number, volume] of host.planned.config.volumes.entries()) {
       if (volume.path !== null) this.#compare(host, number, volume.path, known.replica, appliedLsn);
     }
+  }
+
+  /** A blank node of volumes that were not blank at LSN 0, before its first copy. */
+  #awaitsImage(host: SimHost, node: CascadeNode): boolean {
+    return host.planned.isBlank && node.deltas.isFresh;
   }
 
   #compare(host: SimHost, number: number, path: string, replica: Replica, lsn: number): void {

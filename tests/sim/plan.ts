@@ -4,16 +4,21 @@
  *
  * @module
  */
-import type { LinkConfig, NodeConfig, VolumeConfig } from "../../core/config.ts";
+import type { LinkConfig, NodeConfig, Schedule, VolumeConfig } from "../../core/config.ts";
 import type { Prng } from "./prng.ts";
 
 const KIB = 1024;
+
+/** All of the volumes several times over. */
+const DELTA_BUDGET_BYTES = 16 * 1024 * KIB;
 
 /** One node of the plan. */
 export interface PlannedNode {
   readonly config: NodeConfig;
   /** Volumes that are block devices here, by name; others are regular files. */
   readonly devices: readonly string[];
+  /** Its volumes are blank before its first start, whatever those of the others hold. */
+  isBlank: boolean;
 }
 
 /** How often what goes wrong, and how the clients work. */
@@ -87,30 +92,49 @@ export function makePlan(seed: number, prng: Prng): Plan {
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
   const budgetBytes = segmentBytes * shape.pick([12, 24, 48]);
-  const log = { segmentBytes, budgetBytes, deltaBudgetBytes: budgetBytes };
+  const log = { segmentBytes, budgetBytes, deltaBudgetBytes: DELTA_BUDGET_BYTES };
   const images = makeImages(prng.fork("images"), sizes);
   const nodes = names.map((name) => {
     const isLeaf = !links.some((link) => link.from === name);
     return makeNode(prng.fork(`node ${name}`), { name, names, links, sizes, log, isLeaf, images });
   });
+  const hasVolumes = (name: string | undefined) =>
+    nodes.some(({ config }) =>
+      config.name === name && config.volumes.every(({ path }) => path !== null)
+    );
+  for (const node of nodes) {
+    // Nobody but a node with volumes can give a first copy.
+    node.isBlank &&= hasVolumes(node.config.upstream?.from);
+  }
   return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log) };
 }
 
 function makeLink(prng: Prng, from: string, to: string, syncChance: number): LinkConfig {
   const dial = prng.chance(0.75) ? "to" : "from";
+  const mode = prng.chance(syncChance) ? "sync" : prng.chance(0.3) ? "periodic" : "async";
   return {
     name: `${from}-${to}`,
     from,
     to,
-    mode: prng.chance(syncChance) ? "sync" : "async",
+    mode,
+    schedule: mode === "periodic" ? makeSchedule(prng) : null,
     onDisconnect: prng.chance(0.7) ? "degrade" : "fail",
     timeoutMs: prng.pick([500, 2000, 5000]),
     onOverflow: prng.pick(["map", "map", "stall", "fail"]),
     dial,
     addresses: [`tcp://${dial === "to" ? from : to}:7420`],
     paused: false,
-    schedule: null,
     verify: null,
+  };
+}
+
+function makeSchedule(prng: Prng): Schedule {
+  return {
+    everyMs: prng.pick([300, 1000, 4000]),
+    cron: null,
+    window: null,
+    jitterMs: prng.pick([0, 0, 500]),
+    timezone: null,
   };
 }
 
@@ -147,6 +171,11 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
   const { name, names, links, sizes, log, isLeaf } = shape;
   const upstream = links.find((link) => link.to === name) ?? null;
   const isLogOnly = upstream !== null && prng.chance(isLeaf ? 0.1 : 0.25);
+  // Only with volumes that may be inconsistent for a while can a node do with little room for deltas.
+  const allowInconsistent = !isLogOnly && prng.chance(0.5);
+  const deltaBudgetBytes = allowInconsistent
+    ? log.budgetBytes * prng.pick([0.02, 0.5, 4])
+    : DELTA_BUDGET_BYTES;
   const devices = sizes.filter(() => prng.chance(0.25)).map((volume) => volume.name);
   const config: NodeConfig = {
     cluster: "sim",
@@ -159,18 +188,18 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
       ...volume,
       path: isLogOnly ? null : `/vol/${volume.name}`,
     })),
-    log,
+    log: { ...log, deltaBudgetBytes },
     nbd: [],
     capture: "nbd",
     beforeScan: null,
     afterScan: null,
-    allowInconsistent: false,
+    allowInconsistent,
     beforeInconsistent: null,
     upstream,
     downstream: links.filter((link) => link.from === name),
     nodeNames: names,
   };
-  return { config, devices };
+  return { config, devices, isBlank: upstream !== null && prng.chance(0.25) };
 }
 
 function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {

@@ -59,7 +59,10 @@ export class Rot {
     if (this.#prng.chance(0.2)) {
       return { file, offset: this.#prng.below(SEGMENT_HEADER_BYTES), mask, lsn: null };
     }
-    const endLsn = Math.min(streams[index + 1]?.baseLsn ?? Infinity, watermark?.durableLsn ?? 0);
+    const endLsn = Math.min(
+      streams[index + 1]?.joinLsn ?? Infinity,
+      watermark?.durableLsn ?? 0,
+    );
     if (endLsn <= segment.baseLsn) return null;
     const lsn = this.#prng.between(segment.baseLsn, endLsn - 1);
     return { file, offset: SEGMENT_HEADER_BYTES + lsn - segment.baseLsn, mask, lsn };
