@@ -20,6 +20,7 @@ import { planCommand } from "./plan.ts";
 import { seedCommand } from "./seed.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
+import { syncCommand } from "./sync.ts";
 import { waitCommand } from "./wait.ts";
 
 /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
@@ -79,6 +80,7 @@ export function commandTree(): Command {
     waitCommand(),
     pauseCommand(),
     resumeCommand(),
+    syncCommand(),
     seedCommand(),
     logCommand(),
     versionCommand(),

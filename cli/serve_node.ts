@@ -7,10 +7,9 @@ import type { NodeConfig } from "../core/config.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
 import { CascadeNode } from "../core/node.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
-import { unsupported } from "../core/topology/available.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
-import { formatProblem } from "../core/topology/problem.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
+import { SyncGate } from "../core/sync_gate.ts";
 import type { AdminControl } from "../io/admin_control.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
@@ -57,10 +56,6 @@ export async function serve(options: ServeOptions): Promise<void> {
 export function loadSetup(options: Pick<ServeOptions, "topology" | "node">): NodeSetup {
   const topology = loadTopology(options.topology);
   const node = nodeNamed(topology, options.node);
-  const problems = unsupported(topology, options.node);
-  if (problems.length > 0) {
-    throw new CascadeError("topology", problems.map(formatProblem).join("\n"));
-  }
   return {
     config: loadNodeConfig(topology, options.node),
     admin: node.admin,
@@ -107,7 +102,8 @@ async function openAdmin(
     pause: (link, reason) => node.hub.pause(link, reason),
     resume: (link) => node.hub.resume(link),
   };
-  return await startAdmin({ address: setup.admin, token, status, control });
+  const sync = new SyncGate(node.config.name, node.sync);
+  return await startAdmin({ address: setup.admin, token, status, control, sync });
 }
 
 function tellReady(node: CascadeNode, admin: AdminServer | null, journal: Journal): void {

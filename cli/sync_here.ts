@@ -41,13 +41,15 @@ export interface SyncNode extends SyncRunner {
 /** Starts a node that has links and no exports. Throws what `CascadeNode.start` throws. */
 export type StartNode = (setup: NodeSetup, journal: Journal) => Promise<SyncNode>;
 
-const startNode: StartNode = (setup, journal) => {
-  const start = CascadeNode.start as unknown as (
-    config: NodeSetup["config"],
-    ports: ReturnType<typeof denoPorts>,
-    options: { readonly serveClients: boolean },
-  ) => Promise<SyncNode>;
-  return start(setup.config, denoPorts({ journal }), { serveClients: false });
+const startNode: StartNode = async (setup, journal) => {
+  const node = await CascadeNode.start(setup.config, denoPorts({ journal }), false);
+  return {
+    ready: node.ready,
+    done: node.done,
+    sync: (links, options) => node.sync.sync(links, options),
+    status: () => node.status(),
+    stop: () => node.stop(),
+  };
 };
 
 /** See the head of this file. Throws `locked`, `timed-out`, and what a start throws. */

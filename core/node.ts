@@ -19,6 +19,7 @@ import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeSync } from "./node_sync.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
@@ -48,6 +49,8 @@ export class CascadeNode implements LinkHost {
   /** The exports: writable on the primary, the applied image elsewhere. */
   readonly exports: readonly ExportBackend[];
   readonly nbd: NbdServer;
+  /** Ships what is pending, once, on request. */
+  readonly sync: NodeSync;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<void>;
@@ -59,6 +62,7 @@ export class CascadeNode implements LinkHost {
   /** Why the log cannot grow, or null. Older segments may still be used again. */
   logFull: string | null = null;
   readonly #opened: OpenedNode;
+  readonly #servesClients: boolean;
   readonly #roomQueue: RoomQueue;
   readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
@@ -67,11 +71,15 @@ export class CascadeNode implements LinkHost {
   #fail: (error: unknown) => void = () => {};
 
   /**
-   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}.
+   * Opens the node and starts it; `servesClients`: with its exports. Settles when its links run; see {@linkcode CascadeNode.ready}.
    * Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
    * `state-corrupt`, `address-in-use`, ...
    */
-  static async start(config: NodeConfig, ports: Ports): Promise<CascadeNode> {
+  static async start(
+    config: NodeConfig,
+    ports: Ports,
+    servesClients = true,
+  ): Promise<CascadeNode> {
     const holder: { node: CascadeNode | null } = { node: null };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
@@ -79,7 +87,7 @@ export class CascadeNode implements LinkHost {
       onDiskFull: (error) => holder.node?.onDiskFull(error),
       onFatal: (error) => holder.node?.onFatal(error),
     });
-    const node = new CascadeNode(config, ports, opened);
+    const node = new CascadeNode(config, ports, opened, servesClients);
     holder.node = node;
     try {
       await node.#start();
@@ -90,7 +98,13 @@ export class CascadeNode implements LinkHost {
     return node;
   }
 
-  private constructor(config: NodeConfig, ports: Ports, opened: OpenedNode) {
+  private constructor(
+    config: NodeConfig,
+    ports: Ports,
+    opened: OpenedNode,
+    servesClients: boolean,
+  ) {
+    this.#servesClients = servesClients;
     this.config = config;
     this.ports = ports;
     this.#opened = opened;
@@ -141,6 +155,7 @@ export class CascadeNode implements LinkHost {
       onFatal: (error) => this.onFatal(error),
     });
     this.hub = new LinkHub(this);
+    this.sync = new NodeSync(config.name, this.pipeline, () => this.hub, ports.clock);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
       durableLsn: () => this.hub.groupDurableLsn(),
@@ -186,7 +201,8 @@ export class CascadeNode implements LinkHost {
   async #serve(): Promise<void> {
     if (this.recovery !== null) await this.#endRecovery(this.recovery);
     if (this.phase !== "starting") return;
-    for (const address of this.config.nbd) await this.nbd.listen(address);
+    const addresses = this.#servesClients ? this.config.nbd : [];
+    for (const address of addresses) await this.nbd.listen(address);
     if (this.phase !== "starting") return;
     this.phase = "running";
     this.reason = null;

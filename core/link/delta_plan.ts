@@ -7,6 +7,7 @@
 import { assert } from "../assert.ts";
 import { isCascadeError } from "../errors.ts";
 import { BlockSet } from "../delta/block_set.ts";
+import { LogCoalescer } from "../delta/coalesce.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
 import { type DeltaSource, ForwardedDelta } from "../delta/delta_source.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
@@ -100,6 +101,28 @@ export class DeltaPlanner {
     const map = this.#map();
     if (map === null || lsn < map.fromLsn) return false;
     return map.fromLsn === 0 || this.#ground.history.idAt(map.fromLsn) === map.epochId;
+  }
+
+  /** What a peer would be sent; `coalesce` as for a plan. Makes nothing. */
+  async preview(
+    fromLsn: number,
+    toLsn: number,
+    coalesce: boolean,
+  ): Promise<{ logBytes: number; deltaBytes: number }> {
+    const logBytes = Math.max(0, toLsn - fromLsn);
+    if (logBytes === 0 || (this.streamsFrom(fromLsn) && !coalesce)) {
+      return { logBytes, deltaBytes: logBytes };
+    }
+    const { log, shelf, sizes, clock } = this.#ground;
+    if (!this.streamsFrom(fromLsn)) {
+      const held = shelf.covering(fromLsn);
+      const set = held === null ? await this.#setOf(fromLsn, this.#ground.appliedLsn()) : null;
+      const all = sizes.reduce((sum, size) => sum + size, 0);
+      return { logBytes, deltaBytes: held?.bodyBytes ?? set?.countBytes() ?? all };
+    }
+    const end = Math.min(toLsn, log.nextGap(fromLsn)?.fromLsn ?? Infinity);
+    const plan = await new LogCoalescer({ log, sizes, fromLsn, toLsn: end, clock }).plan();
+    return { logBytes, deltaBytes: plan.deltaBytes };
   }
 
   /**

@@ -12,7 +12,7 @@ import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
 import { deltaFields } from "./delta_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
-import { type Ack, FrameType, jsonFrame, readAck } from "./frames.ts";
+import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import { judgePosition } from "./judge.ts";
 import { GATHER_BYTES, HANDSHAKE_TIMEOUT_MS, SILENCE_MAX_MS } from "./link_limits.ts";
@@ -51,7 +51,7 @@ export class DownstreamLink {
   #course: Course | null = null;
   /** What the peer lacks of the log that went. */
   readonly map: PeerMap;
-  readonly #planner: DeltaPlanner;
+  readonly planner: DeltaPlanner;
   /** Of a periodic link. */
   readonly runs: Runs | null;
   #forgetting = false;
@@ -70,7 +70,7 @@ export class DownstreamLink {
     this.#teller = new StateTeller(host.ports.journal, config.name);
     const { deltas, ports } = host;
     this.map = new PeerMap(deltas.ground, ports.disk, `${host.config.dir}/maps`, config.name);
-    this.#planner = new DeltaPlanner(deltas.ground, () => this.map.map);
+    this.planner = new DeltaPlanner(deltas.ground, () => this.map.map);
     this.runs = runsOf(host, config);
   }
 
@@ -83,7 +83,7 @@ export class DownstreamLink {
     return this.#subtree;
   }
 
-  /** Why the link is paused at this end, or null. */
+  /** Why it is paused at this end, or null. */
   get pausedWhy(): string | null {
     return pausedWhy(this.#host, this.config);
   }
@@ -96,7 +96,6 @@ export class DownstreamLink {
     this.#host.onLinkProgress();
   }
 
-  /** Why the peer would not speak to us at all. */
   refused(refusal: Refusal): void {
     this.#refusal = refusal;
   }
@@ -104,6 +103,11 @@ export class DownstreamLink {
   /** The refusal that the last try ended with. */
   get refusal(): Refusal | null {
     return this.#refusal;
+  }
+
+  /** What the peer has durably, as it last told; null: it did not yet. */
+  get durableLsn(): number | null {
+    return this.#ack?.durableLsn ?? null;
   }
 
   get connected(): boolean {
@@ -154,14 +158,14 @@ export class DownstreamLink {
   async #serve(wire: Wire): Promise<void> {
     wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "position");
     const frame = await wire.receive();
-    if (frame.type !== FrameType.POSITION) throw unexpected(frame.type);
+    if (frame.type !== FrameType.POSITION) throw unexpectedFrame(frame.type);
     const position = decodeMessage(positionSchema, frame.body, "position");
     wire.setDeadline(null);
     const refusal = await recoverTail(this.#host, this.config, wire, position);
     if (refusal !== null) return await this.#refuse(wire, refusal);
     // It may have been lost, and replaced by another, during the wait.
     if (wire.closed) return;
-    const verdict = judgePosition(this.#host, position, this.#planner);
+    const verdict = judgePosition(this.#host, position, this.planner);
     if (verdict.kind === "refuse") return await this.#refuse(wire, verdict.refusal);
     const { fromLsn, lsn, needsSeed } = verdict;
     wire.send(jsonFrame(FrameType.ACCEPT, { fromLsn, base: this.#host.base }));
@@ -200,7 +204,7 @@ export class DownstreamLink {
         course.onDeltaAck(decodeMessage(deltaAckSchema, frame.body, "answer to a delta"));
       } else if (frame.type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, frame.body, "subtree").links;
-      } else throw unexpected(frame.type);
+      } else throw unexpectedFrame(frame.type);
     }
   }
 
@@ -208,11 +212,11 @@ export class DownstreamLink {
     return new Course({
       wire,
       sender,
-      planner: this.#planner,
+      planner: this.planner,
       clock: this.#host.ports.clock,
       runs: this.runs,
       base: this.#host.base,
-      durableLsn: () => this.#ack?.durableLsn ?? 0,
+      durableLsn: () => this.durableLsn ?? 0,
       alone: (work) => this.#host.alone(work),
       onChange: () => this.#host.onLinkProgress(),
     }, peer);
@@ -261,14 +265,14 @@ export class DownstreamLink {
   /** The least LSN that this link needs from the log. */
   neededLsn(): number {
     const neededLsn = this.map.map?.foldLsn ?? this.#ack?.durableLsn ?? this.#floorLsn;
-    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, this.#planner.heldLsn);
+    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, this.planner.heldLsn);
   }
 
   /** The peer has all that its map covers. */
   #forgetMap(map: DirtyMap): void {
     this.#forgetting = true;
     this.#host.alone(async () => {
-      const isCovered = (this.#ack?.durableLsn ?? 0) >= map.foldLsn && !this.#host.deltas.isInPlace;
+      const isCovered = (this.durableLsn ?? 0) >= map.foldLsn && !this.#host.deltas.isInPlace;
       if (isCovered) await this.map.clear();
     }).then(() => this.#forgetting = false, (error) => this.#host.onFatal(error));
   }
@@ -276,7 +280,7 @@ export class DownstreamLink {
   /** Whether nothing is on its way that a node which stops should wait for. */
   isDrained(endLsn: number): boolean {
     if (!this.connected || this.config.mode === "periodic") return true;
-    return this.#course?.courier !== null || (this.#ack?.durableLsn ?? 0) >= endLsn;
+    return this.#course?.courier !== null || (this.durableLsn ?? 0) >= endLsn;
   }
 
   /** Whether clients wait, or get errors, rather than that the log goes which this link needs. */
@@ -305,12 +309,12 @@ export class DownstreamLink {
   /** A delta that cannot do without that log ends. */
   async #foldCourse(lsn: number): Promise<void> {
     try {
-      await this.#planner.foldTo(lsn);
+      await this.planner.foldTo(lsn);
       await this.#course?.foldTo(lsn);
     } catch (error) {
       if (!isCascadeError(error, "log-gone")) throw error;
       this.#course?.close();
-      this.#planner.forget();
+      this.planner.forget();
       this.#wire?.close(error);
     }
   }
@@ -393,8 +397,4 @@ export class DownstreamLink {
       ...deltaFields(this.#course, this.runs, this.map.map),
     };
   }
-}
-
-function unexpected(type: number): CascadeError {
-  return new CascadeError("protocol", `the peer sent frame ${type}, which does not belong here`);
 }

@@ -308,3 +308,8 @@ export class FrameReader {
     };
   }
 }
+
+/** A frame that does not belong where it came. */
+export function unexpectedFrame(type: number): CascadeError {
+  return new CascadeError("protocol", `the peer sent frame ${type}, which does not belong here`);
+}

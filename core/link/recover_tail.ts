@@ -4,8 +4,7 @@
  * @module
  */
 import type { LinkConfig } from "../config.ts";
-import { CascadeError } from "../errors.ts";
-import { FrameType, jsonFrame, TIDE_BYTES } from "./frames.ts";
+import { FrameType, jsonFrame, TIDE_BYTES, unexpectedFrame } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import type { PositionMessage, Refusal } from "./messages.ts";
 import type { Wire } from "./wire.ts";
@@ -45,10 +44,7 @@ async function fetchTail(
   while (recovery !== null && atLsn < toLsn) {
     wire.setDeadline(link.timeoutMs, "tail");
     const frame = await wire.receive();
-    if (frame.type !== FrameType.DATA) {
-      const found = `frame ${frame.type}, which does not belong here`;
-      throw new CascadeError("protocol", `the peer sent ${found}`);
-    }
+    if (frame.type !== FrameType.DATA) throw unexpectedFrame(frame.type);
     const records = frame.body.subarray(TIDE_BYTES);
     if (!pipeline.accepts(records.length)) {
       await Promise.race([host.room(records.length, () => !wire.closed), wire.whenClosed]);

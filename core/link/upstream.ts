@@ -18,6 +18,7 @@ import {
   sealFrame,
   type Tide,
   TIDE_BYTES,
+  unexpectedFrame,
   writeTide,
 } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
@@ -155,7 +156,7 @@ export class UpstreamLink {
     }
     wire.setDeadline(null);
     if (frame.type === FrameType.REFUSE) return this.#onRefused(frame);
-    if (frame.type !== FrameType.ACCEPT) throw unexpected(frame.type);
+    if (frame.type !== FrameType.ACCEPT) throw unexpectedFrame(frame.type);
     const accept = decodeMessage(acceptSchema, frame.body, "acceptance");
     const { pipeline } = this.#host;
     if (accept.fromLsn > pipeline.appendedLsn) {
@@ -224,7 +225,7 @@ export class UpstreamLink {
       const frame = wire.next() ?? await this.#nextBatch(wire);
       if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
-      else if (!await delta.take(frame)) throw unexpected(frame.type);
+      else if (!await delta.take(frame)) throw unexpectedFrame(frame.type);
     }
   }
 
@@ -364,11 +365,4 @@ class TailSource implements WireSource {
     sealFrame(into, at, FrameType.DATA, 0, TIDE_BYTES + bytes, TIDE_BYTES);
     return records + bytes;
   }
-}
-
-function unexpected(type: number): CascadeError {
-  return new CascadeError(
-    "protocol",
-    `the upstream sent frame ${type}, which does not belong here`,
-  );
 }

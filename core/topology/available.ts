@@ -4,10 +4,9 @@
  *
  * @module
  */
-import type { LinkMode } from "../config.ts";
 import { endpointOf } from "./hosts.ts";
-import { type DocumentPath, type Problem, quote } from "./problem.ts";
-import { Reporter } from "./reporter.ts";
+import type { DocumentPath } from "./problem.ts";
+import type { Reporter } from "./reporter.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 
 /** Reports what `check` must refuse since no node of this version could honour it. */
@@ -41,12 +40,6 @@ function lintNode(node: TopologyNode, reporter: Reporter): void {
 function lintDeltas(node: TopologyNode, reporter: Reporter): void {
   const path = (key: string): DocumentPath => ["nodes", node.name, key];
   if (node.capture === "scan") missing(reporter, path("capture"), "capture: scan", "use nbd");
-  if (node.allowInconsistent) {
-    missing(reporter, path("allowInconsistent"), "allowInconsistent", "leave it out");
-  }
-  if (node.log.deltaBudgetBytes !== node.log.budgetBytes) {
-    missing(reporter, [...path("log"), "deltaBudget"], "deltaBudget", "leave it out");
-  }
 }
 
 function lintLink(link: TopologyLink, reporter: Reporter): void {
@@ -61,27 +54,4 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
     missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
   }
   if (link.verify !== null) missing(reporter, path("verify"), "verify", "leave it out");
-}
-
-/** Modes that pass `check` and that no node serves yet. */
-const UNSERVED_MODES: readonly LinkMode[] = ["periodic"];
-
-/**
- * What is right in a topology and cannot be served by this version: links of mode `periodic`. With
- * a node's name, only what that node has to do with. `cascade serve` refuses to start on any.
- */
-export function unsupported(topology: Topology, nodeName?: string): Problem[] {
-  const reporter = new Reporter(topology.file, topology.reporter.text);
-  reporter.tree = topology.reporter.tree;
-  for (const link of topology.links) {
-    if (!UNSERVED_MODES.includes(link.mode)) continue;
-    if (nodeName !== undefined && link.from !== nodeName && link.to !== nodeName) continue;
-    reporter.report(["links", link.index, "mode"], "value", {
-      message: `the link ${quote(link.name)} is ${link.mode}, which cannot be served yet; ` +
-        "use mode: async until then",
-      found: link.mode,
-      expected: "sync or async",
-    });
-  }
-  return reporter.problems();
 }

@@ -191,11 +191,6 @@ Deno.test("a wrong command line or topology ends with 2 before anything is touch
     assertEquals(await missing.end(), 2);
     assertMatch(missing.stderr, /--node/);
     assertEquals(await level.end(), 2);
-    const periodic = topologyText().replace("mode: async", "mode: periodic, every: 15m");
-    await Deno.writeTextFile(`${folder}/topology.yaml`, periodic);
-    const later = run(["serve", "--node", "hq"]);
-    assertEquals(await later.end(), 2);
-    assertMatch(later.stderr, /^topology\.yaml:\d+:\d+: error: .*periodic/m);
     assertEquals(Array.from(Deno.readDirSync(folder)).length, 2);
   }));
 

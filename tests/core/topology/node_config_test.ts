@@ -1,9 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
-import { unsupported } from "../../../core/topology/available.ts";
 import { cleanSecret, linkNamed, nodeConfig } from "../../../core/topology/node_config.ts";
 import { parseTopology, topologyOrThrow } from "../../../core/topology/parse.ts";
-import { formatProblem } from "../../../core/topology/problem.ts";
 import type { Topology } from "../../../core/topology/topology.ts";
 
 const SECRET = new TextEncoder().encode("0123456789abcdef");
@@ -71,17 +69,4 @@ Deno.test("a secret loses its line end, and is refused when it is short", () => 
     const error = assertThrows(() => cleanSecret(bytes(text), "x"), CascadeError);
     assertEquals(error.code, "usage");
   }
-});
-
-Deno.test("periodic links are right, and named by what cannot be served yet", () => {
-  const topology = sample("periodic.yaml");
-  const lines = unsupported(topology).map(formatProblem);
-  assertEquals(lines.length, 2);
-  assertEquals(
-    lines[0],
-    'periodic.yaml:28:32: error: the link "hq-far" is periodic, which cannot be served yet; use ' +
-      "mode: async until then",
-  );
-  assertEquals(unsupported(topology, "weekly").length, 1);
-  assertEquals(unsupported(sample("four_hosts.yaml")), []);
 });

@@ -1,0 +1,159 @@
+/**
+ * One-shot sync: ships over links of a node what is pending now, and tells what that was.
+ *
+ * A `periodic` link makes a run at once, whatever its schedule says. The others ship by themselves: it is
+ * waited until the peer has, durably, all that was stable here when the sync began.
+ *
+ * @module
+ */
+import { CascadeError } from "./errors.ts";
+import type { DownstreamLink } from "./link/downstream.ts";
+import type { LinkHub } from "./link/hub.ts";
+import { SYNC_CONNECT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Clock } from "./ports.ts";
+import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
+
+/** See the module's text. */
+export class NodeSync implements SyncRunner {
+  readonly #node: string;
+  readonly #pipeline: Pipeline;
+  readonly #hub: () => LinkHub;
+  readonly #clock: Clock;
+
+  constructor(node: string, pipeline: Pipeline, hub: () => LinkHub, clock: Clock) {
+    this.#node = node;
+    this.#pipeline = pipeline;
+    this.#hub = hub;
+    this.#clock = clock;
+  }
+
+  /** See {@linkcode SyncRunner.sync}; also throws `usage`. */
+  async sync(names: readonly string[] | null, options: SyncOptions): Promise<SyncReport> {
+    if (options.full) {
+      throw new CascadeError("usage", "--full is not available in this version", {
+        hint: "Leave it out: what changed is known from the log",
+      });
+    }
+    const links = this.#named(names);
+    await this.#pipeline.log.flushed();
+    const toLsn = this.#pipeline.stableLsn;
+    return {
+      links: await Promise.all(
+        links.map((link) => options.dryRun ? this.#preview(link, toLsn) : this.#sync(link, toLsn)),
+      ),
+    };
+  }
+
+  #named(names: readonly string[] | null): readonly DownstreamLink[] {
+    const { downstream, upstream } = this.#hub();
+    const known = downstream.map(({ config }) => config.name);
+    if (names === null && downstream.length > 0) return downstream;
+    if (names === null) {
+      throw new CascadeError("usage", `${this.#node} feeds no node`, {
+        hint: upstream === null
+          ? "Add a link to the topology"
+          : `Run it for ${upstream.config.from}, which feeds this node`,
+      });
+    }
+    return names.map((name) => {
+      const link = downstream.find(({ config }) => config.name === name);
+      if (link !== undefined) return link;
+      throw new CascadeError("not-found", `${this.#node} feeds no link "${name}"`, {
+        hint: `Its links: ${known.join(", ") || "none"}`,
+      });
+    });
+  }
+
+  /** What there would be to send. */
+  async #preview(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
+    const startMs = this.#clock.monotonicMs();
+    const fromLsn = await this.#reached(link);
+    if (fromLsn === null) return this.#failed(link, startMs);
+    const { logBytes, deltaBytes } = await this.#hub().folding.alone(() =>
+      link.planner.preview(fromLsn, toLsn, link.runs !== null)
+    );
+    return {
+      link: link.config.name,
+      outcome: "planned",
+      fromLsn,
+      toLsn: Math.max(fromLsn, toLsn),
+      logBytes,
+      deltaBytes,
+      sentBytes: 0,
+      durationMs: this.#clock.monotonicMs() - startMs,
+      reason: null,
+    };
+  }
+
+  async #sync(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
+    const startMs = this.#clock.monotonicMs();
+    const fromLsn = await this.#reached(link);
+    if (fromLsn === null) return this.#failed(link, startMs);
+    const { sentBytes } = link.status();
+    if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
+    while ((link.durableLsn ?? 0) < toLsn) {
+      if (await this.#reached(link) === null) return this.#failed(link, startMs, fromLsn);
+      await this.#wait();
+    }
+    return {
+      link: link.config.name,
+      outcome: fromLsn >= toLsn ? "nothing" : "done",
+      fromLsn,
+      toLsn: Math.max(fromLsn, toLsn),
+      logBytes: Math.max(0, toLsn - fromLsn),
+      deltaBytes: Math.max(0, toLsn - fromLsn),
+      sentBytes: link.status().sentBytes - sentBytes,
+      durationMs: this.#clock.monotonicMs() - startMs,
+      reason: null,
+    };
+  }
+
+  /** A periodic link: one run that begins now. */
+  async #run(link: DownstreamLink, startMs: number, sentBefore: number): Promise<SyncLinkReport> {
+    const run = await link.runs?.now();
+    if (run === undefined) throw new CascadeError("bug", "a periodic link has runs");
+    const failed = run.outcome === "failed";
+    return {
+      link: link.config.name,
+      outcome: run.outcome,
+      fromLsn: failed ? link.durableLsn : run.fromLsn,
+      toLsn: failed ? null : run.toLsn,
+      logBytes: run.logBytes,
+      deltaBytes: run.deltaBytes,
+      sentBytes: link.status().sentBytes - sentBefore,
+      durationMs: this.#clock.monotonicMs() - startMs,
+      reason: run.reason,
+    };
+  }
+
+  /** Where the peer stands, once it is connected; null: it is not, for too long. */
+  async #reached(link: DownstreamLink): Promise<number | null> {
+    const deadlineMs = this.#clock.monotonicMs() + SYNC_CONNECT_MS;
+    while (this.#clock.monotonicMs() < deadlineMs) {
+      if (link.connected && link.durableLsn !== null) return link.durableLsn;
+      if (link.pausedWhy !== null) return null;
+      await this.#wait();
+    }
+    return null;
+  }
+
+  #wait(): Promise<void> {
+    return new Promise((go) => this.#clock.after(TICK_INTERVAL_MS / 20, go));
+  }
+
+  #failed(link: DownstreamLink, startMs: number, fromLsn: number | null = null): SyncLinkReport {
+    const { state, reason } = link.status();
+    return {
+      link: link.config.name,
+      outcome: "failed",
+      fromLsn,
+      toLsn: null,
+      logBytes: 0,
+      deltaBytes: 0,
+      sentBytes: 0,
+      durationMs: this.#clock.monotonicMs() - startMs,
+      reason: `${link.config.to} is not connected: ${reason ?? state}`,
+    };
+  }
+}
