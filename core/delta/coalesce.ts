@@ -3,8 +3,8 @@
  * in the order of the volumes.
  *
  * Extents are gathered for a window of the volumes (laid end to end), in one pass over the headers of the
- * records. A window with too many extents for memory is halved, and the pass done again; then the next
- * window follows.
+ * records. When there are too many for memory, the window gives up its last quarter and the pass goes on:
+ * what is kept is complete as it is. The next window begins where this one ended, with a pass of its own.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { DATA, ExtentMap, ZERO } from "../volume/extents.ts";
 import { BlockSet } from "./block_set.ts";
 import type { Run } from "./run.ts";
 
-/** Extents of a window: about 40 bytes each, 80 with the runs that are made of them. */
+/** Extents of a window: 25 bytes each in full leaves, twice that in half-full ones, and 90 as a run. */
 const EXTENTS_MAX = 256 * 1024;
 
 /** What is coalesced. */
@@ -46,18 +46,14 @@ const Zeroed = { HOLE: 0, NO_HOLE: 1, TRIM: 2 } as const;
 /** See the module's text. */
 export class LogCoalescer {
   readonly #options: CoalescerOptions;
-  readonly #extentsMax: number;
   /** Where each volume begins when they are laid end to end; the end of the last one behind. */
   readonly #bases: readonly number[];
-  readonly #maps: readonly ExtentMap[];
 
   constructor(options: CoalescerOptions) {
     this.#options = options;
-    this.#extentsMax = options.extentsMax ?? EXTENTS_MAX;
     const bases = [0];
     for (const size of options.sizes) bases.push((bases.at(-1) ?? 0) + size);
     this.#bases = bases;
-    this.#maps = options.sizes.map(() => new ExtentMap());
   }
 
   get #end(): number {
@@ -74,13 +70,12 @@ export class LogCoalescer {
         set.add(volume, offset, length);
         recordBytes += length;
       } else set.remove(volume, offset, length);
-      return true;
     });
     return { recordBytes, deltaBytes: set.countBytes() };
   }
 
-  /** Calls for every record that touches a volume, until that gives false; then it gives false. */
-  async #visit(call: (record: RecordReader, payloadLsn: number) => boolean): Promise<boolean> {
+  /** Calls for every record that touches a volume; the event loop goes on between slices. */
+  async #visit(call: (record: RecordReader, payloadLsn: number) => void): Promise<void> {
     const { log, fromLsn, toLsn, clock } = this.#options;
     const slice = new Uint8Array(RECOVERY_READ_BYTES);
     const record = new RecordReader();
@@ -90,47 +85,79 @@ export class LogCoalescer {
       for (let at = 0; at < bytes; at += record.totalBytes) {
         const { type } = record.at(slice, at);
         if (type === RecordType.MARK || type === RecordType.EPOCH) continue;
-        if (!call(record, lsn + record.payloadStart)) return false;
+        call(record, lsn + record.payloadStart);
       }
       lsn += bytes;
       await new Promise<void>((go) => clock.soon(go));
     }
-    return true;
   }
 
-  /** What remains at or behind a place, ascending; a run that spans it is cut. */
+  /**
+   * What remains at or behind a place, ascending; a run that spans it is cut. Several may be read at
+   * once: each has a window of its own. Throws what reading the log throws.
+   */
   async *runs(from = { volume: 0, offset: 0 }): AsyncGenerator<Run> {
+    const { sizes, extentsMax } = this.#options;
+    const window = new Window(sizes, this.#bases, extentsMax ?? EXTENTS_MAX);
     let start = (this.#bases[from.volume] ?? this.#end) + from.offset;
-    let width = this.#end;
+    /** The last run so far: what the next window begins with may belong to it. */
+    let last: Run | null = null;
     while (start < this.#end) {
-      const stop = Math.min(this.#end, start + width);
-      if (!await this.#gather(start, stop)) {
-        assert(width > 1, "a byte has one extent");
-        width = Math.ceil(width / 2);
-        continue;
+      window.begin(start, this.#end);
+      await this.#visit((record, payloadLsn) => window.add(record, payloadLsn));
+      let isFirst = true;
+      for (const run of window.runs()) {
+        const whole: Run | null = isFirst && last !== null ? joined(last, run) : null;
+        if (whole === null && last !== null) yield last;
+        last = whole ?? run;
+        isFirst = false;
       }
-      yield* this.#emit(start, stop);
-      start = stop;
-      width *= 2;
+      start = window.stop;
     }
-    for (const map of this.#maps) map.clear();
+    if (last !== null) yield last;
+  }
+}
+
+/** The extents of a part of the volumes, laid end to end. */
+class Window {
+  readonly #sizes: readonly number[];
+  readonly #bases: readonly number[];
+  readonly #extentsMax: number;
+  readonly #maps: readonly ExtentMap[];
+  #start = 0;
+  #stop = 0;
+
+  constructor(sizes: readonly number[], bases: readonly number[], extentsMax: number) {
+    assert(extentsMax >= 1, "a window has room for an extent");
+    this.#sizes = sizes;
+    this.#bases = bases;
+    this.#extentsMax = extentsMax;
+    this.#maps = sizes.map(() => new ExtentMap());
   }
 
-  /** Notes the extents of a window; false when there are too many. */
-  #gather(start: number, stop: number): Promise<boolean> {
+  /** Where it ends, after all records were added. */
+  get stop(): number {
+    return this.#stop;
+  }
+
+  /** Begins a window from `start` on, to `stop` at most. */
+  begin(start: number, stop: number): void {
     for (const map of this.#maps) map.clear();
-    return this.#visit((record, payloadLsn) => {
-      const { type, volume, offset, length, flags } = record;
-      const base = this.#bases[volume] ?? 0;
-      const first = Math.max(offset, start - base);
-      const last = Math.min(offset + length, stop - base);
-      const map = this.#maps[volume];
-      assert(map !== undefined, "a record's volume is there");
-      if (first >= last) return true;
-      if (type === RecordType.WRITE) map.set(first, last, DATA, payloadLsn + first - offset);
-      else map.set(first, last, ZERO, zeroed(type, flags));
-      return this.#count() <= this.#extentsMax;
-    });
+    this.#start = start;
+    this.#stop = stop;
+  }
+
+  add(record: RecordReader, payloadLsn: number): void {
+    const { type, volume, offset, length, flags } = record;
+    const base = this.#bases[volume] ?? 0;
+    const first = Math.max(offset, this.#start - base);
+    const last = Math.min(offset + length, this.#stop - base);
+    const map = this.#maps[volume];
+    assert(map !== undefined, "a record's volume is there");
+    if (first >= last) return;
+    if (type === RecordType.WRITE) map.set(first, last, DATA, payloadLsn + first - offset);
+    else map.set(first, last, ZERO, zeroed(type, flags));
+    if (this.#count() > this.#extentsMax) this.#shrink();
   }
 
   #count(): number {
@@ -139,23 +166,51 @@ export class LogCoalescer {
     return count;
   }
 
-  *#emit(start: number, stop: number): Generator<Run> {
+  /** Ends the window where its last quarter of extents begins. */
+  #shrink(): void {
+    const kept = Math.max(1, Math.floor(this.#extentsMax * 3 / 4));
+    let index = 0;
     for (const [volume, map] of this.#maps.entries()) {
       const base = this.#bases[volume] ?? 0;
-      const size = this.#options.sizes[volume] ?? 0;
+      map.lookup(0, this.#sizes[volume] ?? 0, (first) => {
+        if (index++ === kept) this.#stop = base + first;
+      });
+    }
+    assert(this.#stop > this.#start, "a window keeps an extent");
+    for (const [volume, map] of this.#maps.entries()) {
+      map.cutAt(Math.max(0, this.#stop - (this.#bases[volume] ?? 0)));
+    }
+    assert(this.#count() <= kept, "extents behind the end are gone");
+  }
+
+  /** Its runs, ascending. */
+  *runs(): Generator<Run> {
+    for (const [volume, map] of this.#maps.entries()) {
+      const base = this.#bases[volume] ?? 0;
+      const size = this.#sizes[volume] ?? 0;
       const runs: Run[] = [];
-      map.lookup(
-        Math.max(0, start - base),
-        Math.min(size, stop - base),
-        (first, last, kind, source) => {
-          const length = last - first;
-          if (kind === DATA) pushWrites(runs, volume, first, length, source);
-          else runs.push({ volume, offset: first, length, ...zeroRun(source), source: null });
-        },
-      );
+      map.lookup(0, size, (first, last, kind, source) => {
+        const length = last - first;
+        assert(base + first >= this.#start && base + last <= this.#stop, "an extent of the window");
+        if (kind === DATA) pushWrites(runs, volume, first, length, source);
+        else runs.push({ volume, offset: first, length, ...zeroRun(source), source: null });
+      });
       yield* runs;
     }
   }
+}
+
+/** Both runs in one, where the second goes on as the first ended, else null. */
+function joined(before: Run, after: Run): Run | null {
+  const goesOn = before.volume === after.volume && before.type === after.type &&
+    before.flags === after.flags && before.offset + before.length === after.offset;
+  if (!goesOn) return null;
+  const length = before.length + after.length;
+  if (before.type !== RecordType.WRITE) return { ...before, length };
+  assert(before.source !== null && after.source !== null, "a write of the log is in the log");
+  // Payloads of two records never touch: there is a header between them.
+  const isOne = before.source + before.length === after.source;
+  return isOne && length <= RECORD_PAYLOAD_BYTES_MAX ? { ...before, length } : null;
 }
 
 /** How each kind of zero is told. */

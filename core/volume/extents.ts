@@ -160,6 +160,15 @@ export class ExtentMap {
     else if (this.#setsSinceSweep >= Math.max(SWEEP_SETS_MIN, this.#count >>> 1)) this.#sweep();
   }
 
+  /** Forgets what lies at or behind `offset`; an extent that spans it is cut. */
+  cutAt(offset: number): void {
+    if (this.#count === 0) return;
+    const at = this.#leafFor(offset);
+    const leaf = this.#leaves[at]!;
+    this.#carve(at, leaf.firstEndingAfter(offset), offset, Infinity);
+    if (leaf.size === 0) this.#removeLeaves(at, at + 1);
+  }
+
   /** Forgets everything, the pruned LSN too. */
   clear(): void {
     this.#drop();

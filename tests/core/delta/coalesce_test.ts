@@ -67,6 +67,48 @@ Deno.test("a plan tells what clients wrote, and what is left of it in whole bloc
   assertEquals(await coalescer(log).plan(), { recordBytes: 1300, deltaBytes: 4096 });
 });
 
+Deno.test("what a window's end cuts is whole again", async () => {
+  const holes = Array.from({ length: 8 }, (_, i): MadeUp => (
+    { type: RecordType.WRITE, volume: 0, offset: 8 * i + 3, length: 1 }
+  ));
+  const zero: MadeUp = { type: RecordType.TRIM, volume: 0, offset: 0, length: 4096 };
+  const log = new MadeUpLog([zero, ...holes]);
+  for (let extentsMax = 1; extentsMax <= 20; extentsMax++) {
+    const runs = await collect(coalescer(log, extentsMax).runs());
+    assertEquals(runs.length, 17, `with windows of ${extentsMax}`);
+    assertEquals(told(runs).at(-1), [0, 60, 4036, RecordType.TRIM, 0]);
+  }
+});
+
+Deno.test("a window that overflows costs no second pass", async () => {
+  const records = Array.from({ length: 300 }, (_, i): MadeUp => (
+    { type: RecordType.WRITE, volume: 0, offset: i * 7919 % 4096, length: 1 }
+  ));
+  const log = new MadeUpLog(records);
+  let readBytes = 0;
+  const read = (lsn: number, into: Uint8Array, limit: number) => {
+    const bytes = log.read(lsn, into, limit);
+    readBytes += bytes;
+    return bytes;
+  };
+  const options = { sizes: SIZES, fromLsn: 0, toLsn: log.endLsn, clock: quickClock };
+  const runs = new LogCoalescer({ ...options, log: { read }, extentsMax: 40 }).runs();
+  assertEquals((await collect(runs)).length, 300);
+  const passes = readBytes / log.endLsn;
+  // A window keeps 30 to 40 extents.
+  assert(passes >= 8 && passes <= 10, `${passes} passes`);
+});
+
+Deno.test("two readers of one range do not disturb each other", async () => {
+  const made = coalescer(new MadeUpLog(RECORDS), 3);
+  const wanted = await collect(made.runs());
+  const [one, other] = [made.runs(), made.runs({ volume: 0, offset: 145 })];
+  const first = await one.next();
+  const rest = await collect(other);
+  assertEquals([first.value!, ...await collect(one)], wanted);
+  assertEquals(told(rest)[0], [0, 145, 55, RecordType.ZERO, RecordFlag.NO_HOLE]);
+});
+
 const record = fc.oneof(
   { weight: 4, arbitrary: fc.constant(RecordType.WRITE) },
   { weight: 1, arbitrary: fc.constantFrom(RecordType.ZERO, RecordType.TRIM) },
@@ -76,6 +118,7 @@ const record = fc.oneof(
     volume: fc.nat(1),
     offset: fc.nat(600),
     length: fc.integer({ min: 1, max: 99 }),
+    flags: fc.constantFrom(...(type === RecordType.ZERO ? [0, RecordFlag.NO_HOLE] : [0])),
     fill: fc.integer({ min: 1, max: 255 }),
   })
 );
@@ -108,14 +151,16 @@ Deno.test("runs from a cursor are what remains behind it", async () => {
     fc.asyncProperty(
       fc.array(record, { maxLength: 30 }),
       fc.record({ volume: fc.nat(1), offset: fc.nat(700) }),
-      async (records, cursor) => {
+      fc.integer({ min: 1, max: 12 }),
+      async (records, cursor, extentsMax) => {
         const log = new MadeUpLog(records);
-        const rest = await collect(coalescer(log).runs(cursor));
+        const rest = await collect(coalescer(log, extentsMax).runs(cursor));
         const bytes = (runs: readonly Run[]) =>
-          runs.flatMap(({ volume, offset, length, type, source }) =>
+          runs.flatMap(({ volume, offset, length, type, flags, source }) =>
             Array.from(
               { length },
-              (_, i) => [volume, offset + i, type, source === null ? null : source + i].join(),
+              (_, i) =>
+                [volume, offset + i, type, flags, source === null ? null : source + i].join(),
             )
           );
         const isBehind = (text: string) => {

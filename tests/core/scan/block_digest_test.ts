@@ -1,5 +1,4 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
-import { assert } from "../../../core/assert.ts";
 import type { Bytes } from "../../../core/ports.ts";
 import {
   BlockDigester,
@@ -120,5 +119,5 @@ Deno.test("another seed gives other digests", () => {
   };
   assertEquals(digest(bytesOf(8, 32)), digest(bytesOf(8, 32)));
   assertNotEquals(digest(bytesOf(8, 32)), digest(bytesOf(9, 32)));
-  assert(digest(bytesOf(8, 32)).length === DIGEST_BYTES);
+  assertEquals(digest(bytesOf(8, 32)).length, DIGEST_BYTES);
 });

@@ -45,6 +45,7 @@ type Step =
   | { do: "set"; start: number; length: number; kind: 0 | 1 }
   | { do: "look"; start: number; length: number }
   | { do: "prune"; back: number }
+  | { do: "cut"; start: number }
   | { do: "clear" };
 
 function steps(size: number, lengthMax: number): fc.Arbitrary<Step> {
@@ -65,6 +66,7 @@ function steps(size: number, lengthMax: number): fc.Arbitrary<Step> {
         back: fc.integer({ min: 0, max: 60 }),
       }),
     },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant("cut" as const), start }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant("clear" as const) }) },
   );
 }
@@ -92,6 +94,9 @@ function run(size: number, leafExtents: number, list: Step[]): void {
       const applied = recordEnds.at(-1 - step.back) ?? 0;
       map.prune(applied);
       model.prune(applied);
+    } else if (step.do === "cut") {
+      map.cutAt(step.start);
+      model.cells.fill(null, step.start);
     } else {
       map.clear();
       model.cells.fill(null);
