@@ -26,20 +26,23 @@ function deltaStatus(course: Course | null): LinkStatus["delta"] {
 }
 
 /** Runs of a periodic link; null of any other. */
-function scheduleStatus(runs: Runs | null): LinkStatus["schedule"] {
+function scheduleStatus(runs: Runs | null, isPlanned: boolean): LinkStatus["schedule"] {
   if (runs === null) return null;
-  return { nextRunAtMs: runs.nextAtMs, lastRun: runs.last, failures: runs.failures };
+  const nextRunAtMs = isPlanned ? runs.nextAtMs : null;
+  return { nextRunAtMs, lastRun: runs.last, failures: runs.failures };
 }
 
-/** All three. */
+/** All three. A paused link has no next run, nor one whose delta is on its way. */
 export function deltaFields(
   course: Course | null,
   runs: Runs | null,
   map: DirtyMap | null,
+  isPaused: boolean,
 ): Pick<LinkStatus, "delta" | "schedule" | "mapBytes"> {
+  const delta = deltaStatus(course);
   return {
-    delta: deltaStatus(course),
-    schedule: scheduleStatus(runs),
+    delta,
+    schedule: scheduleStatus(runs, delta === null && !isPaused),
     mapBytes: map?.set.countBytes() ?? null,
   };
 }

@@ -394,7 +394,7 @@ export class DownstreamLink {
       lagSeconds: behind === 0 ? 0 : ageSeconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      ...deltaFields(this.#course, this.runs, this.map.map),
+      ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
     };
   }
 }
