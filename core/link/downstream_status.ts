@@ -1,12 +1,28 @@
 /**
- * What the status of a link tells of its delta, and of its runs.
+ * What the upstream end of a link tells of its peer, its delta and its runs, for the status.
  *
  * @module
  */
 import type { DirtyMap } from "../delta/dirty_map.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
+import type { Ack } from "./frames.ts";
+import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+
+/** Where the peer stands, as it last told, and how far behind that is. */
+export function peerFields(
+  { pipeline, times, tide }: Pick<LinkHost, "pipeline" | "times" | "tide">,
+  ack: Ack | null,
+): Pick<LinkStatus, "received" | "durable" | "applied" | "lagBytes" | "lagSeconds"> {
+  if (ack === null) {
+    return { received: null, durable: null, applied: null, lagBytes: null, lagSeconds: null };
+  }
+  const { receivedLsn: received, durableLsn: durable, appliedLsn: applied } = ack;
+  const lagBytes = Math.max(0, pipeline.appendedLsn - durable);
+  const lagSeconds = lagBytes === 0 ? 0 : times.ageSeconds(durable, tide.timeMs());
+  return { received, durable, applied, lagBytes, lagSeconds };
+}
 
 /** The delta that is being shipped, or null. */
 function deltaStatus(course: Course | null): LinkStatus["delta"] {
@@ -31,15 +47,17 @@ function scheduleStatus(runs: Runs | null): LinkStatus["schedule"] {
   return { nextRunAtMs: runs.nextAtMs, lastRun: runs.last, failures: runs.failures };
 }
 
-/** All three. */
+/** All of it. */
 export function deltaFields(
   course: Course | null,
   runs: Runs | null,
   map: DirtyMap | null,
-): Pick<LinkStatus, "delta" | "schedule" | "mapBytes"> {
+): Pick<LinkStatus, "delta" | "schedule" | "mapBytes" | "verify"> {
   return {
     delta: deltaStatus(course),
     schedule: scheduleStatus(runs),
     mapBytes: map?.set.countBytes() ?? null,
+    // The node knows, not the link.
+    verify: null,
   };
 }
