@@ -13,9 +13,10 @@ export function demoCommand() {
   return new Command("demo")
     .summary("a four-node cascade on this machine, under load, verified")
     .description(
-      "Starts four nodes in four processes (hq -sync-> metro -async-> dr1, dr2), puts a load that " +
-        "looks like a database's on the primary through NBD, kills the intermediate with SIGKILL " +
-        "half-way and starts it again, then compares all images byte for byte. Leaves nothing behind.",
+      "Starts four nodes in four processes (hq -sync-> metro -async-> dr1, metro -periodic-> dr2), " +
+        "puts a load that looks like a database's on the primary through NBD, kills the intermediate " +
+        "with SIGKILL half-way and starts it again, then compares all images byte for byte and tells " +
+        "what each link carried. Leaves nothing behind.",
     )
     .option("--input <image>", "copy this disk image in, instead of the database-like load")
     .option("--size <size>", "size of the volume", sizeArgument, 256 * MIB)
