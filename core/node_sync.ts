@@ -10,7 +10,8 @@ import { CascadeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
 import { whyAway } from "./link/why_away.ts";
-import { SYNC_CONNECT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import { linksNamed, reachPeer, wait } from "./link_access.ts";
+import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock } from "./ports.ts";
 import type { LinkRun } from "./status.ts";
@@ -37,7 +38,7 @@ export class NodeSync implements SyncRunner {
         hint: "Leave it out: what changed is known from the log",
       });
     }
-    const links = this.#named(names);
+    const links = linksNamed(this.#node, this.#hub(), names);
     await this.#pipeline.log.flushed();
     const toLsn = this.#pipeline.stableLsn;
     return {
@@ -47,30 +48,10 @@ export class NodeSync implements SyncRunner {
     };
   }
 
-  #named(names: readonly string[] | null): readonly DownstreamLink[] {
-    const { downstream, upstream } = this.#hub();
-    const known = downstream.map(({ config }) => config.name);
-    if (names === null && downstream.length > 0) return downstream;
-    if (names === null) {
-      throw new CascadeError("usage", `${this.#node} feeds no node`, {
-        hint: upstream === null
-          ? "Add a link to the topology"
-          : `Run it for ${upstream.config.from}, which feeds this node`,
-      });
-    }
-    return names.map((name) => {
-      const link = downstream.find(({ config }) => config.name === name);
-      if (link !== undefined) return link;
-      throw new CascadeError("not-found", `${this.#node} feeds no link "${name}"`, {
-        hint: `Its links: ${known.join(", ") || "none"}`,
-      });
-    });
-  }
-
   /** What there would be to send. */
   async #preview(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { logBytes, deltaBytes } = await this.#hub().folding.alone(() =>
       link.planner.preview(fromLsn, toLsn, link.runs !== null)
@@ -90,13 +71,13 @@ export class NodeSync implements SyncRunner {
 
   async #sync(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { sentBytes } = link.status();
     if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
     while ((link.durableLsn ?? 0) < toLsn) {
-      if (await this.#reached(link) === null) return this.#failed(link, startMs, fromLsn);
-      await this.#wait();
+      if (await reachPeer(link, this.#clock) === null) return this.#failed(link, startMs, fromLsn);
+      await wait(this.#clock);
     }
     return {
       link: link.config.name,
@@ -135,25 +116,10 @@ export class NodeSync implements SyncRunner {
     let isOver = false;
     const ended = link.runs.now().finally(() => isOver = true);
     const lost = async () => {
-      while (!isOver && await this.#reached(link) !== null) await this.#wait();
+      while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
       return null;
     };
     return await Promise.race([ended, lost().then((none) => isOver ? ended : none)]);
-  }
-
-  /** Where the peer stands, once it is connected; null: it is not, for too long. */
-  async #reached(link: DownstreamLink): Promise<number | null> {
-    const deadlineMs = this.#clock.monotonicMs() + SYNC_CONNECT_MS;
-    while (this.#clock.monotonicMs() < deadlineMs) {
-      if (link.connected && link.durableLsn !== null) return link.durableLsn;
-      if (link.pausedWhy !== null) return null;
-      await this.#wait();
-    }
-    return null;
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((go) => this.#clock.after(TICK_INTERVAL_MS / 20, go));
   }
 
   #failed(link: DownstreamLink, startMs: number, fromLsn: number | null = null): SyncLinkReport {

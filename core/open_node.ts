@@ -198,6 +198,7 @@ async function firstState(
     inPlace: null,
     paused: [],
     runs: [],
+    verified: [],
     history: [],
     clean: true,
   };

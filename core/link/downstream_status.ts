@@ -1,12 +1,28 @@
 /**
- * What the status of a link tells of its delta, and of its runs.
+ * What the upstream end of a link tells of its peer, its delta and its runs, for the status.
  *
  * @module
  */
 import type { DirtyMap } from "../delta/dirty_map.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
+import type { Ack } from "./frames.ts";
+import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+
+/** Where the peer stands, as it last told, and how far behind that is. */
+export function peerFields(
+  { pipeline, times, tide }: Pick<LinkHost, "pipeline" | "times" | "tide">,
+  ack: Ack | null,
+): Pick<LinkStatus, "received" | "durable" | "applied" | "lagBytes" | "lagSeconds"> {
+  if (ack === null) {
+    return { received: null, durable: null, applied: null, lagBytes: null, lagSeconds: null };
+  }
+  const { receivedLsn: received, durableLsn: durable, appliedLsn: applied } = ack;
+  const lagBytes = Math.max(0, pipeline.appendedLsn - durable);
+  const lagSeconds = lagBytes === 0 ? 0 : times.ageSeconds(durable, tide.timeMs());
+  return { received, durable, applied, lagBytes, lagSeconds };
+}
 
 /** The delta that is being shipped, or null. */
 function deltaStatus(course: Course | null): LinkStatus["delta"] {
@@ -32,17 +48,19 @@ function scheduleStatus(runs: Runs | null, isPlanned: boolean): LinkStatus["sche
   return { nextRunAtMs, lastRun: runs.last, failures: runs.failures };
 }
 
-/** All three. A paused link has no next run, nor one whose delta is on its way. */
+/** All of it. A paused link has no next run, nor one whose delta is on its way. */
 export function deltaFields(
   course: Course | null,
   runs: Runs | null,
   map: DirtyMap | null,
   isPaused: boolean,
-): Pick<LinkStatus, "delta" | "schedule" | "mapBytes"> {
+): Pick<LinkStatus, "delta" | "schedule" | "mapBytes" | "verify"> {
   const delta = deltaStatus(course);
   return {
     delta,
     schedule: scheduleStatus(runs, delta === null && !isPaused),
     mapBytes: map?.set.countBytes() ?? null,
+    // The node knows, not the link.
+    verify: null,
   };
 }
