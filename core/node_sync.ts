@@ -9,9 +9,12 @@
 import { CascadeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
+import { whyAway } from "./link/why_away.ts";
 import { linksNamed, reachPeer, wait } from "./link_access.ts";
+import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock } from "./ports.ts";
+import type { LinkRun } from "./status.ts";
 import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
 
 /** See the module's text. */
@@ -91,8 +94,8 @@ export class NodeSync implements SyncRunner {
 
   /** A periodic link: one run that begins now. */
   async #run(link: DownstreamLink, startMs: number, sentBefore: number): Promise<SyncLinkReport> {
-    const run = await link.runs?.now();
-    if (run === undefined) throw new CascadeError("bug", "a periodic link has runs");
+    const run = await this.#ended(link);
+    if (run === null) return this.#failed(link, startMs, link.durableLsn);
     const failed = run.outcome === "failed";
     return {
       link: link.config.name,
@@ -107,8 +110,19 @@ export class NodeSync implements SyncRunner {
     };
   }
 
+  /** How a run that began after this ended; null: it never began, since the peer went before. */
+  async #ended(link: DownstreamLink): Promise<LinkRun | null> {
+    if (link.runs === null) throw new CascadeError("bug", "a periodic link has runs");
+    let isOver = false;
+    const ended = link.runs.now().finally(() => isOver = true);
+    const lost = async () => {
+      while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
+      return null;
+    };
+    return await Promise.race([ended, lost().then((none) => isOver ? ended : none)]);
+  }
+
   #failed(link: DownstreamLink, startMs: number, fromLsn: number | null = null): SyncLinkReport {
-    const { state, reason } = link.status();
     return {
       link: link.config.name,
       outcome: "failed",
@@ -118,7 +132,12 @@ export class NodeSync implements SyncRunner {
       deltaBytes: 0,
       sentBytes: 0,
       durationMs: this.#clock.monotonicMs() - startMs,
-      reason: `${link.config.to} is not connected: ${reason ?? state}`,
+      reason: whyAway(link.config, {
+        pausedWhy: link.pausedWhy,
+        reason: link.status().reason,
+        listening: this.#hub().addresses,
+        waitedMs: SYNC_CONNECT_MS,
+      }),
     };
   }
 }

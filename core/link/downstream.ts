@@ -392,7 +392,7 @@ export class DownstreamLink {
       ...peerFields(this.#host, this.#ack),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      ...deltaFields(this.#course, this.runs, this.map.map),
+      ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
     };
   }
 }

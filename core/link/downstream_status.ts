@@ -42,20 +42,23 @@ function deltaStatus(course: Course | null): LinkStatus["delta"] {
 }
 
 /** Runs of a periodic link; null of any other. */
-function scheduleStatus(runs: Runs | null): LinkStatus["schedule"] {
+function scheduleStatus(runs: Runs | null, isPlanned: boolean): LinkStatus["schedule"] {
   if (runs === null) return null;
-  return { nextRunAtMs: runs.nextAtMs, lastRun: runs.last, failures: runs.failures };
+  const nextRunAtMs = isPlanned ? runs.nextAtMs : null;
+  return { nextRunAtMs, lastRun: runs.last, failures: runs.failures };
 }
 
-/** All of it. */
+/** All of it. A paused link has no next run, nor one whose delta is on its way. */
 export function deltaFields(
   course: Course | null,
   runs: Runs | null,
   map: DirtyMap | null,
+  isPaused: boolean,
 ): Pick<LinkStatus, "delta" | "schedule" | "mapBytes" | "verify"> {
+  const delta = deltaStatus(course);
   return {
-    delta: deltaStatus(course),
-    schedule: scheduleStatus(runs),
+    delta,
+    schedule: scheduleStatus(runs, delta === null && !isPaused),
     mapBytes: map?.set.countBytes() ?? null,
     // The node knows, not the link.
     verify: null,

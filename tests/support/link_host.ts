@@ -27,7 +27,7 @@ function unused(): never {
 }
 
 /** A node that has an image. */
-function makeState(): NodeState {
+export function makeState(): NodeState {
   return {
     format: STATE_FORMAT,
     cluster: "payroll",
