@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
+import { CascadeError, describeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
@@ -138,12 +139,19 @@ export class NodeDeltas {
 
   async #beforeInconsistent(): Promise<void> {
     const { config, ports } = this.#node;
+    const command = config.beforeInconsistent;
+    try {
+      if (command !== null) await ports.hooks.run("beforeInconsistent", command);
+    } catch (error) {
+      // The node above is told: its operator is the one who waits for the delta.
+      throw new CascadeError("refused", `nothing was taken in place: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
     ports.journal.write(
       "warn",
       "taking a delta in place: the volumes are inconsistent until it ends",
     );
-    const command = config.beforeInconsistent;
-    if (command !== null) await ports.hooks.run("beforeInconsistent", command);
   }
 
   async #beginTouched(): Promise<void> {

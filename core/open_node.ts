@@ -200,6 +200,7 @@ async function firstState(
     deltaSeries: Buffer.from(ports.random.bytes(8)).toString("hex"),
     paused: [],
     runs: [],
+    verified: [],
     history: [],
     clean: true,
   };

@@ -14,6 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
+import { verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
 export const STATE_FORMAT = 1;
@@ -51,6 +52,8 @@ const stateSchema = z.object({
   paused: z.array(pauseSchema).default([]),
   /** When the last run of each periodic link that sent something began: ms since 1970. */
   runs: z.array(z.object({ link: z.string(), startedAtMs: z.number() })).default([]),
+  /** How links were verified last. */
+  verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });
