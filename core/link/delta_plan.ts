@@ -37,6 +37,8 @@ export interface PlanGround extends DeltaGround {
   readonly log: DeltaGround["log"] & { readonly startLsn: number };
   /** 32 hexadecimal digits, random. */
   readonly newId: () => string;
+  /** Whether such an id was given out by this node, in this life or an earlier one of its folder. */
+  readonly isOwn: (id: string) => boolean;
 }
 
 /** A delta that is ready to be shipped, and what the peer has of it. */
@@ -182,20 +184,26 @@ export class DeltaPlanner {
     return source === null ? null : { source, staged };
   }
 
-  /** Whether the delta was made here, or could have been: its beginning lies on this history. */
+  /** Whether the beginning of the delta lies on this history. */
   #isMine(header: DeltaHeader): boolean {
     const { cluster, history } = this.ground;
     if (header.cluster !== cluster) return false;
     return header.fromLsn === 0 || history.idAt(header.fromLsn) === header.epochId;
   }
 
-  /** A delta that an earlier life of this node began, from the same parts. */
+  /**
+   * A delta that an earlier life of this node began, from the same parts. Not one of another node, which
+   * may have read its volumes as of an LSN that this one has not reached.
+   */
   async #remake(header: DeltaHeader, peer: PeerPlace, pass: number): Promise<MadeDelta | null> {
-    const { log, volumes, stableLsn, appliedLsn } = this.ground;
-    // A later pass could be one of blocks that were overwritten: which, is forgotten.
-    if (pass !== 1 || header.fromLsn > peer.lsn || header.source === "scan") return null;
+    const { log, volumes, stableLsn, appliedLsn, isOwn } = this.ground;
+    if (!isOwn(header.id)) return null;
+    if (header.fromLsn > peer.lsn || header.source === "scan") return null;
     if (header.sinceLsn < log.startLsn || log.nextGap(header.sinceLsn) !== null) return null;
     if (log.gapAt(header.sinceLsn) !== null) return null;
+    // The peer has all of the first pass. What the later ones carry was touched since that began: the
+    // log from there on, in a pass of its own behind what is staged, overrides all of it.
+    if (pass > 1) return new MadeDelta(this.ground, header, new BlockSet(this.ground.sizes));
     if (header.source === "log") {
       if (header.toLsn === null || header.toLsn > stableLsn()) return null;
       return new MadeDelta(this.ground, header, null);
