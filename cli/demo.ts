@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Command } from "@commander-js/extra-typings";
+import { Command, Option } from "@commander-js/extra-typings";
 import { durationArgument, examples, sizeArgument } from "./options.ts";
 
 const MIB = 1024 * 1024;
@@ -19,14 +19,20 @@ export function demoCommand() {
         "what each link carried. Leaves nothing behind.",
     )
     .option("--input <image>", "copy this disk image in, instead of the database-like load")
-    .option("--size <size>", "size of the volume", sizeArgument, 256 * MIB)
-    .option("--duration <time>", "how long the load runs", durationArgument, 8000)
+    .addOption(
+      new Option("--size <size>", "size of the volume").argParser(sizeArgument)
+        .default(256 * MIB, "256MiB"),
+    )
+    .addOption(
+      new Option("--duration <time>", "how long the load runs").argParser(durationArgument)
+        .default(8000, "8s"),
+    )
     .option("--json", "print the result as one JSON document")
     .addHelpText(
       "after",
       examples(
-        ["see a cascade at work", "cascade demo"],
-        ["replicate an image of your own", "cascade demo --input disk.img"],
+        ["See a cascade at work", "cascade demo"],
+        ["Replicate an image of your own", "cascade demo --input disk.img"],
       ),
     )
     .action(async ({ input, size, duration, json }) => {

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
+import { CascadeError, describeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
@@ -56,7 +57,8 @@ export class NodeDeltas {
       appliedLsn: () => pipeline.appliedLsn,
       stableLsn: () => pipeline.stableLsn,
       timeAtMs: (lsn) => this.#timeAtMs(lsn),
-      newId: () => Buffer.from(ports.random.bytes(16)).toString("hex"),
+      newId: () => this.#series + Buffer.from(ports.random.bytes(8)).toString("hex"),
+      isOwn: (id) => node.state().deltaSeries !== undefined && id.startsWith(this.#series),
     };
     this.taker = new DeltaTaker({
       pipeline,
@@ -66,7 +68,7 @@ export class NodeDeltas {
       budgetBytes: config.log.deltaBudgetBytes,
       allowInconsistent: config.allowInconsistent,
       isFresh: () => this.isFresh,
-      inPlace: () => this.#inPlace,
+      inPlace: () => this.inPlace,
       saveInPlace: (inPlace, base) => this.#saveInPlace(inPlace, base),
       beforeInconsistent: () => this.#beforeInconsistent(),
       onBeginInPlace: () => node.hub().closeDownstream("this node is being filled"),
@@ -77,13 +79,19 @@ export class NodeDeltas {
     });
   }
 
-  get #inPlace(): InPlace | null {
+  get #series(): string {
+    const { state, ports } = this.#node;
+    return state().deltaSeries ?? Buffer.from(ports.random.bytes(8)).toString("hex");
+  }
+
+  /** The delta that is being taken in place, or null. */
+  get inPlace(): InPlace | null {
     return this.#node.state().inPlace;
   }
 
   /** The volumes hold a part of a delta that is taken in place. */
   get isInPlace(): boolean {
-    return this.#inPlace !== null;
+    return this.inPlace !== null;
   }
 
   /** Nothing was ever replicated to this node, and its volumes are blank but for a first copy begun. */
@@ -92,7 +100,7 @@ export class NodeDeltas {
     const { base } = state();
     const isBlank = base !== null && Object.values(base).every((print) => print === BLANK);
     return config.role !== "primary" && isBlank && pipeline.volumes.length > 0 &&
-      pipeline.appendedLsn === 0 && (this.#inPlace?.header.full ?? true);
+      pipeline.appendedLsn === 0 && (this.inPlace?.header.full ?? true);
   }
 
   #saveRun(link: string, startedAtMs: number): void {
@@ -131,12 +139,19 @@ export class NodeDeltas {
 
   async #beforeInconsistent(): Promise<void> {
     const { config, ports } = this.#node;
+    const command = config.beforeInconsistent;
+    try {
+      if (command !== null) await ports.hooks.run("beforeInconsistent", command);
+    } catch (error) {
+      // The node above is told: its operator is the one who waits for the delta.
+      throw new CascadeError("refused", `nothing was taken in place: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
     ports.journal.write(
       "warn",
       "taking a delta in place: the volumes are inconsistent until it ends",
     );
-    const command = config.beforeInconsistent;
-    if (command !== null) await ports.hooks.run("beforeInconsistent", command);
   }
 
   async #beginTouched(): Promise<void> {

@@ -9,9 +9,12 @@
 import { CascadeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
-import { SYNC_CONNECT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import { whyAway } from "./link/why_away.ts";
+import { linksNamed, reachPeer, wait } from "./link_access.ts";
+import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock } from "./ports.ts";
+import type { LinkRun } from "./status.ts";
 import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
 
 /** See the module's text. */
@@ -35,7 +38,7 @@ export class NodeSync implements SyncRunner {
         hint: "Leave it out: what changed is known from the log",
       });
     }
-    const links = this.#named(names);
+    const links = linksNamed(this.#node, this.#hub(), names);
     await this.#pipeline.log.flushed();
     const toLsn = this.#pipeline.stableLsn;
     return {
@@ -45,30 +48,10 @@ export class NodeSync implements SyncRunner {
     };
   }
 
-  #named(names: readonly string[] | null): readonly DownstreamLink[] {
-    const { downstream, upstream } = this.#hub();
-    const known = downstream.map(({ config }) => config.name);
-    if (names === null && downstream.length > 0) return downstream;
-    if (names === null) {
-      throw new CascadeError("usage", `${this.#node} feeds no node`, {
-        hint: upstream === null
-          ? "Add a link to the topology"
-          : `Run it for ${upstream.config.from}, which feeds this node`,
-      });
-    }
-    return names.map((name) => {
-      const link = downstream.find(({ config }) => config.name === name);
-      if (link !== undefined) return link;
-      throw new CascadeError("not-found", `${this.#node} feeds no link "${name}"`, {
-        hint: `Its links: ${known.join(", ") || "none"}`,
-      });
-    });
-  }
-
   /** What there would be to send. */
   async #preview(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { logBytes, deltaBytes } = await this.#hub().folding.alone(() =>
       link.planner.preview(fromLsn, toLsn, link.runs !== null)
@@ -88,13 +71,13 @@ export class NodeSync implements SyncRunner {
 
   async #sync(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { sentBytes } = link.status();
     if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
     while ((link.durableLsn ?? 0) < toLsn) {
-      if (await this.#reached(link) === null) return this.#failed(link, startMs, fromLsn);
-      await this.#wait();
+      if (await reachPeer(link, this.#clock) === null) return this.#failed(link, startMs, fromLsn);
+      await wait(this.#clock);
     }
     return {
       link: link.config.name,
@@ -111,8 +94,8 @@ export class NodeSync implements SyncRunner {
 
   /** A periodic link: one run that begins now. */
   async #run(link: DownstreamLink, startMs: number, sentBefore: number): Promise<SyncLinkReport> {
-    const run = await link.runs?.now();
-    if (run === undefined) throw new CascadeError("bug", "a periodic link has runs");
+    const run = await this.#ended(link);
+    if (run === null) return this.#failed(link, startMs, link.durableLsn);
     const failed = run.outcome === "failed";
     return {
       link: link.config.name,
@@ -127,23 +110,19 @@ export class NodeSync implements SyncRunner {
     };
   }
 
-  /** Where the peer stands, once it is connected; null: it is not, for too long. */
-  async #reached(link: DownstreamLink): Promise<number | null> {
-    const deadlineMs = this.#clock.monotonicMs() + SYNC_CONNECT_MS;
-    while (this.#clock.monotonicMs() < deadlineMs) {
-      if (link.connected && link.durableLsn !== null) return link.durableLsn;
-      if (link.pausedWhy !== null) return null;
-      await this.#wait();
-    }
-    return null;
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((go) => this.#clock.after(TICK_INTERVAL_MS / 20, go));
+  /** How a run that began after this ended; null: it never began, since the peer went before. */
+  async #ended(link: DownstreamLink): Promise<LinkRun | null> {
+    if (link.runs === null) throw new CascadeError("bug", "a periodic link has runs");
+    let isOver = false;
+    const ended = link.runs.now().finally(() => isOver = true);
+    const lost = async () => {
+      while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
+      return null;
+    };
+    return await Promise.race([ended, lost().then((none) => isOver ? ended : none)]);
   }
 
   #failed(link: DownstreamLink, startMs: number, fromLsn: number | null = null): SyncLinkReport {
-    const { state, reason } = link.status();
     return {
       link: link.config.name,
       outcome: "failed",
@@ -153,7 +132,12 @@ export class NodeSync implements SyncRunner {
       deltaBytes: 0,
       sentBytes: 0,
       durationMs: this.#clock.monotonicMs() - startMs,
-      reason: `${link.config.to} is not connected: ${reason ?? state}`,
+      reason: whyAway(link.config, {
+        pausedWhy: link.pausedWhy,
+        reason: link.status().reason,
+        listening: this.#hub().addresses,
+        waitedMs: SYNC_CONNECT_MS,
+      }),
     };
   }
 }

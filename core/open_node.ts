@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { NodeConfig, VolumeConfig } from "./config.ts";
 import { DeltaShelf } from "./delta/delta_shelf.ts";
 import { CascadeError } from "./errors.ts";
@@ -196,8 +197,10 @@ async function firstState(
     base: files.length === 0 ? null : base,
     checkpointLsn: 0,
     inPlace: null,
+    deltaSeries: Buffer.from(ports.random.bytes(8)).toString("hex"),
     paused: [],
     runs: [],
+    verified: [],
     history: [],
     clean: true,
   };

@@ -96,6 +96,11 @@ export class Pipeline {
     return this.volumes.length === 0 ? this.stableLsn : this.#applier.appliedLsn;
   }
 
+  /** The LSN as of which the volumes are, exactly; null: something is applied in part just now. */
+  exactLsn(): number | null {
+    return this.#applier.isExact && this.#blocked === null ? this.#applier.appliedLsn : null;
+  }
+
   /** Whether the volumes are an image that existed; the little that is missing of a delta is applied now. */
   wholeImage(): boolean {
     return this.#applier.finishDelta(FINISH_BYTES_MAX, this.stableLsn);
@@ -268,6 +273,8 @@ export class Pipeline {
       if (next > this.#parts.events.heldLsn()) return;
       if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
+      // Nothing is dropped while the end of the log moves: whoever wants room asks again.
+      if (this.log.oldestSegmentEnd === next) return;
     }
   }
 

@@ -14,6 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
+import { verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
 export const STATE_FORMAT = 1;
@@ -45,10 +46,14 @@ const stateSchema = z.object({
   })),
   /** A delta that is being taken in place: the volumes are no image that existed. */
   inPlace: inPlaceSchema.nullable().default(null),
+  /** What the ids of deltas that are made in this folder begin with; none in a folder of an old version. */
+  deltaSeries: z.string().regex(/^[0-9a-f]{16}$/).optional(),
   /** Links that an operator has paused at this node. */
   paused: z.array(pauseSchema).default([]),
   /** When the last run of each periodic link that sent something began: ms since 1970. */
   runs: z.array(z.object({ link: z.string(), startedAtMs: z.number() })).default([]),
+  /** How links were verified last. */
+  verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

@@ -213,7 +213,9 @@ export class DeltaShelf {
     } catch (error) {
       file.close();
       // Nothing depends on it: it comes again.
-      if (!isCascadeError(error, "state-corrupt")) throw error;
+      const isUseless = isCascadeError(error, "state-corrupt") ||
+        isCascadeError(error, "disk-full");
+      if (!isUseless) throw error;
       this.#disk.remove(path);
     }
   }
@@ -341,9 +343,16 @@ function readHeader(file: DiskFile): { header: DeltaHeader; bodyAt: number } {
   return decodeDeltaHeader(head);
 }
 
-/** Goes over what is whole of a delta that was being received. Throws `state-corrupt`. */
+/**
+ * Goes over what is whole of a delta that was being received, and writes it again: a flush may have
+ * failed in an earlier life, and what is read may then be in memory alone, with no flush to come that
+ * would write it. Throws `state-corrupt`, `disk-full`, or what else the disk throws.
+ */
 async function resume(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
   const { header, bodyAt } = readHeader(file);
+  const head = new Uint8Array(bodyAt);
+  file.readAt(head, 0);
+  file.writeAt(head, 0);
   const checker = new BodyChecker(header.volumes.map(({ sizeBytes }) => sizeBytes));
   const buffer = new Uint8Array(RECOVERY_READ_BYTES);
   for (;;) {
@@ -352,6 +361,7 @@ async function resume(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
     file.readAt(bytes, at);
     const taken = takeValid(checker, bytes);
     if (taken === 0) break;
+    file.writeAt(bytes.subarray(0, taken), at);
     await new Promise<void>((go) => clock.soon(go));
   }
   file.truncate(bodyAt + checker.position);

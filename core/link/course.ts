@@ -9,8 +9,10 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
+import { FrameType } from "./frames.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
-import type { DeltaAck } from "./messages.ts";
+import { PeerHashes } from "./hashes.ts";
+import { decodeMessage, deltaAckSchema } from "./messages.ts";
 import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
 import type { Wire } from "./wire.ts";
@@ -28,12 +30,16 @@ export interface CourseParts {
   readonly durableLsn: () => number;
   /** One thing at a time with what lets the log go. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
+  readonly advance: (lsn: number) => Promise<void>;
   /** A delta began or ended: look at the state again. */
   readonly onChange: () => void;
 }
 
 /** See the module's text. */
 export class Course {
+  /** What the peer's volumes hold. */
+  readonly hashes: PeerHashes;
   readonly #parts: CourseParts;
   #peer: PeerPlace;
   #planned: Planned | null = null;
@@ -45,6 +51,7 @@ export class Course {
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
+    this.hashes = new PeerHashes(parts.wire);
     this.#peer = peer;
   }
 
@@ -71,8 +78,13 @@ export class Course {
     await this.#planned?.source.foldTo(lsn);
   }
 
-  onDeltaAck(ack: DeltaAck): void {
-    this.#courier?.onAck(ack);
+  /** Takes a frame that the peer sends to what is under way; false: it is none of those. */
+  take(type: FrameType, body: Uint8Array): boolean {
+    if (type === FrameType.DELTA_ACK) {
+      this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
+    } else if (type === FrameType.HASH) this.hashes.onAnswer(body);
+    else return false;
+    return true;
   }
 
   /** The peer's position moved. */
@@ -103,7 +115,8 @@ export class Course {
 
   /** What was begun is finished whatever the hour. */
   #isUrgent(): boolean {
-    return this.#peer.staged !== null || this.#peer.inPlace || this.#peer.needsSeed;
+    const { staged, inPlace, needsSeed } = this.#peer;
+    return staged !== null || inPlace || needsSeed || this.#parts.planner.isRepairing;
   }
 
   #pause(): Promise<void> {
@@ -118,7 +131,9 @@ export class Course {
   }
 
   async #step(): Promise<void> {
-    const { planner, alone, runs, wire } = this.#parts;
+    const { planner, alone, runs, wire, advance } = this.#parts;
+    // A delta ends behind where it begins.
+    if (planner.isRepairing) await advance(this.#peer.lsn);
     const run = runs?.begin() ?? null;
     try {
       await alone(async () => {
@@ -127,6 +142,7 @@ export class Course {
       if (wire.closed) return this.close();
       if (this.#planned !== null) {
         const { trailer, sentBytes } = await this.#ship(this.#planned);
+        planner.taken(trailer.id);
         run?.done(trailer, sentBytes);
       } else if (run !== null) run.nothing(this.#peer.lsn);
       else await this.#stream();

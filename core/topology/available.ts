@@ -53,5 +53,4 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.compress !== "none") {
     missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
   }
-  if (link.verify !== null) missing(reporter, path("verify"), "verify", "leave it out");
 }

@@ -100,6 +100,7 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     delta: null,
     schedule: null,
     mapBytes: null,
+    verify: null,
     ...change,
   };
 }

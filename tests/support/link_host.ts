@@ -27,7 +27,7 @@ function unused(): never {
 }
 
 /** A node that has an image. */
-function makeState(): NodeState {
+export function makeState(): NodeState {
   return {
     format: STATE_FORMAT,
     cluster: "payroll",
@@ -39,6 +39,7 @@ function makeState(): NodeState {
     inPlace: null,
     paused: [],
     runs: [],
+    verified: [],
     history: [],
     clean: true,
   };
@@ -94,6 +95,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     pipeline,
     deltas,
     alone: (work) => work(),
+    advance: () => Promise.resolve(),
     times,
     tide,
     pauses: new Pauses([], () => Promise.resolve()),
