@@ -115,7 +115,11 @@ export class DeltaTaker {
       await this.#host.pipeline.shelf.begin(header);
       return;
     }
-    if (!this.#host.allowInconsistent || !this.#host.hasVolumes) throw noRoom(missing);
+    if (!this.#host.allowInconsistent || !this.#host.hasVolumes) {
+      // What made another one outgrow its word may be over: each time it is believed less.
+      this.#outgrownBytes = Math.floor(this.#outgrownBytes / 2);
+      throw noRoom(missing);
+    }
     await this.#host.beforeInconsistent();
     await this.#beginInPlace(header);
   }

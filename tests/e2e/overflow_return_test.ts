@@ -61,7 +61,7 @@ async function overflow(cluster: Cluster, load: HistoryLoad): Promise<void> {
     load.check();
     return ((await cluster.link("hq-dr")).mapBytes ?? 0) > VOLUME_MIB * MIB;
   });
-  load.paceMs = 20;
+  load.paceMs = 100;
 }
 
 for (const victim of ["hq", "dr", "far"] as const) {
@@ -76,7 +76,7 @@ for (const victim of ["hq", "dr", "far"] as const) {
       sizeBytes: VOLUME_MIB * MIB,
       runBlocksMax: 64,
     }, 5);
-    load.start(20);
+    load.start(100);
     let seen = 0;
     for (const phase of PHASES) {
       await overflow(cluster, load);
