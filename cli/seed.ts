@@ -4,7 +4,7 @@
  * @module
  */
 import { Command } from "@commander-js/extra-typings";
-import { examples } from "./options.ts";
+import { examples, topologyOption } from "./options.ts";
 
 /** The command. */
 export function seedCommand() {
@@ -19,6 +19,7 @@ export function seedCommand() {
     )
     .argument("<source>", "what to copy")
     .argument("<target>", "where to; of the same size, not in use, and blank")
+    .addOption(topologyOption())
     .option("--compare", "read the target too, and write only the blocks that differ")
     .option("--verify", "read the target back afterwards, and compare it with the source")
     .option("--force", "overwrite a target that holds data, or that was a cascade node's volume")
@@ -43,9 +44,11 @@ export function seedCommand() {
         "\nExit codes: 0 done and flushed; 1 failed or interrupted; 2 wrong command line, or sizes that\n" +
         "differ; 3 --verify found a difference; 4 nobody answers.\n",
     )
-    .action(async (source, target, options) => {
-      const { runSeed } = await import("./seed_run.ts");
+    .action(async (source, target, options, command) => {
+      const { runSeed } = await import("./seed_kinds.ts");
       await runSeed({
+        topology: options.topology,
+        isTopologyGiven: command.getOptionValueSource("topology") !== "default",
         source,
         target,
         compare: options.compare === true,

@@ -104,7 +104,7 @@ function checkLinks(
 }
 
 /** Where to ask the node that runs; null when nobody answers. Throws when somebody else does. */
-async function runningNode(node: TopologyNode): Promise<AdminTarget | null> {
+export async function runningNode(node: TopologyNode): Promise<AdminTarget | null> {
   if (node.admin === null) return null;
   const token = node.adminToken === null ? null : readToken(node.adminToken);
   const target = { node: node.name, address: node.admin, token };

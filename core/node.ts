@@ -20,6 +20,7 @@ import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
 import { NodeVerify } from "./node_verify.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
@@ -55,6 +56,8 @@ export class CascadeNode implements LinkHost {
   readonly sync: NodeSync;
   /** Compares the ends of links. */
   readonly verify: NodeVerify;
+  /** Makes seed files. */
+  readonly seeds: NodeSeeds;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<void>;
@@ -155,6 +158,7 @@ export class CascadeNode implements LinkHost {
     };
     this.deltas = new NodeDeltas(parts);
     this.verify = new NodeVerify(parts);
+    this.seeds = new NodeSeeds(parts, this.deltas);
     this.hub = new LinkHub(this);
     this.sync = new NodeSync(config.name, this.pipeline, () => this.hub, ports.clock);
     const sync = {

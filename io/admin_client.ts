@@ -131,7 +131,7 @@ export async function verifyLink(
 }
 
 /** Why a node did not do what it was asked. */
-function notDone(address: string, code: number, body: string): CascadeError {
+export function notDone(address: string, code: number, body: string): CascadeError {
   const where = { address };
   const told = body.trim() || `HTTP ${code}`;
   if (code === 401) return wrongToken(where);
@@ -185,13 +185,15 @@ function request(
   });
 }
 
-function endpoint(address: string): RequestOptions {
+/** Where a request goes. Throws `bad-address`. */
+export function endpoint(address: string): RequestOptions {
   const parsed = parseAdminAddress(address);
   if (parsed.scheme === "unix") return { socketPath: parsed.path };
   return { host: parsed.host, port: parsed.port };
 }
 
-function readBody(response: IncomingMessage): Promise<string> {
+/** The whole body of an answer. */
+export function readBody(response: IncomingMessage): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Uint8Array[] = [];
     let bytes = 0;
@@ -206,7 +208,8 @@ function readBody(response: IncomingMessage): Promise<string> {
   });
 }
 
-function unreachable(address: string, error: unknown): CascadeError {
+/** Nobody answers, or what told it. */
+export function unreachable(address: string, error: unknown): CascadeError {
   if (isCascadeError(error)) return error;
   const reason = error instanceof Error ? error.message : String(error);
   return new CascadeError("unreachable", `nobody answers: ${reason}`, {

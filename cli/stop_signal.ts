@@ -1,0 +1,26 @@
+/**
+ * Stopping in good order on a signal, for commands that keep what they have done.
+ *
+ * @module
+ */
+
+/** What asks a command to stop in good order. */
+export interface StopSignal {
+  readonly asked: () => boolean;
+  end(): void;
+}
+
+/** The first Ctrl-C or SIGTERM stops in good order; a second one ends the process at once. */
+export function stopOnSignal(): StopSignal {
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  let asked = false;
+  const end = () => {
+    for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
+  };
+  const onSignal = () => {
+    asked = true;
+    end();
+  };
+  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
+  return { asked: () => asked, end: () => asked ? undefined : end() };
+}
