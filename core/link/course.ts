@@ -131,25 +131,49 @@ export class Course {
   }
 
   async #step(): Promise<void> {
-    const { planner, alone, runs, wire, advance } = this.#parts;
+    const { planner, runs, advance } = this.#parts;
     // A delta ends behind where it begins.
     if (planner.isRepairing) await advance(this.#peer.lsn);
-    const run = runs?.begin() ?? null;
+    if (runs !== null) await this.#run(runs);
+    else if (await this.#shipNext(false) === null) await this.#stream();
+  }
+
+  /** A run: all that is stable when it begins, in as many deltas as this node's log has gaps. */
+  async #run(runs: Runs): Promise<void> {
+    const { planner } = this.#parts;
+    const fromLsn = this.#peer.lsn;
+    // What is finished out of its time is all that is shipped then.
+    const goalLsn = runs.isDue ? planner.ground.stableLsn() : 0;
+    const run = runs.begin();
+    let sentBytes: number | null = null;
     try {
-      await alone(async () => {
-        this.#planned = await planner.plan(this.#peer, runs !== null);
-      });
-      if (wire.closed) return this.close();
-      if (this.#planned !== null) {
-        const { trailer, sentBytes } = await this.#ship(this.#planned);
-        planner.taken(trailer.id);
-        run?.done(trailer, sentBytes);
-      } else if (run !== null) run.nothing(this.#peer.lsn);
-      else await this.#stream();
+      do {
+        const bytes = await this.#shipNext(true);
+        if (bytes === null) break;
+        sentBytes = (sentBytes ?? 0) + bytes;
+      } while (this.#peer.lsn < goalLsn);
     } catch (error) {
-      run?.failed(wire.reasonOf(error));
+      run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
+    if (sentBytes === null) run.nothing(fromLsn);
+    else run.done(fromLsn, this.#peer.lsn, sentBytes);
+  }
+
+  /** Ships the next delta; its bytes that went over this connection, or null: none is due. */
+  async #shipNext(coalesce: boolean): Promise<number | null> {
+    const { planner, alone, wire } = this.#parts;
+    await alone(async () => {
+      this.#planned = await planner.plan(this.#peer, coalesce);
+    });
+    if (wire.closed) {
+      this.close();
+      throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
+    }
+    if (this.#planned === null) return null;
+    const { trailer, sentBytes } = await this.#ship(this.#planned);
+    planner.taken(trailer.id);
+    return sentBytes;
   }
 
   async #stream(): Promise<void> {
