@@ -75,7 +75,12 @@ export class NodeSync implements SyncRunner {
     if (fromLsn === null) return this.#failed(link, startMs);
     const { sentBytes } = link.status();
     if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
+    link.gate.ask();
     while ((link.durableLsn ?? 0) < toLsn) {
+      const { state, reason } = link.status();
+      if (state === "refused" && link.connected) {
+        return { ...this.#failed(link, startMs, fromLsn), reason };
+      }
       if (await reachPeer(link, this.#clock) === null) return this.#failed(link, startMs, fromLsn);
       await wait(this.#clock);
     }
@@ -115,6 +120,7 @@ export class NodeSync implements SyncRunner {
     if (link.runs === null) throw new CascadeError("bug", "a periodic link has runs");
     let isOver = false;
     const ended = link.runs.now().finally(() => isOver = true);
+    link.gate.ask();
     const lost = async () => {
       while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
       return null;

@@ -24,6 +24,8 @@ export interface LinkHost {
   readonly tide: PrimaryTide;
   /** The links that are paused at this node. */
   readonly pauses: Pauses;
+  /** Links to nodes below ship when a sync asks for it, and not by themselves. */
+  readonly onRequest: boolean;
   /** Random for this run of the process. */
   readonly instance: string;
   /** Fingerprints of the volumes at LSN 0; null on a log-only node that was not told yet. */

@@ -311,6 +311,8 @@ export class LinkHub {
   }
 
   tick(): void {
+    // Links that end with the node are no news.
+    if (this.#stopped) return;
     for (const link of this.#links()) link.tick();
   }
 

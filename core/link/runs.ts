@@ -20,7 +20,7 @@ export interface RunLog {
 
 /** A run under way: one of its calls ends it. */
 export interface Run {
-  done(fromLsn: number, toLsn: number, sentBytes: number): void;
+  done(fromLsn: number, toLsn: number, deltaBytes: number): void;
   nothing(lsn: number): void;
   failed(error: unknown): void;
 }
@@ -31,6 +31,8 @@ export class Runs {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #save: (startedAtMs: number) => void;
+  /** They are never due by themselves. */
+  readonly #onRequest: boolean;
   /** When the last run that succeeded began; null: none is known. */
   #lastStartedMs: number | null;
   #last: LinkRun | null = null;
@@ -41,14 +43,19 @@ export class Runs {
   #wake: (() => void)[] = [];
   #waiters: ((result: LinkRun) => void)[] = [];
 
-  /** `save` remembers when a run began, so that a restart keeps the rhythm. */
+  /**
+   * `save` remembers when a run began, so that a restart keeps the rhythm. `onRequest`: no run is ever
+   * due by itself.
+   */
   constructor(
     schedule: Schedule,
     clock: Clock,
     random: Random,
     lastStartedMs: number | null,
     save: (startedAtMs: number) => void,
+    onRequest = false,
   ) {
+    this.#onRequest = onRequest;
     this.#schedule = schedule;
     this.#clock = clock;
     this.#random = random;
@@ -77,7 +84,7 @@ export class Runs {
 
   /** A run is due, or somebody wants one. */
   get isDue(): boolean {
-    return this.#wanted || this.#nextMs <= this.#clock.nowMs();
+    return this.#wanted || (!this.#onRequest && this.#nextMs <= this.#clock.nowMs());
   }
 
   /** Settles when that is so. */
@@ -98,6 +105,7 @@ export class Runs {
       for (const go of wake) go();
       return;
     }
+    if (this.#onRequest) return;
     // In pieces: the wall clock may jump.
     const waitMs = this.#nextMs - this.#clock.nowMs();
     this.#timer = this.#clock.after(Math.min(waitMs, 60_000), () => this.#look());
@@ -129,12 +137,12 @@ export class Runs {
       for (const tell of waiters) tell(this.#last);
     };
     return {
-      done: (fromLsn, toLsn, sentBytes) =>
+      done: (fromLsn, toLsn, deltaBytes) =>
         end({
           fromLsn,
           toLsn,
           logBytes: toLsn - fromLsn,
-          deltaBytes: sentBytes,
+          deltaBytes,
           outcome: "done",
           reason: null,
         }),
@@ -161,5 +169,5 @@ export function runsOf(host: LinkHost, { schedule, name }: LinkConfig): Runs | n
   if (schedule === null) return null;
   const { ports, deltas: { runLog } } = host;
   const save = (startedAtMs: number) => runLog.save(name, startedAtMs);
-  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save);
+  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save, host.onRequest);
 }
