@@ -149,22 +149,22 @@ export class Course {
     // What is finished out of its time is all that is shipped then.
     const goalLsn = runs.isDue ? planner.ground.stableLsn() : 0;
     const run = runs.begin();
-    let deltaBytes: number | null = null;
+    let sentBytes: number | null = null;
     try {
       do {
         const bytes = await this.#shipNext(true);
         if (bytes === null) break;
-        deltaBytes = (deltaBytes ?? 0) + bytes;
+        sentBytes = (sentBytes ?? 0) + bytes;
       } while (this.#peer.lsn < goalLsn);
     } catch (error) {
       run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
-    if (deltaBytes === null) run.nothing(fromLsn);
-    else run.done(fromLsn, this.#peer.lsn, deltaBytes);
+    if (sentBytes === null) run.nothing(fromLsn);
+    else run.done(fromLsn, this.#peer.lsn, sentBytes);
   }
 
-  /** Ships the next delta, or the rest of it; its bytes in all, or null: none is due. */
+  /** Ships the next delta; its bytes that went over this connection, or null: none is due. */
   async #shipNext(coalesce: boolean): Promise<number | null> {
     const { planner, host, wire } = this.#parts;
     await host.alone(async () => {
@@ -175,9 +175,9 @@ export class Course {
       throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
     }
     if (this.#planned === null) return null;
-    const { id, bodyBytes } = await this.#ship(this.#planned);
-    planner.taken(id);
-    return bodyBytes;
+    const { trailer, sentBytes } = await this.#ship(this.#planned);
+    planner.taken(trailer.id);
+    return sentBytes;
   }
 
   async #stream(): Promise<void> {
@@ -196,7 +196,7 @@ export class Course {
     this.#peer = { lsn: sender.cursorLsn, needsSeed: false, inPlace: false, staged: null };
   }
 
-  async #ship(planned: Planned): Promise<DeltaTrailer> {
+  async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
     const { wire, host } = this.#parts;
     const courier = new DeltaCourier(planned.source, wire);
     this.#courier = courier;
@@ -209,7 +209,7 @@ export class Course {
     this.#parts.sender.moveTo(trailer.toLsn);
     this.#refused = null;
     this.#endDelta();
-    return trailer;
+    return { trailer, sentBytes: courier.sentBytes };
   }
 
   #endDelta(): void {

@@ -311,7 +311,7 @@ export class LinkHub {
   }
 
   tick(): void {
-    // Links that end with the node are no news.
+    // That the links of a node which stops are cut is no news.
     if (this.#stopped) return;
     for (const link of this.#links()) link.tick();
   }

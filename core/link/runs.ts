@@ -20,7 +20,7 @@ export interface RunLog {
 
 /** A run under way: one of its calls ends it. */
 export interface Run {
-  done(fromLsn: number, toLsn: number, deltaBytes: number): void;
+  done(fromLsn: number, toLsn: number, sentBytes: number): void;
   nothing(lsn: number): void;
   failed(error: unknown): void;
 }
@@ -38,6 +38,7 @@ export class Runs {
   #last: LinkRun | null = null;
   #nextMs: number;
   #failures = 0;
+  #shippedBytes = 0;
   #wanted = false;
   #timer: Timer | null = null;
   #wake: (() => void)[] = [];
@@ -80,6 +81,11 @@ export class Runs {
   /** Runs that failed since the last that did not. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** What all runs of this life have shipped that did not fail. */
+  get shippedBytes(): number {
+    return this.#shippedBytes;
   }
 
   /** A run is due, or somebody wants one. */
@@ -130,6 +136,7 @@ export class Runs {
       this.#failures = failed ? this.#failures + 1 : 0;
       if (failed) this.#nextMs = this.#clock.nowMs() + this.#retryMs();
       else {
+        this.#shippedBytes += part.deltaBytes;
         this.#lastStartedMs = startedAtMs;
         this.#nextMs = this.#next();
         if (part.outcome === "done") this.#save(startedAtMs);
@@ -137,12 +144,12 @@ export class Runs {
       for (const tell of waiters) tell(this.#last);
     };
     return {
-      done: (fromLsn, toLsn, deltaBytes) =>
+      done: (fromLsn, toLsn, sentBytes) =>
         end({
           fromLsn,
           toLsn,
           logBytes: toLsn - fromLsn,
-          deltaBytes,
+          deltaBytes: sentBytes,
           outcome: "done",
           reason: null,
         }),
