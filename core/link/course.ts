@@ -131,33 +131,55 @@ export class Course {
   }
 
   async #step(): Promise<void> {
-    const { planner, alone, runs, wire, advance } = this.#parts;
+    const { planner, runs, advance } = this.#parts;
     // A delta ends behind where it begins.
     if (planner.isRepairing) await advance(this.#peer.lsn);
-    const run = runs?.begin() ?? null;
+    if (runs !== null) return await this.#run(runs);
+    if (await this.#shipNext(false) === null) await this.#stream();
+  }
+
+  /** One run: all that is stable as it begins, be that held here in one delta or in several. */
+  async #run(runs: Runs): Promise<void> {
+    const run = runs.begin();
+    const fromLsn = this.#peer.lsn;
+    const wantedLsn = this.#parts.planner.ground.stableLsn();
+    let sentBytes: number | null = null;
     try {
-      await alone(async () => {
-        this.#planned = await planner.plan(this.#peer, runs !== null);
-      });
-      if (wire.closed) return this.close();
-      if (this.#planned !== null) {
-        const { trailer, sentBytes } = await this.#ship(this.#planned);
-        planner.taken(trailer.id);
-        run?.done(trailer, sentBytes);
-      } else if (run !== null) run.nothing(this.#peer.lsn);
-      else await this.#stream();
+      do {
+        const sent = await this.#shipNext(true);
+        if (sent === null) break;
+        sentBytes = (sentBytes ?? 0) + sent;
+      } while (this.#peer.lsn < wantedLsn);
+      const toLsn = this.#peer.lsn;
+      if (toLsn < wantedLsn) throw unknown();
+      if (sentBytes === null) run.nothing(toLsn);
+      else run.done(Math.min(fromLsn, toLsn), toLsn, sentBytes);
     } catch (error) {
-      run?.failed(wire.reasonOf(error));
+      run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
+  }
+
+  /** Ships the next delta, if there is one, and tells how many bytes that took; null: there is none. */
+  async #shipNext(coalesce: boolean): Promise<number | null> {
+    const { planner, alone, wire } = this.#parts;
+    await alone(async () => {
+      this.#planned = await planner.plan(this.#peer, coalesce);
+    });
+    if (wire.closed) {
+      this.close();
+      throw closed();
+    }
+    if (this.#planned === null) return null;
+    const { trailer, sentBytes } = await this.#ship(this.#planned);
+    planner.taken(trailer.id);
+    return sentBytes;
   }
 
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) {
-      throw new CascadeError("refused", "what the peer lacks is not known any more");
-    }
+    if (!planner.streamsFrom(lsn)) throw unknown();
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
     this.#parts.onChange();
     wire.kick();
@@ -195,7 +217,7 @@ export class Course {
   async #until(lsn: number): Promise<void> {
     const { wire, durableLsn } = this.#parts;
     while (durableLsn() < lsn) {
-      if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
+      if (wire.closed) throw closed();
       const moved = new Promise<void>((wake) => this.#wake = wake);
       await Promise.race([moved, wire.whenClosed]);
     }
@@ -207,4 +229,12 @@ export class Course {
     this.#planned = null;
     this.#courier = null;
   }
+}
+
+function closed(): CascadeError {
+  return new CascadeError("connection-lost", "the connection was closed", { retryable: true });
+}
+
+function unknown(): CascadeError {
+  return new CascadeError("refused", "what the peer lacks is not known any more");
 }

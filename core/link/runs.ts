@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { DeltaTrailer } from "../delta/delta_format.ts";
 import { describeError } from "../errors.ts";
 import type { Clock, Random, Timer } from "../ports.ts";
 import type { LinkHost } from "./host.ts";
@@ -21,7 +20,8 @@ export interface RunLog {
 
 /** A run under way: one of its calls ends it. */
 export interface Run {
-  done(trailer: DeltaTrailer, sentBytes: number): void;
+  /** The peer stood at `fromLsn`, and stands at `toLsn` now. */
+  done(fromLsn: number, toLsn: number, sentBytes: number): void;
   nothing(lsn: number): void;
   failed(error: unknown): void;
 }
@@ -125,11 +125,11 @@ export class Runs {
       for (const tell of waiters) tell(this.#last);
     };
     return {
-      done: (trailer, sentBytes) =>
+      done: (fromLsn, toLsn, sentBytes) =>
         end({
-          fromLsn: trailer.toLsn - trailer.logBytes,
-          toLsn: trailer.toLsn,
-          logBytes: trailer.logBytes,
+          fromLsn,
+          toLsn,
+          logBytes: toLsn - fromLsn,
           deltaBytes: sentBytes,
           outcome: "done",
           reason: null,

@@ -67,7 +67,9 @@ export const FAULT_KINDS = [
   "rot",
   "pause",
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+/** The same, and what operators ask for. Drawn apart, so that older seeds meet what they met before. */
+const LATER_KINDS = ["wipe", "exile", "sync", "verify"] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof LATER_KINDS)[number];
 
 /** See the module's text. */
 export interface Plan {
@@ -204,7 +206,11 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
 
 function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
   // Each run leaves some kinds of faults out, so that the others are met in pure form too.
-  const faults = FAULT_KINDS.filter(() => prng.chance(0.5));
+  const later = prng.fork("later kinds");
+  const faults = [
+    ...FAULT_KINDS.filter(() => prng.chance(0.5)),
+    ...LATER_KINDS.filter(() => later.chance(0.4)),
+  ];
   const chaosMs = prng.between(5_000, 40_000);
   // A quarter of a segment: the log counts on any record to fit many times.
   const payloadBytesMax = Math.min(prng.pick([2, 8, 32]) * KIB, log.segmentBytes / 4 - KIB);
