@@ -113,18 +113,41 @@ export class Coverage {
   /** A node dies, or a line of it breaks: in the midst of what? */
   onMishap(what: string, { node }: SimHost): void {
     if (node === null) return;
-    const { pipeline, deltas, hub } = node;
-    const meets = (phase: string) => this.note(`${what}: ${phase}`);
-    for (const link of hub.downstream) {
-      const phase = link.status().delta?.phase ?? null;
-      if (phase !== null) meets(`sender ${phase}`);
-      if (link.map.map !== null) meets("sender with a map");
-    }
-    if (deltas.isInPlace) meets("receiver in place");
-    else if (pipeline.shelf.incoming !== null) meets("receiver staging");
-    if (pipeline.isInDelta) meets("receiver applying");
-    const isBehind = pipeline.shelf.deltas.some(({ toLsn }) => toLsn > pipeline.stableLsn);
-    if (isBehind) meets("receiver committing");
-    if (pipeline.shelf.deltas.some(({ isInUse }) => isInUse)) meets("forwarding");
+    for (const phase of phasesOf(node)) this.note(`${what}: ${phase}`);
   }
+}
+
+/** What a node may be in the midst of. */
+export const PHASES = [
+  "sender planning",
+  "sender shipping",
+  "sender committing",
+  "sender applying",
+  "sender with a map",
+  "receiver in place",
+  "receiver staging",
+  "receiver committing",
+  "receiver applying",
+  "forwarding",
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** What a node is in the midst of. */
+export function phasesOf(node: CascadeNode): Phase[] {
+  const { pipeline, deltas, hub } = node;
+  const { shelf } = pipeline;
+  const phases: Phase[] = [];
+  for (const link of hub.downstream) {
+    const phase = link.state() === "delta" ? link.status().delta?.phase : undefined;
+    if (phase !== undefined) phases.push(`sender ${phase}`);
+    if (link.map.map !== null) phases.push("sender with a map");
+  }
+  if (deltas.isInPlace) phases.push("receiver in place");
+  else if (shelf.incoming !== null) phases.push("receiver staging");
+  if (pipeline.isInDelta) phases.push("receiver applying");
+  if (shelf.deltas.some(({ toLsn }) => toLsn > pipeline.stableLsn)) {
+    phases.push("receiver committing");
+  }
+  if (shelf.deltas.some(({ isInUse }) => isInUse)) phases.push("forwarding");
+  return phases;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Coverage } from "./coverage.ts";
+import { type Coverage, type Phase, PHASES, phasesOf } from "./coverage.ts";
 import type { CrashKind } from "./life.ts";
 import type { Line } from "./pipe.ts";
 import type { FaultKind, Weather } from "./plan.ts";
@@ -28,6 +28,8 @@ export class Faults {
   readonly #hosts: readonly SimHost[];
   readonly #requests: Requests;
   readonly #coverage: Coverage;
+  /** The phase of a delta in which a node is struck next. */
+  #aim: { readonly phase: Phase; readonly delayMs: number } | null = null;
   /** This host loses power just after the clients have written next. */
   #ambushed: SimHost | null = null;
   #isOver = false;
@@ -129,6 +131,9 @@ export class Faults {
         return this.#wipe(host);
       case "exile":
         return this.#exile(host);
+      case "aim":
+        this.#aim = { phase: this.#prng.pick(PHASES), delayMs: this.#prng.pick([0, 1, 20]) };
+        return;
       case "sync":
       case "verify":
         return this.#requests[kind](host);
@@ -152,6 +157,33 @@ export class Faults {
     if (upstream === undefined) return;
     if (upstream.planned.config.volumes.some(({ path }) => path === null)) return;
     host.wipe();
+  }
+
+  /** To be called often: a node that is in the phase that is aimed at is struck there. */
+  look(): void {
+    const aim = this.#aim;
+    if (aim === null || this.#isOver) return;
+    const host = this.#targets().find(({ node }) =>
+      node !== null && phasesOf(node).includes(aim.phase)
+    );
+    if (host === undefined) return;
+    this.#aim = null;
+    this.#world.scheduler.after(this.#prng.exponential(aim.delayMs + 0.01), null, () => {
+      if (!this.#isOver) this.#strikeAt(host);
+    });
+  }
+
+  #strikeAt(host: SimHost): void {
+    const neighbours = this.#neighbours(host);
+    const other = this.#prng.pick(neighbours);
+    const kind = this.#prng.pick(["kill", "power", "fuse", "flush-fails", "cut", "break"] as const);
+    this.#world.trace.note("fault", "aimed", kind, host.name);
+    if (kind === "kill" || kind === "power") {
+      return this.#crash(host, kind === "kill" ? "process" : "power");
+    }
+    if (kind === "fuse") return host.light(this.#prng.between(1, 12), "power");
+    if (kind === "flush-fails") host.disk.conditions.flushesToFailure = this.#prng.between(1, 3);
+    else this.#strikeLine(kind, host, other);
   }
 
   /** Out of its upstream's reach for long: the log that it lacks may go. */

@@ -145,6 +145,7 @@ class Run implements HostEvents {
     const end = await scheduler.run({
       until: () => {
         this.#coverage.look();
+        this.#faults.look();
         return this.world.failure !== null || scheduler.nowMs >= endMs;
       },
       timeMsMax: endMs,

@@ -48,10 +48,11 @@ export class Requests {
   }
 
   /** Asks a node to sync its links, or one of them. */
-  sync(host: SimHost): void {
+  sync(near: SimHost): void {
+    const host = this.#feeding(near);
     const { node } = host;
     const links = host.planned.config.downstream;
-    if (node === null || links.length === 0) return;
+    if (node === null) return;
     const names = this.#prng.chance(0.5) ? null : [this.#prng.pick(links).name];
     const dryRun = this.#prng.chance(0.2);
     const stableLsn = node.pipeline.stableLsn;
@@ -62,6 +63,13 @@ export class Requests {
         this.#judge(host, link, stableLsn);
       }
     });
+  }
+
+  /** The host itself, or the one that feeds it if it feeds none. */
+  #feeding(host: SimHost): SimHost {
+    const { downstream, upstream } = host.planned.config;
+    if (downstream.length > 0) return host;
+    return this.#hosts.find(({ name }) => name === upstream?.from) ?? host;
   }
 
   #judge(host: SimHost, report: SyncLinkReport, stableLsn: number): void {
@@ -81,10 +89,11 @@ export class Requests {
   }
 
   /** Asks a node to compare both ends of a link: there is no difference to be found. */
-  verify(host: SimHost): void {
+  verify(near: SimHost): void {
+    const host = this.#feeding(near);
     const { node } = host;
     const links = host.planned.config.downstream;
-    if (node === null || links.length === 0) return;
+    if (node === null) return;
     const { name } = this.#prng.pick(links);
     this.#follow(host, node, "verify", node.verify.verify(name, false), (report) => {
       this.#coverage.note("verify: compared");
