@@ -107,10 +107,14 @@ export class DeltaPlanner {
     return lsn >= log.startLsn && log.gapAt(lsn) === null;
   }
 
+  /** Whether the log goes on from here, or a delta that is here does. */
+  goesOnFrom(lsn: number): boolean {
+    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null;
+  }
+
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null ||
-      (this.hasVolumes && this.#mapServes(lsn));
+    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapServes(lsn));
   }
 
   get hasVolumes(): boolean {

@@ -17,11 +17,20 @@ export type Verdict =
   }
   | { readonly kind: "refuse"; readonly refusal: Refusal };
 
+/** What there is here for a peer. */
+export interface Ways {
+  /** Whether the log goes on from here, or a delta that is here does. */
+  goesOnFrom(lsn: number): boolean;
+  /** Or, if not, whether what the peer lacks is known: less than all. */
+  reaches(lsn: number): boolean;
+  readonly hasVolumes: boolean;
+}
+
 /** Judges the position of a node below. */
 export function judgePosition(
   host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas">,
   position: PositionMessage,
-  ways: { reaches(lsn: number): boolean; readonly hasVolumes: boolean },
+  ways: Ways,
 ): Verdict {
   const { pipeline, config } = host;
   if (host.base === null && !pipeline.reigns) {
@@ -51,7 +60,9 @@ export function judgePosition(
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
   const lsn = Math.min(fromLsn, position.stableLsn);
   const reaches = ways.reaches(lsn);
-  const needsSeed = position.fresh && (position.inPlace || image !== null || !reaches);
+  // Blocks of the volumes need no room there to be staged in while there is no image to protect.
+  const needsSeed = position.fresh &&
+    (position.inPlace || image !== null || !ways.goesOnFrom(lsn));
   // At worst all of the volumes is sent.
   if (ways.hasVolumes || (reaches && !needsSeed)) {
     return { kind: "accept", fromLsn, lsn, needsSeed };

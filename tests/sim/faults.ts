@@ -135,8 +135,7 @@ export class Faults {
         this.#aim = { phase: this.#prng.pick(PHASES), delayMs: this.#prng.pick([0, 1, 20]) };
         return;
       case "sync":
-      case "verify":
-        return this.#requests[kind](host);
+        return this.#requests.sync(host);
       case "clock-jump":
         host.wall.originMs += Math.floor(this.#prng.exponential(60_000)) - 30_000;
         return;

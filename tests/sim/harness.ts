@@ -13,6 +13,7 @@ import { makePlan, type Plan } from "./plan.ts";
 import { Prng } from "./prng.ts";
 import { Requests } from "./requests.ts";
 import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
+import { Verifying } from "./verifying.ts";
 import { Workload } from "./workload.ts";
 import { type Failure, Violation, World } from "./world.ts";
 
@@ -69,6 +70,9 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   return run.result();
 }
 
+/** The part of runs in which links are verified. */
+const VERIFYING = 0.4;
+
 class Run implements HostEvents {
   readonly world: World;
   readonly #plan: Plan;
@@ -78,6 +82,7 @@ class Run implements HostEvents {
   readonly #faults: Faults;
   readonly #requests: Requests;
   readonly #coverage: Coverage;
+  readonly #verifying: Verifying;
   #workload: Workload | null = null;
   #workloads = 0;
   #batches = 0;
@@ -99,6 +104,7 @@ class Run implements HostEvents {
     this.#requests = new Requests(this.world, asked, this.#hosts, coverage, durableOf);
     const { weather } = plan;
     this.#faults = new Faults(this.world, faults, weather, this.#hosts, this.#requests, coverage);
+    this.#verifying = new Verifying(this.world, prng.fork("verifying"), this.#hosts);
   }
 
   get #primary(): SimHost {
@@ -114,10 +120,12 @@ class Run implements HostEvents {
       this.world.scheduler.after(order.below(300), null, () => host.start());
     }
     this.#look(order);
+    if (this.#prng.fork("who verifies").chance(VERIFYING)) this.#verifying.begin();
     await this.#until("chaos", this.#plan.weather.chaosMs);
     this.#faults.end();
     await this.#until("aftermath", AFTERMATH_MS);
     this.#isWorkOver = true;
+    this.#verifying.isOver = true;
     if (this.#workload !== null) this.#workload.isOver = true;
     await this.#rest("calm");
     await this.#stopAndStart();
@@ -303,6 +311,8 @@ class Run implements HostEvents {
         ops: this.#oracle.history.ops.length,
         endLsn: this.#oracle.history.endLsn,
         checks: this.#oracle.checks,
+        verified: this.#verifying.done,
+        repairs: this.#verifying.repairs,
         overflowed: overflowedHosts(this.#hosts).size,
         "flips found": this.#faults.rot.found,
         ...Object.fromEntries(faults),

@@ -68,7 +68,7 @@ export const FAULT_KINDS = [
   "pause",
 ] as const;
 /** The same, and what operators ask for. Drawn apart, so that older seeds meet what they met before. */
-const LATER_KINDS = ["wipe", "exile", "sync", "verify", "aim"] as const;
+const LATER_KINDS = ["wipe", "exile", "sync", "aim"] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof LATER_KINDS)[number];
 
 /** See the module's text. */

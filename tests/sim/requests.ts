@@ -1,13 +1,12 @@
 /**
- * What operators ask of running nodes: one-shot syncs, and verifications of links. Each must end as long
- * as its node lives, and what it tells must be true.
+ * What operators ask of running nodes: one-shot syncs. Each must end as long as its node lives, and what
+ * it tells must be true.
  *
  * @module
  */
 import { describeError, isCascadeError } from "../../core/errors.ts";
 import type { CascadeNode } from "../../core/node.ts";
 import type { SyncLinkReport } from "../../core/sync_report.ts";
-import type { VerifyReport } from "../../core/verify_report.ts";
 import type { Coverage } from "./coverage.ts";
 import { isDeath } from "./life.ts";
 import type { Prng } from "./prng.ts";
@@ -88,19 +87,6 @@ export class Requests {
     }
   }
 
-  /** Asks a node to compare both ends of a link: there is no difference to be found. */
-  verify(near: SimHost): void {
-    const host = this.#feeding(near);
-    const { node } = host;
-    const links = host.planned.config.downstream;
-    if (node === null) return;
-    const { name } = this.#prng.pick(links);
-    this.#follow(host, node, "verify", node.verify.verify(name, false), (report) => {
-      this.#coverage.note("verify: compared");
-      expectSame(report);
-    });
-  }
-
   #follow<T>(
     host: SimHost,
     node: CascadeNode,
@@ -128,10 +114,4 @@ export class Requests {
     }
     this.#coverage.note(`${what}: ${error.code}`);
   }
-}
-
-function expectSame({ link, differences }: VerifyReport): void {
-  const [first] = differences;
-  if (first === undefined) return;
-  throw new Violation(`${link} was found to differ at ${first.offset} of ${first.volume}`);
 }
