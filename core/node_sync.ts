@@ -134,6 +134,7 @@ export class NodeSync implements SyncRunner {
       durationMs: this.#clock.monotonicMs() - startMs,
       reason: whyAway(link.config, {
         pausedWhy: link.pausedWhy,
+        refused: link.refusal?.message ?? null,
         reason: link.status().reason,
         listening: this.#hub().addresses,
         waitedMs: SYNC_CONNECT_MS,

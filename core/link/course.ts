@@ -134,33 +134,34 @@ export class Course {
     const { planner, runs, advance } = this.#parts;
     // A delta ends behind where it begins.
     if (planner.isRepairing) await advance(this.#peer.lsn);
-    if (runs !== null) return await this.#run(runs);
-    if (await this.#shipNext(false) === null) await this.#stream();
+    if (runs !== null) await this.#run(runs);
+    else if (await this.#shipNext(false) === null) await this.#stream();
   }
 
-  /** One run: all that is stable as it begins, be that held here in one delta or in several. */
+  /** A run: all that is stable when it begins, in as many deltas as this node's log has gaps. */
   async #run(runs: Runs): Promise<void> {
-    const run = runs.begin();
+    const { planner } = this.#parts;
     const fromLsn = this.#peer.lsn;
-    const wantedLsn = this.#parts.planner.ground.stableLsn();
+    // What is finished out of its time is all that is shipped then.
+    const goalLsn = runs.isDue ? planner.ground.stableLsn() : 0;
+    const run = runs.begin();
     let sentBytes: number | null = null;
     try {
       do {
-        const sent = await this.#shipNext(true);
-        if (sent === null) break;
-        sentBytes = (sentBytes ?? 0) + sent;
-      } while (this.#peer.lsn < wantedLsn);
-      const toLsn = this.#peer.lsn;
-      if (toLsn < wantedLsn) throw unknown();
-      if (sentBytes === null) run.nothing(toLsn);
-      else run.done(Math.min(fromLsn, toLsn), toLsn, sentBytes);
+        const bytes = await this.#shipNext(true);
+        if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
+        if (bytes === null) break;
+        sentBytes = (sentBytes ?? 0) + bytes;
+      } while (this.#peer.lsn < goalLsn);
     } catch (error) {
       run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
+    if (sentBytes === null) run.nothing(fromLsn);
+    else run.done(fromLsn, this.#peer.lsn, sentBytes);
   }
 
-  /** Ships the next delta, if there is one, and tells how many bytes that took; null: there is none. */
+  /** Ships the next delta; its bytes that went over this connection, or null: none is due. */
   async #shipNext(coalesce: boolean): Promise<number | null> {
     const { planner, alone, wire } = this.#parts;
     await alone(async () => {
@@ -168,7 +169,7 @@ export class Course {
     });
     if (wire.closed) {
       this.close();
-      throw closed();
+      throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
     }
     if (this.#planned === null) return null;
     const { trailer, sentBytes } = await this.#ship(this.#planned);
@@ -217,7 +218,7 @@ export class Course {
   async #until(lsn: number): Promise<void> {
     const { wire, durableLsn } = this.#parts;
     while (durableLsn() < lsn) {
-      if (wire.closed) throw closed();
+      if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
       const moved = new Promise<void>((wake) => this.#wake = wake);
       await Promise.race([moved, wire.whenClosed]);
     }
@@ -229,10 +230,6 @@ export class Course {
     this.#planned = null;
     this.#courier = null;
   }
-}
-
-function closed(): CascadeError {
-  return new CascadeError("connection-lost", "the connection was closed", { retryable: true });
 }
 
 function unknown(): CascadeError {

@@ -133,20 +133,25 @@ export class DeltaPlanner {
     toLsn: number,
     coalesce: boolean,
   ): Promise<{ logBytes: number; deltaBytes: number }> {
-    const logBytes = Math.max(0, toLsn - fromLsn);
-    if (logBytes === 0 || (this.streamsFrom(fromLsn) && !coalesce)) {
-      return { logBytes, deltaBytes: logBytes };
-    }
     const { log, shelf, sizes, clock } = this.ground;
-    if (!this.streamsFrom(fromLsn)) {
-      const held = shelf.covering(fromLsn);
-      const set = held === null ? await this.#setOf(fromLsn, this.ground.appliedLsn()) : null;
-      const all = sizes.reduce((sum, size) => sum + size, 0);
-      return { logBytes, deltaBytes: held?.bodyBytes ?? set?.countBytes() ?? all };
+    let deltaBytes = 0;
+    for (let lsn = fromLsn; lsn < toLsn;) {
+      const held = this.streamsFrom(lsn) ? null : shelf.covering(lsn);
+      if (held !== null) {
+        deltaBytes += held.bodyBytes;
+        lsn = held.toLsn;
+      } else if (this.streamsFrom(lsn)) {
+        const end = Math.min(toLsn, log.nextGap(lsn)?.fromLsn ?? Infinity);
+        const range = { log, sizes, fromLsn: lsn, toLsn: end, clock };
+        deltaBytes += coalesce ? (await new LogCoalescer(range).plan()).deltaBytes : end - lsn;
+        lsn = end;
+      } else {
+        const set = await this.#setOf(lsn, this.ground.appliedLsn());
+        deltaBytes += set?.countBytes() ?? sizes.reduce((sum, size) => sum + size, 0);
+        break;
+      }
     }
-    const end = Math.min(toLsn, log.nextGap(fromLsn)?.fromLsn ?? Infinity);
-    const plan = await new LogCoalescer({ log, sizes, fromLsn, toLsn: end, clock }).plan();
-    return { logBytes, deltaBytes: plan.deltaBytes };
+    return { logBytes: Math.max(0, toLsn - fromLsn), deltaBytes };
   }
 
   /**

@@ -304,12 +304,12 @@ export class DownstreamLink {
    */
   async foldTo(lsn: number): Promise<void> {
     const { pipeline } = this.#host;
-    const cursorLsn = this.#sender?.cursorLsn ?? 0;
     const neededLsn = Math.max(this.#ack?.durableLsn ?? this.#floorLsn, pipeline.log.startLsn);
     const isNew = this.map.map === null;
     if (neededLsn < lsn) await this.map.foldTo(lsn, neededLsn);
     await this.#foldCourse(lsn);
-    if (this.#course?.courier === null && cursorLsn < lsn && this.config.mode !== "periodic") {
+    const sender = this.#sender;
+    if (sender !== null && sender.isFlowing && sender.cursorLsn < lsn) {
       this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
     }
     if (isNew) this.#teller.tell(this.state(), this.#stateReason());

@@ -20,7 +20,6 @@ export interface RunLog {
 
 /** A run under way: one of its calls ends it. */
 export interface Run {
-  /** The peer stood at `fromLsn`, and stands at `toLsn` now. */
   done(fromLsn: number, toLsn: number, sentBytes: number): void;
   nothing(lsn: number): void;
   failed(error: unknown): void;
@@ -76,7 +75,12 @@ export class Runs {
     return this.#failures;
   }
 
-  /** Settles when a run is due, or somebody wants one. */
+  /** A run is due, or somebody wants one. */
+  get isDue(): boolean {
+    return this.#wanted || this.#nextMs <= this.#clock.nowMs();
+  }
+
+  /** Settles when that is so. */
   due(): Promise<void> {
     return new Promise((go) => {
       this.#wake.push(go);
@@ -88,14 +92,14 @@ export class Runs {
     this.#timer?.cancel();
     this.#timer = null;
     if (this.#wake.length === 0) return;
-    const waitMs = this.#nextMs - this.#clock.nowMs();
-    if (this.#wanted || waitMs <= 0) {
+    if (this.isDue) {
       const wake = this.#wake;
       this.#wake = [];
       for (const go of wake) go();
       return;
     }
     // In pieces: the wall clock may jump.
+    const waitMs = this.#nextMs - this.#clock.nowMs();
     this.#timer = this.#clock.after(Math.min(waitMs, 60_000), () => this.#look());
   }
 

@@ -11,9 +11,6 @@ import { pause, until } from "./wait.ts";
 
 const BLOCK_BYTES = 4096;
 const MAGIC = 0x4849_5354;
-/** Blocks of one write, at most. */
-const RUN_BLOCKS_MAX = 8;
-
 interface Step {
   readonly volume: number;
   readonly block: number;
@@ -26,6 +23,8 @@ export interface Written {
   readonly socket: string;
   readonly volumes: readonly string[];
   readonly sizeBytes: number;
+  /** Blocks of 4 KiB in one write, at most; 8 unless given. */
+  readonly runBlocksMax?: number;
 }
 
 /** See the module's text. Steps are numbers from 1 on. */
@@ -34,6 +33,8 @@ export class HistoryLoad {
   readonly #next: (below: number) => number;
   /** Step `n` is at place n - 1. */
   readonly #steps: Step[] = [];
+  /** How long it rests after every 16 writes. */
+  paceMs = 0;
   #stopped = false;
   #running: Promise<void> = Promise.resolve();
   #failure: unknown = null;
@@ -48,10 +49,11 @@ export class HistoryLoad {
     return this.#steps.length;
   }
 
-  /** Writes, over every reconnect, with a pause of `paceMs` after every 16 writes. */
+  /** Writes until it is stopped, over every reconnect. */
   start(paceMs: number): void {
     this.#stopped = false;
-    this.#running = this.#loop(paceMs).catch((error) => {
+    this.paceMs = paceMs;
+    this.#running = this.#loop().catch((error) => {
       this.#failure = error;
     });
   }
@@ -68,7 +70,7 @@ export class HistoryLoad {
     if (this.#failure !== null) throw this.#failure;
   }
 
-  async #loop(paceMs: number): Promise<void> {
+  async #loop(): Promise<void> {
     // A write that no answer came to is sent again, the same: history has it once or twice in a row.
     let unanswered: Step | null = null;
     while (!this.#stopped) {
@@ -81,7 +83,7 @@ export class HistoryLoad {
           unanswered = step;
           await this.#send(clients[step.volume]!, step);
           unanswered = null;
-          if (this.#steps.length % 16 === 0) await pause(paceMs);
+          if (this.#steps.length % 16 === 0) await pause(this.paceMs);
           if (this.#next(200) === 0) await clients[0]!.flush();
         }
       } catch (error) {
@@ -101,8 +103,8 @@ export class HistoryLoad {
   }
 
   #step(): Step {
-    const { volumes, sizeBytes } = this.#written;
-    const blocks = 1 + this.#next(RUN_BLOCKS_MAX);
+    const { volumes, sizeBytes, runBlocksMax = 8 } = this.#written;
+    const blocks = 1 + this.#next(runBlocksMax);
     const volume = this.#next(volumes.length);
     const block = this.#next(sizeBytes / BLOCK_BYTES - blocks);
     return { volume, block, blocks, zero: this.#next(12) === 0 };
