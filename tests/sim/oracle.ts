@@ -126,9 +126,10 @@ export class Oracle {
     known.durableLsn = known.heldLsn = 0;
   }
 
-  /** How far the host ever was, durably, in this reign. */
+  /** How far the host was, durably, when it was last seen, or at any time of this reign. */
   durableOf(host: SimHost): number {
-    return Math.max(this.#known(host).durableMax, host.node?.pipeline.durableLsn ?? 0);
+    const { durableMax, durableLsn } = this.#known(host);
+    return Math.max(durableMax, durableLsn, host.node?.pipeline.durableLsn ?? 0);
   }
 
   /** Remembers how far a node is. */
