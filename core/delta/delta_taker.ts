@@ -233,7 +233,13 @@ export class DeltaTaker {
       const { incoming } = pipeline.shelf;
       if (incoming === null) return;
       const { position } = incoming;
-      await incoming.flush();
+      try {
+        await incoming.flush();
+      } catch (error) {
+        // What a failed flush leaves behind may be in memory alone: nothing of it counts, and it comes again.
+        pipeline.shelf.discardIncoming();
+        throw error;
+      }
       this.#durable = position;
       return;
     }

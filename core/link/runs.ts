@@ -36,6 +36,7 @@ export class Runs {
   #last: LinkRun | null = null;
   #nextMs: number;
   #failures = 0;
+  #shippedBytes = 0;
   #wanted = false;
   #timer: Timer | null = null;
   #wake: (() => void)[] = [];
@@ -73,6 +74,11 @@ export class Runs {
   /** Runs that failed since the last that did not. */
   get failures(): number {
     return this.#failures;
+  }
+
+  /** What all runs of this life have shipped that did not fail. */
+  get shippedBytes(): number {
+    return this.#shippedBytes;
   }
 
   /** A run is due, or somebody wants one. */
@@ -122,6 +128,7 @@ export class Runs {
       this.#failures = failed ? this.#failures + 1 : 0;
       if (failed) this.#nextMs = this.#clock.nowMs() + this.#retryMs();
       else {
+        this.#shippedBytes += part.deltaBytes;
         this.#lastStartedMs = startedAtMs;
         this.#nextMs = this.#next();
         if (part.outcome === "done") this.#save(startedAtMs);
