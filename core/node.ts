@@ -85,16 +85,24 @@ export class CascadeNode implements LinkHost {
     ports: Ports,
     onRequest = false,
   ): Promise<CascadeNode> {
-    const holder: { node: CascadeNode | null } = { node: null };
+    const holder: { node: CascadeNode | null; failure: { error: unknown } | null } = {
+      node: null,
+      failure: null,
+    };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
       onRoom: () => ports.clock.soon(() => holder.node?.onRoom()),
       onDiskFull: (error) => holder.node?.onDiskFull(error),
-      onFatal: (error) => holder.node?.onFatal(error),
+      onFatal: (error) => {
+        holder.failure ??= { error };
+        holder.node?.onFatal(error);
+      },
     });
     const node = new CascadeNode(config, ports, opened, onRequest);
     holder.node = node;
     try {
+      // The log may have failed while the rest was being opened.
+      if (holder.failure !== null) throw holder.failure.error;
       await node.#start();
     } catch (error) {
       node.#shut(error);

@@ -153,6 +153,7 @@ export class Course {
     try {
       do {
         const bytes = await this.#shipNext(true);
+        if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
         if (bytes === null) break;
         sentBytes = (sentBytes ?? 0) + bytes;
       } while (this.#peer.lsn < goalLsn);
@@ -183,9 +184,7 @@ export class Course {
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) {
-      throw new CascadeError("refused", "what the peer lacks is not known any more");
-    }
+    if (!planner.streamsFrom(lsn)) throw unknown();
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
     this.#parts.host.onLinkProgress();
     wire.kick();
@@ -235,4 +234,8 @@ export class Course {
     this.#planned = null;
     this.#courier = null;
   }
+}
+
+function unknown(): CascadeError {
+  return new CascadeError("refused", "what the peer lacks is not known any more");
 }

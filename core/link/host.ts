@@ -74,6 +74,8 @@ export interface TailRecovery {
 export interface HostDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  /** Settles when nothing that an earlier life committed is left to be taken. */
+  readonly settled: Promise<void>;
   /** When the periodic links of this node ran last. */
   readonly runLog: RunLog;
   /** Nothing was ever replicated to this node, and its volumes are blank. */
