@@ -77,7 +77,10 @@ function nodeText(name: string, index: number, names: readonly string[]): string
     ? line(`volumes: { data: ./${name}.img }`, "a file (made if missing) or a block device")
     : `    volumes: { data: ./${name}.img }\n`;
   if (first) {
-    text += line("log: { budget: 1GiB }", "a peer may be away until this much was written");
+    text += line(
+      "log: { budget: 1GiB }",
+      "a peer may miss so much and need no delta",
+    );
     text += line(`nbd: tcp://127.0.0.1:${NBD_PORT}`, "clients use the volumes here; or unix:/PATH");
   } else if (index === names.length - 1) {
     text += line(

@@ -12,9 +12,9 @@ export async function runSeed(request: SeedRequest): Promise<void> {
     case "copy":
       return await (await import("./seed_run.ts")).copySeed(request);
     case "save":
-      return await (await import("./seed_save.ts")).saveSeed(request, plan.topology, plan.node);
+      return await (await import("./seed_save.ts")).saveSeed(request, plan.node);
     case "load":
-      return await (await import("./seed_load.ts")).loadSeedFile(request, plan.topology, plan.node);
+      return await (await import("./seed_load.ts")).loadSeedFile(request, plan.node);
   }
 }
 

@@ -10,15 +10,14 @@ import type { Ports } from "../core/ports.ts";
 import { firstData } from "../core/seed/look.ts";
 import { FileBlocks } from "../core/seed/file_blocks.ts";
 import { type LoadPlace, loadSeed, notBlank, placeOf } from "../core/seed_load.ts";
-import type { Topology } from "../core/topology/topology.ts";
 import { approximateSize } from "../core/topology/units.ts";
 import { freeBytesAt } from "../io/free_space.ts";
-import { loadNodeConfig } from "../io/topology_file.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { tell } from "./output.ts";
 import { reportCourier } from "./seed_report.ts";
 import type { SeedRequest } from "./seed_run.ts";
+import { loadSetup } from "./serve_node.ts";
 import { stopOnSignal } from "./stop_signal.ts";
 import { SeedBar } from "./ui/seed_view.ts";
 
@@ -27,11 +26,10 @@ const INTERRUPTED = "cascade: interrupted before anything was written";
 /** Runs it. Throws an {@linkcode ExitWith} or what failed. */
 export async function loadSeedFile(
   request: SeedRequest,
-  topology: Topology,
   name: string,
 ): Promise<void> {
   const ports = denoPorts({ journal: stderrJournal(name, "text", "warn") });
-  const config = loadNodeConfig(topology, name);
+  const { config } = loadSetup({ topology: request.topology, node: name });
   const stop = stopOnSignal();
   const beganMs = performance.now();
   const seed = openSeedFile(ports.disk, request.source);

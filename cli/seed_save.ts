@@ -5,23 +5,21 @@
  */
 import type { Delta } from "../core/delta/delta_shelf.ts";
 import { checkBody, partialPath, SeedFileWriter } from "../core/delta/seed_file.ts";
-import { CascadeError } from "../core/errors.ts";
+import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { StagedMessage } from "../core/link/messages.ts";
 import type { SeedMaker } from "../core/node_seeds.ts";
 import type { Ports } from "../core/ports.ts";
-import { nodeNamed } from "../core/topology/node_config.ts";
-import type { Topology } from "../core/topology/topology.ts";
 import { approximateSize } from "../core/topology/units.ts";
 import { resolvePath } from "../core/topology/paths.ts";
+import { TIMEOUT_NEVER_MS, wasNeverAsked } from "../io/admin_client.ts";
 import { fetchSeed } from "../io/seed_client.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { tell } from "./output.ts";
 import { reportCourier } from "./seed_report.ts";
 import type { SeedRequest } from "./seed_run.ts";
-import { loadSetup } from "./serve_node.ts";
-import { stopOnSignal } from "./stop_signal.ts";
-import { runningNode } from "./sync_run.ts";
+import { loadSetup, type NodeSetup } from "./serve_node.ts";
+import { type StopSignal, stopOnSignal } from "./stop_signal.ts";
 import { type BarState, SeedBar } from "./ui/seed_view.ts";
 
 /** How far it is; also what the bar is drawn from. */
@@ -32,7 +30,6 @@ interface Progress extends BarState {
 /** Runs it. Throws an {@linkcode ExitWith} or what failed. */
 export async function saveSeed(
   request: SeedRequest,
-  topology: Topology,
   name: string,
 ): Promise<void> {
   const world = denoPorts({ journal: stderrJournal("seed", "text", "warn") });
@@ -47,11 +44,9 @@ export async function saveSeed(
     const bar = request.quiet ? null : SeedBar.onTerminal(progress, () => progress.totalBytes);
     let made: { delta: Delta; resumedAt: number };
     try {
-      const target = await runningNode(nodeNamed(topology, name));
-      const job = new Save(request, writer, progress, stop.asked);
-      const whole = target === null
-        ? await (await import("./seed_here.ts")).asNode(setup, (maker) => job.from(maker))
-        : await fetchSeed({ ...target, node: name }, setup.config.secret, writer.staged, job);
+      const job = new Save(request, writer, progress, stop);
+      const whole = await job.fetch(setup) ??
+        await (await import("./seed_here.ts")).asNode(setup, (maker) => job.from(maker));
       if (!whole) return await interrupted(writer, path);
       made = { delta: await finish(writer, progress, world, stop.asked), resumedAt: job.resumedAt };
     } finally {
@@ -111,19 +106,19 @@ class Save {
   readonly #request: SeedRequest;
   readonly #writer: SeedFileWriter;
   readonly #progress: Progress;
-  readonly stopped: () => boolean;
+  readonly #stop: StopSignal;
   resumedAt = 0;
 
   constructor(
     request: SeedRequest,
     writer: SeedFileWriter,
     progress: Progress,
-    stopped: () => boolean,
+    stop: StopSignal,
   ) {
     this.#request = request;
     this.#writer = writer;
     this.#progress = progress;
-    this.stopped = stopped;
+    this.#stop = stop;
   }
 
   onBegin(resumes: boolean, bytesExpected: number): void {
@@ -151,13 +146,29 @@ class Save {
     this.#progress.totalBytes = Math.max(this.#progress.totalBytes, doneBytes);
   }
 
+  /** From the node that runs: whether it came to its end. Null when nobody takes the question. */
+  async fetch({ config, admin, adminToken }: NodeSetup): Promise<boolean | null> {
+    if (admin === null) return null;
+    const { signal } = this.#stop;
+    const who = { node: config.name, address: admin, token: adminToken };
+    const target = { ...who, timeoutMs: TIMEOUT_NEVER_MS, signal };
+    try {
+      await fetchSeed(target, config.secret, this.#writer.staged, this);
+      return true;
+    } catch (error) {
+      if (signal.aborted && !isCascadeError(error, "disk-full")) return false;
+      if (wasNeverAsked(error)) return null;
+      throw error;
+    }
+  }
+
   /** As the node itself. */
   async from(maker: SeedMaker): Promise<boolean> {
     const making = await maker.begin(this.#writer.staged);
     try {
       this.onBegin(making.resumes, making.bytesExpected);
       await making.write((bytes) => {
-        if (this.stopped()) return Promise.reject(STOPPED);
+        if (this.#stop.asked()) return Promise.reject(STOPPED);
         this.onBytes(bytes);
         return Promise.resolve();
       });

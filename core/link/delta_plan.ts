@@ -222,11 +222,11 @@ export class DeltaPlanner {
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
-  /** `isSoiled`: the volumes hold blocks of another first copy, which may be holes by now. */
-  #seed(isSoiled: boolean): Planned | null {
+  /** `isBegun`: an earlier first copy left something there, also where there are holes here now. */
+  #seed(isBegun: boolean): Planned | null {
     if (this.ground.volumes.length === 0) return null;
     const header = this.#header(0, "volume", null, this.ground.appliedLsn(), true);
-    if (isSoiled) return { source: this.#ofAll(header), staged: null };
+    if (isBegun) return { source: this.#ofAll(header), staged: null };
     return { source: new MadeDelta(this.ground, header, this.#allData()), staged: null };
   }
 

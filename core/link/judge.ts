@@ -57,6 +57,11 @@ export function judgePosition(
   } else if (pipeline.reigns && position.stableLsn > pipeline.appendedLsn) {
     return refuseFork(config.name, false, pipeline.appendedLsn);
   }
+  if (position.stableLsn > pipeline.stableLsn) {
+    // This node lost what it had: whatever it could send is older than what the peer has.
+    const message = `${config.name} has not caught up with its peer yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
   const lsn = Math.min(fromLsn, position.stableLsn);
   const reaches = ways.reaches(lsn);
@@ -67,9 +72,10 @@ export function judgePosition(
   if (ways.hasVolumes || (reaches && !needsSeed)) {
     return { kind: "accept", fromLsn, lsn, needsSeed };
   }
-  const message = `the log of ${config.name} begins at LSN ${pipeline.log.startLsn}, the peer ` +
-    `stands at ${lsn}, and what it lacks in between is not known any more: remove the folder and ` +
-    "the volumes of the peer, and it is filled anew";
+  const message =
+    `the peer stands at LSN ${lsn}, what it lacks from there on is not in the log of ` +
+    `${config.name} any more, and ${config.name} has no volumes to read it from: give it volumes, or ` +
+    "link the peer to a node that has them";
   return { kind: "refuse", refusal: { code: "delta-needed", message } };
 }
 
