@@ -43,7 +43,7 @@ export interface SyncNode extends SyncRunner {
 export type StartNode = (setup: NodeSetup, journal: Journal) => Promise<SyncNode>;
 
 const startNode: StartNode = async (setup, journal) => {
-  const node = await CascadeNode.start(setup.config, denoPorts({ journal }), false);
+  const node = await CascadeNode.start(setup.config, denoPorts({ journal }), true);
   return {
     ready: node.ready,
     done: node.done,

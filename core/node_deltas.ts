@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
-import { CascadeError, describeError } from "./errors.ts";
+import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
@@ -37,6 +37,7 @@ export class NodeDeltas {
   readonly taker: DeltaTaker;
   readonly runLog: RunLog;
   readonly #node: NodeParts;
+  #settled: Promise<void> = Promise.resolve();
 
   constructor(node: NodeParts) {
     this.#node = node;
@@ -115,11 +116,29 @@ export class NodeDeltas {
     return Math.max(0, Math.floor(nowMs - 1000 * (times.ageSeconds(lsn, nowMs) ?? 0)));
   }
 
-  /** After a crash: the log goes on behind what was committed. */
+  /**
+   * After a crash: the log goes on behind what was committed. There may be no room for that before nodes
+   * below have taken older log: it is not waited for, but by the link from above.
+   */
   async finish(): Promise<void> {
-    const { pipeline } = this.#node;
+    const { pipeline, onFatal } = this.#node;
     await this.taker.finishInPlace();
-    for (const delta of pipeline.shelf.deltas) {
+    this.#settled = this.#takeCommitted();
+    if (pipeline.reigns) return await this.#settled;
+    this.#settled.catch((error) => {
+      const isStopping = isCascadeError(error, "log-full") || isCascadeError(error, "stopping");
+      if (!isStopping) onFatal(error);
+    });
+  }
+
+  /** Settles when nothing of an earlier life is left to be taken. */
+  get settled(): Promise<void> {
+    return this.#settled;
+  }
+
+  async #takeCommitted(): Promise<void> {
+    const { pipeline } = this.#node;
+    for (const delta of [...pipeline.shelf.deltas]) {
       const { stableLsn } = pipeline;
       if (delta.fromLsn <= stableLsn && delta.toLsn > stableLsn) await pipeline.takeDelta(delta);
     }

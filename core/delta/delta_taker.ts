@@ -261,8 +261,9 @@ export class DeltaTaker {
       trailer.toLsn % 16 === 0;
     if (!fits) throw violation("the end of another delta");
     this.#checkHistory(trailer);
-    if (trailer.toLsn < pipeline.stableLsn) return pipeline.shelf.discardIncoming();
     if (this.#host.inPlace() !== null) return await this.#endInPlace(trailer);
+    // Nothing in it is news here.
+    if (trailer.toLsn <= pipeline.stableLsn) return pipeline.shelf.discardIncoming();
     this.#outgrownBytes = 0;
     const delta = await pipeline.shelf.commit(trailer);
     await pipeline.takeDelta(delta);

@@ -6,15 +6,16 @@
  */
 import type { DeltaTrailer } from "../delta/delta_format.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
-import type { Clock } from "../ports.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
 import { FrameType } from "./frames.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
 import { PeerHashes } from "./hashes.ts";
 import { decodeMessage, deltaAckSchema } from "./messages.ts";
+import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
+import type { ShipGate } from "./ship_gate.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a course works with. */
@@ -22,18 +23,14 @@ export interface CourseParts {
   readonly wire: Wire;
   readonly sender: Sender;
   readonly planner: DeltaPlanner;
-  readonly clock: Clock;
+  readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly base: Readonly<Record<string, string>> | null;
+  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports">;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
-  /** One thing at a time with what lets the log go. */
-  readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
   readonly advance: (lsn: number) => Promise<void>;
-  /** A delta began or ended: look at the state again. */
-  readonly onChange: () => void;
 }
 
 /** See the module's text. */
@@ -94,7 +91,8 @@ export class Course {
 
   /** Runs until the connection ends. Throws what ends it. */
   async run(): Promise<void> {
-    const { wire, runs } = this.#parts;
+    const { wire, runs, gate } = this.#parts;
+    await Promise.race([gate.opened, wire.whenClosed]);
     while (!wire.closed) {
       if (runs !== null && !this.#isUrgent()) await Promise.race([runs.due(), wire.whenClosed]);
       if (wire.closed) return;
@@ -107,7 +105,7 @@ export class Course {
         this.#endDelta();
         this.#refused = describeError(error);
         this.#peer = { ...this.#peer, staged: null };
-        this.#parts.onChange();
+        this.#parts.host.onLinkProgress();
         await this.#pause();
       }
     }
@@ -119,10 +117,16 @@ export class Course {
     return staged !== null || inPlace || needsSeed || this.#parts.planner.isRepairing;
   }
 
+  /** Settles when a delta that was refused is to be tried again: after a while, or since it is asked for. */
   #pause(): Promise<void> {
-    const { clock, wire } = this.#parts;
+    const { host, wire, gate } = this.#parts;
     return new Promise((go) => {
-      const timer = clock.after(DELTA_RETRY_MS, go);
+      const timer = host.ports.clock.after(DELTA_RETRY_MS, go);
+      gate.onAsk = () => {
+        this.#refused = null;
+        timer.cancel();
+        go();
+      };
       wire.whenClosed.then(() => {
         timer.cancel();
         go();
@@ -149,6 +153,7 @@ export class Course {
     try {
       do {
         const bytes = await this.#shipNext(true);
+        if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
         if (bytes === null) break;
         sentBytes = (sentBytes ?? 0) + bytes;
       } while (this.#peer.lsn < goalLsn);
@@ -162,8 +167,8 @@ export class Course {
 
   /** Ships the next delta; its bytes that went over this connection, or null: none is due. */
   async #shipNext(coalesce: boolean): Promise<number | null> {
-    const { planner, alone, wire } = this.#parts;
-    await alone(async () => {
+    const { planner, host, wire } = this.#parts;
+    await host.alone(async () => {
       this.#planned = await planner.plan(this.#peer, coalesce);
     });
     if (wire.closed) {
@@ -179,11 +184,9 @@ export class Course {
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) {
-      throw new CascadeError("refused", "what the peer lacks is not known any more");
-    }
+    if (!planner.streamsFrom(lsn)) throw unknown();
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
-    this.#parts.onChange();
+    this.#parts.host.onLinkProgress();
     wire.kick();
     await Promise.race([stopped, wire.whenClosed]);
     if (wire.closed) return;
@@ -193,12 +196,12 @@ export class Course {
   }
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
-    const { wire, base, clock } = this.#parts;
+    const { wire, host } = this.#parts;
     const courier = new DeltaCourier(planned.source, wire);
     this.#courier = courier;
-    this.#startedAtMs = clock.nowMs();
-    this.#parts.onChange();
-    const trailer = await courier.ship(planned.staged, base);
+    this.#startedAtMs = host.ports.clock.nowMs();
+    this.#parts.host.onLinkProgress();
+    const trailer = await courier.ship(planned.staged, host.base);
     courier.committed();
     await this.#until(trailer.toLsn);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
@@ -212,7 +215,7 @@ export class Course {
     this.#planned?.source.close();
     this.#planned = null;
     this.#courier = null;
-    this.#parts.onChange();
+    this.#parts.host.onLinkProgress();
   }
 
   /** Waits until the peer has all below `lsn`, durably. */
@@ -231,4 +234,8 @@ export class Course {
     this.#planned = null;
     this.#courier = null;
   }
+}
+
+function unknown(): CascadeError {
+  return new CascadeError("refused", "what the peer lacks is not known any more");
 }

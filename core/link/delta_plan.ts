@@ -163,7 +163,7 @@ export class DeltaPlanner {
     this.forget();
     if (resumed !== null) return resumed;
     const { shelf } = this.ground;
-    if (peer.needsSeed) return this.#seed();
+    if (peer.needsSeed) return this.#seed(peer.inPlace);
     if (peer.inPlace || this.isRepairing) return await this.#ofVolume(peer.lsn);
     if (this.streamsFrom(peer.lsn)) return coalesce ? await this.#ofLog(peer.lsn) : null;
     const held = shelf.covering(peer.lsn);
@@ -222,9 +222,11 @@ export class DeltaPlanner {
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
-  #seed(): Planned | null {
+  /** `isBegun`: an earlier first copy left something there, also where there are holes here now. */
+  #seed(isBegun: boolean): Planned | null {
     if (this.ground.volumes.length === 0) return null;
     const header = this.#header(0, "volume", null, this.ground.appliedLsn(), true);
+    if (isBegun) return { source: this.#ofAll(header), staged: null };
     return { source: new MadeDelta(this.ground, header, this.#allData()), staged: null };
   }
 

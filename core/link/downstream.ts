@@ -31,6 +31,7 @@ import { PeerMap } from "./peer_map.ts";
 import { type Runs, runsOf } from "./runs.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
+import { ShipGate } from "./ship_gate.ts";
 import { SyncPolicy } from "./sync_policy.ts";
 import type { Wire } from "./wire.ts";
 
@@ -43,6 +44,7 @@ export class DownstreamLink {
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
   readonly #closeness = new Closeness();
+  readonly gate: ShipGate;
   #wire: Wire | null = null;
   #sender: Sender | null = null;
   #peerInstance = "";
@@ -68,6 +70,7 @@ export class DownstreamLink {
     this.#host = host;
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
     if (this.pausedWhy !== null) this.policy.pause();
+    this.gate = new ShipGate(host.onRequest);
     this.#teller = new StateTeller(host.ports.journal, config.name);
     const { deltas, ports } = host;
     this.map = new PeerMap(deltas.ground, ports.disk, `${host.config.dir}/maps`, config.name);
@@ -221,13 +224,11 @@ export class DownstreamLink {
       wire,
       sender,
       planner: this.planner,
-      clock: this.#host.ports.clock,
+      gate: this.gate,
+      host: this.#host,
       runs: this.runs,
-      base: this.#host.base,
       durableLsn: () => this.durableLsn ?? 0,
-      alone: (work) => this.#host.alone(work),
       advance: (lsn) => this.#host.advance(lsn, () => !wire.closed),
-      onChange: () => this.#host.onLinkProgress(),
     }, peer);
   }
 
@@ -288,7 +289,7 @@ export class DownstreamLink {
 
   /** Whether nothing is on its way that a node which stops should wait for. */
   isDrained(endLsn: number): boolean {
-    if (!this.connected || this.config.mode === "periodic") return true;
+    if (!this.connected || this.config.mode === "periodic" || !this.gate.isOpen) return true;
     return this.#course?.courier !== null || (this.durableLsn ?? 0) >= endLsn;
   }
 

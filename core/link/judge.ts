@@ -57,6 +57,11 @@ export function judgePosition(
   } else if (pipeline.reigns && position.stableLsn > pipeline.appendedLsn) {
     return refuseFork(config.name, false, pipeline.appendedLsn);
   }
+  if (position.stableLsn > pipeline.stableLsn) {
+    // This node lost what it had: whatever it could send is older than what the peer has.
+    const message = `${config.name} has not caught up with its peer yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
   const lsn = Math.min(fromLsn, position.stableLsn);
   const reaches = ways.reaches(lsn);

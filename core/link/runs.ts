@@ -31,24 +31,32 @@ export class Runs {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #save: (startedAtMs: number) => void;
+  /** They are never due by themselves. */
+  readonly #onRequest: boolean;
   /** When the last run that succeeded began; null: none is known. */
   #lastStartedMs: number | null;
   #last: LinkRun | null = null;
   #nextMs: number;
   #failures = 0;
+  #shippedBytes = 0;
   #wanted = false;
   #timer: Timer | null = null;
   #wake: (() => void)[] = [];
   #waiters: ((result: LinkRun) => void)[] = [];
 
-  /** `save` remembers when a run began, so that a restart keeps the rhythm. */
+  /**
+   * `save` remembers when a run began, so that a restart keeps the rhythm. `onRequest`: no run is ever
+   * due by itself.
+   */
   constructor(
     schedule: Schedule,
     clock: Clock,
     random: Random,
     lastStartedMs: number | null,
     save: (startedAtMs: number) => void,
+    onRequest = false,
   ) {
+    this.#onRequest = onRequest;
     this.#schedule = schedule;
     this.#clock = clock;
     this.#random = random;
@@ -75,9 +83,14 @@ export class Runs {
     return this.#failures;
   }
 
+  /** What all runs of this life have shipped that did not fail. */
+  get shippedBytes(): number {
+    return this.#shippedBytes;
+  }
+
   /** A run is due, or somebody wants one. */
   get isDue(): boolean {
-    return this.#wanted || this.#nextMs <= this.#clock.nowMs();
+    return this.#wanted || (!this.#onRequest && this.#nextMs <= this.#clock.nowMs());
   }
 
   /** Settles when that is so. */
@@ -98,6 +111,7 @@ export class Runs {
       for (const go of wake) go();
       return;
     }
+    if (this.#onRequest) return;
     // In pieces: the wall clock may jump.
     const waitMs = this.#nextMs - this.#clock.nowMs();
     this.#timer = this.#clock.after(Math.min(waitMs, 60_000), () => this.#look());
@@ -122,6 +136,7 @@ export class Runs {
       this.#failures = failed ? this.#failures + 1 : 0;
       if (failed) this.#nextMs = this.#clock.nowMs() + this.#retryMs();
       else {
+        this.#shippedBytes += part.deltaBytes;
         this.#lastStartedMs = startedAtMs;
         this.#nextMs = this.#next();
         if (part.outcome === "done") this.#save(startedAtMs);
@@ -161,5 +176,5 @@ export function runsOf(host: LinkHost, { schedule, name }: LinkConfig): Runs | n
   if (schedule === null) return null;
   const { ports, deltas: { runLog } } = host;
   const save = (startedAtMs: number) => runLog.save(name, startedAtMs);
-  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save);
+  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save, host.onRequest);
 }
