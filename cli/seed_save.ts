@@ -19,7 +19,7 @@ import { tell } from "./output.ts";
 import { reportCourier } from "./seed_report.ts";
 import type { SeedRequest } from "./seed_run.ts";
 import { loadSetup, type NodeSetup } from "./serve_node.ts";
-import { type StopSignal, stopOnSignal } from "./stop_signal.ts";
+import { stopOnSignal, type StopSignal } from "./stop_signal.ts";
 import { type BarState, SeedBar } from "./ui/seed_view.ts";
 
 /** How far it is; also what the bar is drawn from. */

@@ -76,7 +76,7 @@ export async function actOn(
     if (url.pathname === "/sync") return await sync(url, controls);
     if (url.pathname === "/verify") return await verify(url, controls);
     if (url.pathname === "/seed" && controls.seeds !== undefined) {
-      return await answerSeed(request, url, controls.seeds, node);
+      return await answerSeed(headers, url, controls.seeds, node);
     }
     return await change(url, controls);
   } catch (error) {

@@ -15,7 +15,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import { CascadeError, describeError } from "../core/errors.ts";
 import { type StagedMessage, stagedSchema } from "../core/link/messages.ts";
 import type { SeedMaker } from "../core/node_seeds.ts";
@@ -68,12 +68,12 @@ function readStaged(text: string | null): StagedMessage | null {
 
 /** Answers to POST /seed. Throws what {@linkcode SeedMaker.begin} throws. */
 export async function answerSeed(
-  request: IncomingMessage,
+  headers: IncomingHttpHeaders,
   { searchParams }: URL,
   { maker, secret, journal }: SeedGiver,
   node: string,
 ): Promise<Answer> {
-  if (!isProof(request.headers[PROOF_HEADER], secret, node)) {
+  if (!isProof(headers[PROOF_HEADER], secret, node)) {
     return { code: 403, body: "the secret of the cascade is another one, or a clock is wrong\n" };
   }
   const making = await maker.begin(readStaged(searchParams.get("staged")));
