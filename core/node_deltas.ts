@@ -11,6 +11,7 @@ import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
+import { SeedMap } from "./link/seed_map.ts";
 import type { TimeIndex } from "./link/time_index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
@@ -35,6 +36,7 @@ export interface NodeParts {
 export class NodeDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  readonly seedMap: SeedMap;
   readonly runLog: RunLog;
   readonly #node: NodeParts;
   #settled: Promise<void> = Promise.resolve();
@@ -59,8 +61,13 @@ export class NodeDeltas {
       stableLsn: () => pipeline.stableLsn,
       timeAtMs: (lsn) => this.#timeAtMs(lsn),
       newId: () => this.#series + Buffer.from(ports.random.bytes(8)).toString("hex"),
+      seedMap: () => this.seedMap.map,
       isOwn: (id) => node.state().deltaSeries !== undefined && id.startsWith(this.#series),
     };
+    this.seedMap = new SeedMap(this.ground, ports.disk, `${config.dir}/maps`, (lsn) => {
+      const { downstream } = node.hub();
+      return downstream.every((link) => (link.durableLsn ?? -1) >= lsn);
+    });
     this.taker = new DeltaTaker({
       pipeline,
       cluster: config.cluster,
@@ -179,6 +186,8 @@ export class NodeDeltas {
     const { downstream, folding } = hub();
     await folding.alone(async () => {
       for (const link of downstream) await link.beginTouched(pipeline.appendedLsn);
+      // It is not told of what comes in place.
+      await this.seedMap.clear();
     });
   }
 

@@ -76,7 +76,10 @@ export class NodeSeeds implements SeedMaker {
       const note = { node: name, base: { ...base }, madeAtMs: ports.clock.nowMs() };
       const header = encodeDeltaHeader({ ...source.header, seed: note });
       const resumed = planned.staged !== null;
-      const making = new Making(source, resumed ? null : header, ports.clock);
+      const making = new Making(source, resumed ? null : header, ports.clock, (lsn) => {
+        // From here on what is touched is kept apart: the log may be gone when the seed is loaded.
+        return hub().folding.alone(() => this.#deltas.seedMap.begin(lsn));
+      });
       making.onClose(hub().folding.hold(making));
       return making;
     });
@@ -87,11 +90,18 @@ class Making implements SeedMaking, LogHolder {
   readonly #source: DeltaSource;
   readonly #header: Bytes | null;
   readonly #clock: Clock;
+  readonly #onMade: (toLsn: number) => Promise<void>;
   #failure: unknown = null;
   #isClosed = false;
   #letGo: () => void = () => {};
 
-  constructor(source: DeltaSource, header: Bytes | null, clock: Clock) {
+  constructor(
+    source: DeltaSource,
+    header: Bytes | null,
+    clock: Clock,
+    onMade: (toLsn: number) => Promise<void>,
+  ) {
+    this.#onMade = onMade;
     this.#source = source;
     this.#header = header;
     this.#clock = clock;
@@ -136,6 +146,7 @@ class Making implements SeedMaking, LogHolder {
       const trailer = await this.#source.endPass();
       this.#check();
       if (trailer === null) continue;
+      await this.#onMade(trailer.toLsn);
       await sink(encodeDeltaTrailer(trailer));
       return trailer;
     }

@@ -72,6 +72,7 @@ export class SeedFileWriter {
   /** Takes the next bytes. Throws `disk-full`, `disk-failed`. */
   append(bytes: Uint8Array): void {
     this.#file.writeAt(bytes, this.#end);
+    this.#file.beginFlush?.(this.#end, bytes.length);
     this.#end += bytes.length;
   }
 

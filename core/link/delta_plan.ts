@@ -37,6 +37,8 @@ export interface PlanGround extends DeltaGround {
   readonly log: DeltaGround["log"] & { readonly startLsn: number };
   /** 32 hexadecimal digits, random. */
   readonly newId: () => string;
+  /** What was touched since the last seed file was made here, or null. */
+  readonly seedMap?: () => DirtyMap | null;
   /** Whether such an id was given out by this node, in this life or an earlier one of its folder. */
   readonly isOwn: (id: string) => boolean;
 }
@@ -114,17 +116,22 @@ export class DeltaPlanner {
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapServes(lsn));
+    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapFrom(lsn) !== null);
   }
 
   get hasVolumes(): boolean {
     return this.ground.volumes.length > 0;
   }
 
-  #mapServes(lsn: number): boolean {
-    const map = this.#map();
-    if (map === null || lsn < map.fromLsn) return false;
-    return map.fromLsn === 0 || this.ground.history.idAt(map.fromLsn) === map.epochId;
+  /** The map that serves a peer which stands here, with the least that it has already; or null. */
+  #mapFrom(lsn: number): DirtyMap | null {
+    const { history, seedMap } = this.ground;
+    let best: DirtyMap | null = null;
+    for (const map of [this.#map(), seedMap?.() ?? null]) {
+      if (map === null || lsn < map.fromLsn || map.fromLsn < (best?.fromLsn ?? 0)) continue;
+      if (map.fromLsn === 0 || history.idAt(map.fromLsn) === map.epochId) best = map;
+    }
+    return best;
   }
 
   /** What a peer would be sent; `coalesce` as for a plan. Makes nothing. */
@@ -258,12 +265,12 @@ export class DeltaPlanner {
   async #setOf(fromLsn: number, untilLsn: number): Promise<BlockSet | null> {
     const set = new BlockSet(this.ground.sizes);
     const { log, shelf } = this.ground;
-    const map = this.#map();
     let lsn = fromLsn;
     if (
       fromLsn < log.startLsn || (log.gapAt(fromLsn) !== null && shelf.covering(fromLsn) === null)
     ) {
-      if (map === null || !this.#mapServes(fromLsn)) return null;
+      const map = this.#mapFrom(fromLsn);
+      if (map === null) return null;
       set.addAll(map.set);
       lsn = map.foldLsn;
     }

@@ -76,6 +76,8 @@ export class LinkHub {
   async load(): Promise<void> {
     const { ports, deltas } = this.#host;
     for (const { map } of this.downstream) await map.load(ports.journal, deltas.isInPlace);
+    await deltas.seedMap.load(ports.journal);
+    this.folding.hold(deltas.seedMap);
   }
 
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
