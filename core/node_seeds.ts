@@ -7,6 +7,7 @@
 import { CascadeError, describeError } from "./errors.ts";
 import { type DeltaTrailer, encodeDeltaHeader, encodeDeltaTrailer } from "./delta/delta_format.ts";
 import type { DeltaSource } from "./delta/delta_source.ts";
+import { seedProof } from "./delta/seed_file.ts";
 import { RECORD_BYTES_MAX } from "./limits.ts";
 import { DeltaPlanner } from "./link/delta_plan.ts";
 import type { LogHolder } from "./link/folding.ts";
@@ -53,7 +54,7 @@ export class NodeSeeds implements SeedMaker {
 
   /** See {@linkcode SeedMaker.begin}. */
   async begin(staged: StagedMessage | null): Promise<SeedMaking> {
-    const { config: { name }, hub, ports, state } = this.#node;
+    const { config: { name, secret }, hub, ports, state } = this.#node;
     const { ground, isInPlace, isFresh } = this.#deltas;
     if (ground.volumes.length === 0) {
       throw new CascadeError("usage", `${name} keeps no volumes, it is a log-only node`, {
@@ -73,7 +74,13 @@ export class NodeSeeds implements SeedMaker {
       const planned = await planner.plan(peer, false);
       if (planned === null) throw new CascadeError("bug", "a node with volumes can be copied");
       const { source } = planned;
-      const note = { node: name, base: { ...base }, madeAtMs: ports.clock.nowMs() };
+      const { id } = source.header;
+      const note = {
+        node: name,
+        base: { ...base },
+        madeAtMs: ports.clock.nowMs(),
+        proof: seedProof(secret, id),
+      };
       const header = encodeDeltaHeader({ ...source.header, seed: note });
       const resumed = planned.staged !== null;
       const making = new Making(source, resumed ? null : header, ports.clock, (lsn) => {

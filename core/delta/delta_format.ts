@@ -48,6 +48,8 @@ export const seedNoteSchema = z.object({
   /** Fingerprints of the volumes at LSN 0, by name. */
   base: z.record(z.string().max(128), z.string().max(64)),
   madeAtMs: z.number().nonnegative(),
+  /** An HMAC-SHA256 over the delta's id with the secret of the cluster: two may bear one name. */
+  proof: z.string().regex(/^[0-9a-f]{64}$/),
 });
 export type SeedNote = z.infer<typeof seedNoteSchema>;
 

@@ -225,7 +225,9 @@ export class DeltaPlanner {
       return new MadeDelta(this.ground, header, null);
     }
     if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
-    const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
+    // Whether the first one was for blank volumes is not known any more.
+    if (header.full) return this.#ofAll(header);
+    const set = await this.#setOf(header.fromLsn, header.sinceLsn);
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
