@@ -14,6 +14,7 @@ import type { TimeIndex } from "./link/time_index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
 import type { PrimaryClock } from "./primary_clock.ts";
+import type { ScanImage } from "./scan/scan_image.ts";
 import type { NodeState } from "./state.ts";
 import { BLANK } from "./volume/base.ts";
 
@@ -28,7 +29,13 @@ export interface NodeParts {
   readonly state: () => NodeState;
   readonly save: (change: Partial<NodeState>) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
+  /** With `capture: scan`: what was scanned, in place of the volumes. */
+  readonly images: readonly ScanImage[] | null;
+  /** See core/delta/made_delta.ts. */
+  readonly settled: () => Promise<void>;
 }
+
+const NO_SCAN = "the peer is given what it lacks with the next scan: run `cascade sync`";
 
 /** See the module's text. */
 export class NodeDeltas {
@@ -48,7 +55,10 @@ export class NodeDeltas {
       log: pipeline.log,
       shelf: pipeline.shelf,
       clock: ports.clock,
-      volumes: pipeline.volumes,
+      volumes: node.images ?? pipeline.volumes,
+      scans: node.images !== null,
+      imageLacks: () => node.images?.every(({ isOpen }) => isOpen) === false ? NO_SCAN : null,
+      settled: node.settled,
       sizes: config.volumes.map(({ sizeBytes }) => sizeBytes),
       volumeNames: config.volumes.map(({ name }) => name),
       history: pipeline.history,
@@ -70,7 +80,7 @@ export class NodeDeltas {
       saveInPlace: (inPlace, base) => this.#saveInPlace(inPlace, base),
       beforeInconsistent: () => this.#beforeInconsistent(),
       onBeginInPlace: () => node.hub().closeDownstream("this node is being filled"),
-      trim: (bytes) => this.#trim(bytes),
+      trim: (bytes) => this.trim(bytes),
       beginTouched: () => this.#beginTouched(),
       touched: (records) => this.#touched(records),
       saveTouched: (toLsn) => this.#saveTouched(toLsn),
@@ -149,7 +159,7 @@ export class NodeDeltas {
   }
 
   /** Gives room back for `bytes` more: what peers lack of deltas that go is kept in their maps. */
-  async #trim(bytes: number): Promise<void> {
+  async trim(bytes: number): Promise<void> {
     const { pipeline, config, hub } = this.#node;
     const { shelf } = pipeline;
     const isShort = () => shelf.bytes + bytes > config.log.deltaBudgetBytes;

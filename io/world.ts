@@ -10,6 +10,7 @@ import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
+import { hashInWorkers } from "./scan_pool.ts";
 
 /** What {@linkcode denoPorts} can be told. */
 export interface WorldOptions {
@@ -27,6 +28,7 @@ export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
     random: new DenoRandom(),
     journal,
     hooks,
+    openHasher: hashInWorkers(),
   };
 }
 

@@ -9,9 +9,10 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { Clock } from "../ports.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
+import type { LinkHost } from "./host.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
 import type { DeltaAck } from "./messages.ts";
-import type { Runs } from "./runs.ts";
+import type { Run, Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
 import type { Wire } from "./wire.ts";
 
@@ -28,6 +29,8 @@ export interface CourseParts {
   readonly durableLsn: () => number;
   /** One thing at a time with what lets the log go. */
   readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
+  /** See {@linkcode LinkHost.scan}. */
+  readonly scan: LinkHost["scan"];
   /** A delta began or ended: look at the state again. */
   readonly onChange: () => void;
 }
@@ -39,9 +42,9 @@ export class Course {
   #planned: Planned | null = null;
   #courier: DeltaCourier | null = null;
   #startedAtMs = 0;
-  /** Why the last delta was not taken, until one is. */
-  #refused: string | null = null;
+  #refused: { readonly why: string; readonly isHere: boolean } | null = null;
   #wake: () => void = () => {};
+  #endPause: () => void = () => {};
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
@@ -57,8 +60,19 @@ export class Course {
     return this.#startedAtMs;
   }
 
+  /** Why the last delta was not taken, until one is. */
   get refused(): string | null {
-    return this.#refused;
+    return this.#refused?.why ?? null;
+  }
+
+  /** The same, if the reason is on this side, and will pass. */
+  get waits(): boolean {
+    return this.#refused?.isHere ?? false;
+  }
+
+  /** It may be time to try again. */
+  nudge(): void {
+    this.#endPause();
   }
 
   /** The log from here on is needed for what is under way. */
@@ -93,8 +107,9 @@ export class Course {
         if (isCascadeError(error, "log-gone")) this.#endDelta();
         if (wire.closed || !isCascadeError(error, "refused")) throw error;
         this.#endDelta();
-        this.#refused = describeError(error);
-        this.#peer = { ...this.#peer, staged: null };
+        this.#refused = { why: describeError(error), isHere: error.retryable };
+        // What it has staged was not looked at yet if the reason is on this side.
+        if (!error.retryable) this.#peer = { ...this.#peer, staged: null };
         this.#parts.onChange();
         await this.#pause();
       }
@@ -109,31 +124,77 @@ export class Course {
   #pause(): Promise<void> {
     const { clock, wire } = this.#parts;
     return new Promise((go) => {
-      const timer = clock.after(DELTA_RETRY_MS, go);
-      wire.whenClosed.then(() => {
+      const end = () => {
         timer.cancel();
         go();
-      });
+      };
+      const timer = clock.after(DELTA_RETRY_MS, go);
+      this.#endPause = end;
+      wire.whenClosed.then(end);
     });
   }
 
   async #step(): Promise<void> {
-    const { planner, alone, runs, wire } = this.#parts;
-    const run = runs?.begin() ?? null;
+    const run = this.#parts.runs?.begin() ?? null;
+    if (run === null) return await this.#goOn();
     try {
-      await alone(async () => {
-        this.#planned = await planner.plan(this.#peer, runs !== null);
-      });
-      if (wire.closed) return this.close();
-      if (this.#planned !== null) {
-        const { trailer, sentBytes } = await this.#ship(this.#planned);
-        run?.done(trailer, sentBytes);
-      } else if (run !== null) run.nothing(this.#peer.lsn);
-      else await this.#stream();
+      const lease = await this.#scan();
+      try {
+        await this.#run(run);
+      } finally {
+        await lease?.release().catch(() => {/* the node tells it */});
+      }
     } catch (error) {
-      run?.failed(wire.reasonOf(error));
+      run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
+  }
+
+  /** Where something else writes the volumes, what they are now comes first. */
+  async #scan(): Promise<{ release(): Promise<void> } | null> {
+    const { scan } = this.#parts;
+    if (scan === null) return null;
+    try {
+      return await scan();
+    } catch (error) {
+      // The connection can do nothing for it, and what the peer has staged stays good.
+      throw new CascadeError("refused", describeError(error), { retryable: true, cause: error });
+    }
+  }
+
+  async #plan(): Promise<Planned | null> {
+    const { planner, alone, runs, wire } = this.#parts;
+    await alone(async () => {
+      this.#planned = await planner.plan(this.#peer, runs !== null);
+    });
+    if (wire.closed) this.close();
+    return this.#planned;
+  }
+
+  async #goOn(): Promise<void> {
+    const planned = await this.#plan();
+    if (this.#parts.wire.closed) return;
+    if (planned === null) await this.#stream();
+    else await this.#ship(planned);
+  }
+
+  /** Ships one delta after the other, as far as the log has gone on behind deltas. */
+  async #run(run: Run): Promise<void> {
+    const { planner, wire } = this.#parts;
+    const fromLsn = this.#peer.lsn;
+    let bytes = 0;
+    let last: DeltaTrailer | null = null;
+    do {
+      const planned = await this.#plan();
+      if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
+      if (planned === null) break;
+      const { trailer, sentBytes } = await this.#ship(planned);
+      last = trailer;
+      bytes += sentBytes;
+    } while (planner.isBeforeGap(last.toLsn));
+    if (last === null) return run.nothing(fromLsn);
+    const logBytes = Math.max(last.logBytes, last.toLsn - fromLsn);
+    run.done({ ...last, logBytes }, bytes);
   }
 
   async #stream(): Promise<void> {

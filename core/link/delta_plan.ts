@@ -5,7 +5,7 @@
  * @module
  */
 import { assert } from "../assert.ts";
-import { isCascadeError } from "../errors.ts";
+import { CascadeError, isCascadeError } from "../errors.ts";
 import { BlockSet } from "../delta/block_set.ts";
 import { LogCoalescer } from "../delta/coalesce.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
@@ -37,6 +37,10 @@ export interface PlanGround extends DeltaGround {
   readonly log: DeltaGround["log"] & { readonly startLsn: number };
   /** 32 hexadecimal digits, random. */
   readonly newId: () => string;
+  /** Something else writes the volumes: they are read as they were scanned. */
+  readonly scans: boolean;
+  /** Why the volumes cannot be read now, or null. */
+  readonly imageLacks: () => string | null;
 }
 
 /** A delta that is ready to be shipped, and what the peer has of it. */
@@ -89,8 +93,23 @@ export class DeltaPlanner {
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.#ground.shelf.covering(lsn) !== null ||
-      (this.hasVolumes && this.#mapServes(lsn));
+    return this.leadsOn(lsn) || (this.hasVolumes && this.#mapServes(lsn));
+  }
+
+  /** Whether what follows here is kept as it came: the log, or a delta. */
+  leadsOn(lsn: number): boolean {
+    return this.streamsFrom(lsn) || this.#ground.shelf.covering(lsn) !== null;
+  }
+
+  /** Whether the log goes on behind a delta here, or further on. */
+  isBeforeGap(lsn: number): boolean {
+    return this.#ground.log.gaps.some(({ toLsn }) => toLsn > lsn);
+  }
+
+  /** The volumes are about to be read. Throws `refused` when they cannot be now. */
+  #needImage(): void {
+    const lacking = this.#ground.imageLacks();
+    if (lacking !== null) throw new CascadeError("refused", lacking, { retryable: true });
   }
 
   get hasVolumes(): boolean {
@@ -176,19 +195,30 @@ export class DeltaPlanner {
     const { log, volumes, stableLsn, appliedLsn } = this.#ground;
     // A later pass could be one of blocks that were overwritten: which, is forgotten.
     if (pass !== 1 || header.fromLsn > peer.lsn || header.source === "scan") return null;
-    if (header.sinceLsn < log.startLsn || log.nextGap(header.sinceLsn) !== null) return null;
-    if (log.gapAt(header.sinceLsn) !== null) return null;
+    if (header.sinceLsn < log.startLsn) return null;
+    const isSolid = log.gaps.every(({ toLsn }) => toLsn <= header.sinceLsn);
+    if (!isSolid && !this.#isScanned(header)) return null;
     if (header.source === "log") {
       if (header.toLsn === null || header.toLsn > stableLsn()) return null;
       return new MadeDelta(this.#ground, header, null);
     }
     if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
+    this.#needImage();
     const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
     return set === null ? this.#ofAll(header) : new MadeDelta(this.#ground, header, set);
   }
 
+  /** Each scan since is here, so that what it found can be read again: that is how such a node goes on. */
+  #isScanned({ source, sinceLsn }: DeltaHeader): boolean {
+    const { log, shelf, scans } = this.#ground;
+    return scans && source === "volume" && log.gaps.every(({ fromLsn, toLsn }) =>
+      toLsn <= sinceLsn || shelf.covering(Math.max(fromLsn, sinceLsn)) !== null
+    );
+  }
+
   #seed(): Planned | null {
     if (this.#ground.volumes.length === 0) return null;
+    this.#needImage();
     const header = this.#header(0, "volume", null, this.#ground.appliedLsn(), true);
     return { source: new MadeDelta(this.#ground, header, this.#allData()), staged: null };
   }
@@ -206,6 +236,7 @@ export class DeltaPlanner {
   async #ofVolume(fromLsn: number): Promise<Planned | null> {
     const { volumes, appliedLsn } = this.#ground;
     if (volumes.length === 0) return null;
+    this.#needImage();
     const sinceLsn = appliedLsn();
     const set = await this.#setOf(fromLsn, sinceLsn);
     const header = this.#header(set === null ? 0 : fromLsn, "volume", null, sinceLsn, false);

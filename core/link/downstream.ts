@@ -218,6 +218,7 @@ export class DownstreamLink {
       base: this.#host.base,
       durableLsn: () => this.durableLsn ?? 0,
       alone: (work) => this.#host.alone(work),
+      scan: this.#host.scan,
       onChange: () => this.#host.onLinkProgress(),
     }, peer);
   }
@@ -243,6 +244,11 @@ export class DownstreamLink {
     if (sender === null) return;
     if (this.config.mode === "sync" || sender.pendingBytes >= GATHER_BYTES) this.#wire?.kick();
     else if (!sender.caughtUp) this.#wire?.kickSoon();
+  }
+
+  /** What was scanned can be read. */
+  onScanned(): void {
+    this.#course?.nudge();
   }
 
   /** Time passes: heartbeats, silence, grace. */
@@ -353,7 +359,7 @@ export class DownstreamLink {
 
   #streamState(sender: Sender): LinkState {
     if (this.#course?.courier) return "delta";
-    if (this.#course?.refused) return "refused";
+    if (this.#course?.refused) return this.#course.waits ? "waiting" : "refused";
     if (this.config.mode === "periodic") return "waiting";
     if (this.config.mode === "sync") {
       return this.policy.state === "joined" ? "streaming" : "catching-up";

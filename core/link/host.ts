@@ -24,6 +24,10 @@ export interface LinkHost {
   readonly tide: PrimaryTide;
   /** The links that are paused at this node. */
   readonly pauses: Pauses;
+  /** With `capture: scan`, before the first scan: what the volumes are is not known. */
+  readonly needsScan: boolean;
+  /** The same: has what the volumes are now in the log, and lets it be read until it is released. */
+  readonly scan: (() => Promise<{ release(): Promise<void> }>) | null;
   /** Random for this run of the process. */
   readonly instance: string;
   /** Fingerprints of the volumes at LSN 0; null on a log-only node that was not told yet. */

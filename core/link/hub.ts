@@ -310,6 +310,11 @@ export class LinkHub {
     this.upstream?.progress();
   }
 
+  /** What was scanned can be read: see core/scan/capture.ts. */
+  onScanned(): void {
+    for (const link of this.downstream) link.onScanned();
+  }
+
   tick(): void {
     for (const link of this.#links()) link.tick();
   }

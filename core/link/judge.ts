@@ -19,9 +19,13 @@ export type Verdict =
 
 /** Judges the position of a node below. */
 export function judgePosition(
-  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas">,
+  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas" | "needsScan">,
   position: PositionMessage,
-  ways: { reaches(lsn: number): boolean; readonly hasVolumes: boolean },
+  ways: {
+    reaches(lsn: number): boolean;
+    leadsOn(lsn: number): boolean;
+    readonly hasVolumes: boolean;
+  },
 ): Verdict {
   const { pipeline, config } = host;
   if (host.base === null && !pipeline.reigns) {
@@ -31,6 +35,11 @@ export function judgePosition(
   }
   if (host.deltas.isInPlace || host.deltas.isFresh) {
     const message = `${config.name} is being filled itself, and has no whole image yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
+  if (host.needsScan) {
+    // A peer that had a part of the log could not be given a first copy in place any more.
+    const message = `${config.name} has not scanned its volumes yet: run \`cascade sync\``;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
   }
   const different = volumesDiffer(host, position);
@@ -51,7 +60,9 @@ export function judgePosition(
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
   const lsn = Math.min(fromLsn, position.stableLsn);
   const reaches = ways.reaches(lsn);
-  const needsSeed = position.fresh && (position.inPlace || image !== null || !reaches);
+  // A map would make a delta that the peer has to stage: one without an image takes it in place.
+  const isWhole = position.inPlace || image !== null || !ways.leadsOn(lsn);
+  const needsSeed = position.fresh && isWhole;
   // At worst all of the volumes is sent.
   if (ways.hasVolumes || (reaches && !needsSeed)) {
     return { kind: "accept", fromLsn, lsn, needsSeed };

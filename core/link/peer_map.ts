@@ -90,6 +90,12 @@ export class PeerMap {
     }
   }
 
+  /** The same, of blocks that a scan found. */
+  addAll(blocks: BlockSet): void {
+    if (this.#map === null) throw new CascadeError("bug", "a map is begun before blocks are added to it");
+    this.#map.set.addAll(blocks);
+  }
+
   /** Makes what was added durable; with `toLsn`, as all that was touched below it. */
   async save(toLsn: number | null): Promise<void> {
     if (this.#map === null) return;

@@ -59,3 +59,38 @@ function* dataRanges(file: Pick<DiskFile, "dataRanges">, sizeBytes: number): Gen
     at = last.end;
   }
 }
+
+/** What {@linkcode alignedRanges} is asked. */
+export interface RangesWanted {
+  readonly offset: number;
+  readonly length: number;
+  /** At least 1. */
+  readonly rangesMax: number;
+  readonly blockBytes: number;
+}
+
+/**
+ * As `DiskFile.dataRanges`, in whole blocks of the volume, and never beyond what was asked for; may be
+ * more than `rangesMax`.
+ */
+export function alignedRanges(
+  file: Pick<DiskFile, "dataRanges">,
+  { offset, length, rangesMax, blockBytes }: RangesWanted,
+): DataRange[] {
+  const ranges: DataRange[] = [];
+  const stop = offset + length;
+  for (let at = offset; at < stop;) {
+    const found = file.dataRanges(at, stop - at, rangesMax);
+    for (const range of found) {
+      const start = Math.max(offset, Math.floor(range.start / blockBytes) * blockBytes);
+      const end = Math.min(stop, Math.ceil(range.end / blockBytes) * blockBytes);
+      const last = ranges.at(-1);
+      if (last === undefined || start > last.end) ranges.push({ start, end });
+      else ranges[ranges.length - 1] = { start: last.start, end: Math.max(end, last.end) };
+    }
+    // Ranges that share a block became one: there may be more behind them.
+    if (found.length < rangesMax || ranges.length >= rangesMax) break;
+    at = found.at(-1)?.end ?? stop;
+  }
+  return ranges;
+}

@@ -84,7 +84,7 @@ export class SimHost {
       clock: new SimClock(scheduler, life, prng.fork("clock"), this.wall),
       random: new SimRandom(life, prng.fork("random")),
       journal: new SimJournal(life, trace),
-      hooks: { run: () => Promise.resolve("") },
+      hooks: { run: () => Promise.resolve([]) },
     };
     CascadeNode.start(this.planned.config, ports).then(
       (node) => this.#started(life, node),

@@ -39,6 +39,7 @@ function makeState(): NodeState {
     inPlace: null,
     paused: [],
     runs: [],
+    scan: null,
     history: [],
     clean: true,
   };
@@ -87,6 +88,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     state: () => makeState(),
     save: unused,
     onFatal: unused,
+    images: null,
+    settled: () => Promise.resolve(),
   });
   return {
     config,
@@ -94,6 +97,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     pipeline,
     deltas,
     alone: (work) => work(),
+    needsScan: false,
+    scan: null,
     times,
     tide,
     pauses: new Pauses([], () => Promise.resolve()),
