@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Command } from "@commander-js/extra-typings";
+import { Command, Option } from "@commander-js/extra-typings";
 import { durationArgument, examples, sizeArgument } from "./options.ts";
 
 const MIB = 1024 * 1024;
@@ -13,19 +13,26 @@ export function demoCommand() {
   return new Command("demo")
     .summary("a four-node cascade on this machine, under load, verified")
     .description(
-      "Starts four nodes in four processes (hq -sync-> metro -async-> dr1, dr2), puts a load that " +
-        "looks like a database's on the primary through NBD, kills the intermediate with SIGKILL " +
-        "half-way and starts it again, then compares all images byte for byte. Leaves nothing behind.",
+      "Starts four nodes in four processes (hq -sync-> metro -async-> dr1, metro -periodic-> dr2), " +
+        "puts a load that looks like a database's on the primary through NBD, kills the intermediate " +
+        "with SIGKILL half-way and starts it again, then compares all images byte for byte and tells " +
+        "what each link carried. Leaves nothing behind.",
     )
     .option("--input <image>", "copy this disk image in, instead of the database-like load")
-    .option("--size <size>", "size of the volume", sizeArgument, 256 * MIB)
-    .option("--duration <time>", "how long the load runs", durationArgument, 8000)
+    .addOption(
+      new Option("--size <size>", "size of the volume").argParser(sizeArgument)
+        .default(256 * MIB, "256MiB"),
+    )
+    .addOption(
+      new Option("--duration <time>", "how long the load runs").argParser(durationArgument)
+        .default(8000, "8s"),
+    )
     .option("--json", "print the result as one JSON document")
     .addHelpText(
       "after",
       examples(
-        ["see a cascade at work", "cascade demo"],
-        ["replicate an image of your own", "cascade demo --input disk.img"],
+        ["See a cascade at work", "cascade demo"],
+        ["Replicate an image of your own", "cascade demo --input disk.img"],
       ),
     )
     .action(async ({ input, size, duration, json }) => {

@@ -21,6 +21,7 @@ import { seedCommand } from "./seed.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 import { syncCommand } from "./sync.ts";
+import { verifyCommand } from "./verify.ts";
 import { waitCommand } from "./wait.ts";
 
 /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
@@ -81,6 +82,7 @@ export function commandTree(): Command {
     pauseCommand(),
     resumeCommand(),
     syncCommand(),
+    verifyCommand(),
     seedCommand(),
     logCommand(),
     versionCommand(),

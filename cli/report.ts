@@ -6,7 +6,7 @@
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { LinkState, LinkStatus, NodeStatus } from "../core/status.ts";
 import type { Topology, TopologyLink, TopologyNode } from "../core/topology/topology.ts";
-import { approximateDuration } from "../core/topology/units.ts";
+import { approximateDuration, approximateSize } from "../core/topology/units.ts";
 import { ailmentOf } from "../io/admin.ts";
 import { fetchStatus } from "../io/admin_client.ts";
 import { readToken } from "../io/topology_file.ts";
@@ -119,6 +119,17 @@ function lateRun({ state, schedule, delta }: LinkStatus, nowMs: number): string 
   return `a run is late: it was due ${approximateDuration(nowMs - dueMs)} ago`;
 }
 
+/** The ends of the link are not the same, or it could not be told. */
+function verifyTrouble({ verify }: LinkStatus): string | null {
+  if (verify === null) return null;
+  const { last, reason } = verify;
+  if (last !== null && last.differentBytes > last.repairedBytes) {
+    const bytes = approximateSize(last.differentBytes - last.repairedBytes);
+    return `its ends differ in ${bytes}: see \`cascade verify\``;
+  }
+  return reason === null ? null : `it could not be verified: ${reason}`;
+}
+
 /** What is not well, one line each; empty when all is. A node that is starting or draining is well. */
 export function ailments(report: Report): string[] {
   const lines: string[] = [];
@@ -137,7 +148,8 @@ export function ailments(report: Report): string[] {
         `${link.name}: ${status.state}${status.reason === null ? "" : `: ${status.reason}`}`,
       );
     }
-    const trouble = failedRuns(status) ?? lateRun(status, teller?.nowMs ?? report.atMs);
+    const trouble = failedRuns(status) ?? lateRun(status, teller?.nowMs ?? report.atMs) ??
+      verifyTrouble(status);
     if (trouble !== null) lines.push(`${link.name}: ${trouble}`);
   }
   return lines;

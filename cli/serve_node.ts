@@ -103,7 +103,14 @@ async function openAdmin(
     resume: (link) => node.hub.resume(link),
   };
   const sync = new SyncGate(node.config.name, node.sync);
-  return await startAdmin({ address: setup.admin, token, status, control, sync });
+  return await startAdmin({
+    address: setup.admin,
+    token,
+    status,
+    control,
+    sync,
+    verify: node.verify,
+  });
 }
 
 function tellReady(node: CascadeNode, admin: AdminServer | null, journal: Journal): void {

@@ -17,6 +17,7 @@ import type { NodeStatus } from "../core/status.ts";
 import { SyncGate, syncRunning } from "../core/sync_gate.ts";
 import type { SyncReport, SyncRunner } from "../core/sync_report.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
+import { diskError } from "../io/disk_errors.ts";
 import { type FileLock, lockFile, lockHolder } from "../io/file_lock.ts";
 import { TIMEOUT_NEVER_MS } from "../io/admin_client.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
@@ -91,11 +92,28 @@ async function runOn(
     admin = await openAdmin(setup, node, gate);
     const working = work();
     working.catch(() => {/* told by the race, or an end was asked for before */});
-    return await Promise.race([working, fatal, end.asked]);
+    return await Promise.race([
+      working,
+      fatal,
+      end.asked.catch((error) => {
+        throw withTroubles(error, node.status());
+      }),
+    ]);
   } finally {
     admin?.close();
     await Promise.race([node.stop(), end.insisted]);
   }
+}
+
+/** A timeout says which links were not up: that may be why. */
+function withTroubles(error: unknown, { name, links }: NodeStatus): unknown {
+  if (!isCascadeError(error, "timed-out")) return error;
+  const away = links.filter(({ from, connectedSince }) => from === name && connectedSince === null)
+    .map(({ to, state, reason }) => `${to} is not connected (${reason ?? state})`);
+  if (away.length === 0) return error;
+  const { where, hint = "" } = error;
+  const message = `${error.message}: ${away.join(", ")}`;
+  return new CascadeError("timed-out", message, { where, hint, retryable: true, cause: error });
 }
 
 function takeLock(dir: string, node: string): FileLock {
@@ -104,11 +122,7 @@ function takeLock(dir: string, node: string): FileLock {
     Deno.mkdirSync(dir, { recursive: true });
     Deno.openSync(path, { write: true, create: true }).close();
   } catch (error) {
-    throw new CascadeError("disk-failed", `cannot sync as ${node}: ${describeError(error)}`, {
-      where: { path },
-      hint: "Run it as the user that the node runs as.",
-      cause: error,
-    });
+    throw diskError(error, `sync as ${node}`, dir);
   }
   try {
     return lockFile(path, false);

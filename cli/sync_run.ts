@@ -95,8 +95,11 @@ function checkLinks(
     });
   }
   if (fed.length > 0) return;
+  const up = topology.links.find(({ to }) => to === node.name);
   throw new CascadeError("usage", `${node.name} feeds no link, so there is nothing to sync`, {
-    hint: "Name the upstream node of a link.",
+    hint: up === undefined
+      ? "Name the upstream node of a link."
+      : `It is fed by ${up.from}: --node ${up.from} --link ${up.name}.`,
   });
 }
 

@@ -46,6 +46,11 @@ export class Applier {
     return this.#delta !== null;
   }
 
+  /** Nothing is applied in part. */
+  get isExact(): boolean {
+    return this.#delta === null && this.#zeroedBytes === 0;
+  }
+
   /** The volumes were brought to `lsn` by other means. */
   moveTo(lsn: number): void {
     assert(lsn >= this.#appliedLsn && this.#delta === null, "what is applied grows");

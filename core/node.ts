@@ -5,8 +5,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { DRAIN_TIMEOUT_MS, RECOVERY_WAIT_MS_MIN, TICK_INTERVAL_MS } from "./node_limits.ts";
+import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
+import { drainLinks } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { makeExports } from "./exports.ts";
 import { NodeFront } from "./front.ts";
@@ -18,14 +19,16 @@ import type { Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
+import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
 import { NodeSync } from "./node_sync.ts";
+import { NodeVerify } from "./node_verify.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
 import { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import { TailRecoverer } from "./recover_tail.ts";
-import { beginEpoch } from "./reign.ts";
+import { advance, beginEpoch } from "./reign.ts";
 import { reportNode, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
@@ -44,6 +47,7 @@ export class CascadeNode implements LinkHost {
   readonly tide: PrimaryClock;
   readonly pauses: Pauses;
   readonly deltas: NodeDeltas;
+  readonly scans: NodeCapture | null;
   readonly hub: LinkHub;
   readonly front: NodeFront;
   /** The exports: writable on the primary, the applied image elsewhere. */
@@ -51,6 +55,8 @@ export class CascadeNode implements LinkHost {
   readonly nbd: NbdServer;
   /** Ships what is pending, once, on request. */
   readonly sync: NodeSync;
+  /** Compares the ends of links. */
+  readonly verify: NodeVerify;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<void>;
@@ -98,13 +104,8 @@ export class CascadeNode implements LinkHost {
     return node;
   }
 
-  private constructor(
-    config: NodeConfig,
-    ports: Ports,
-    opened: OpenedNode,
-    servesClients: boolean,
-  ) {
-    this.#servesClients = servesClients;
+  private constructor(config: NodeConfig, ports: Ports, opened: OpenedNode, serves: boolean) {
+    this.#servesClients = serves;
     this.config = config;
     this.ports = ports;
     this.#opened = opened;
@@ -143,7 +144,7 @@ export class CascadeNode implements LinkHost {
     this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
     this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
-    this.deltas = new NodeDeltas({
+    const parts = {
       config,
       ports,
       pipeline: this.pipeline,
@@ -151,11 +152,15 @@ export class CascadeNode implements LinkHost {
       tide: this.tide,
       hub: () => this.hub,
       state: () => this.#state,
-      save: (change) => this.#saveState(change),
-      onFatal: (error) => this.onFatal(error),
-    });
+      save: (change: Partial<NodeState>) => this.#saveState(change),
+      onFatal: (error: unknown) => this.onFatal(error),
+    };
+    const trim = (bytes: number) => this.deltas.trim(bytes);
+    this.scans = config.capture === "scan" ? new NodeCapture({ ...parts, trim }) : null;
+    this.deltas = new NodeDeltas(parts, this.scans);
+    this.verify = new NodeVerify(parts);
     this.hub = new LinkHub(this);
-    this.sync = new NodeSync(config.name, this.pipeline, () => this.hub, ports.clock);
+    this.sync = new NodeSync(parts, this.scans?.capture ?? null);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
       durableLsn: () => this.hub.groupDurableLsn(),
@@ -210,17 +215,10 @@ export class CascadeNode implements LinkHost {
   }
 
   #beginRecovery(): void {
-    const links = this.hub.downstream.filter(({ config, pausedWhy }) =>
-      config.mode === "sync" && pausedWhy === null
-    );
-    const timeoutMs = Math.max(
-      RECOVERY_WAIT_MS_MIN,
-      ...links.map(({ config }) => config.timeoutMs),
-    );
-    const names = links.map(({ config }) => config.name);
-    this.recovery = new TailRecoverer(this.pipeline, names, timeoutMs, this.ports.clock);
-    if (names.length === 0) this.recovery.heard("");
-    else this.reason = `asking sync peers for what a crash may have lost (${names.join(", ")})`;
+    this.recovery = TailRecoverer.begin(this.pipeline, this.hub.downstream, this.ports.clock);
+    const { asked } = this.recovery;
+    if (asked.length === 0) return;
+    this.reason = `asking sync peers for what a crash may have lost (${asked.join(", ")})`;
   }
 
   async #endRecovery(recovery: TailRecoverer): Promise<void> {
@@ -265,6 +263,18 @@ export class CascadeNode implements LinkHost {
     this.hub.onAppended();
   }
 
+  get needsScan(): boolean {
+    return this.scans?.isNeeded ?? false;
+  }
+
+  get scan(): LinkHost["scan"] {
+    return this.scans?.share ?? null;
+  }
+
+  advance(lsn: number, wanted: () => boolean): Promise<void> {
+    return advance(this, lsn, wanted);
+  }
+
   groupReceivedLsn(): number {
     return this.hub.groupReceivedLsn();
   }
@@ -307,7 +317,6 @@ export class CascadeNode implements LinkHost {
     });
   }
 
-  /** Another segment is there. */
   onRoom(): void {
     this.onProgress();
   }
@@ -322,6 +331,7 @@ export class CascadeNode implements LinkHost {
     if (this.phase === "stopped" || this.phase === "failed") return;
     this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
     this.hub.tick();
+    this.verify.tick();
     this.pipeline.tick();
     this.#roomTeller.look(this.pipeline.blocked);
     this.#roomQueue.wake();
@@ -331,7 +341,10 @@ export class CascadeNode implements LinkHost {
 
   /** Statuses of the links at and below this node. */
   subtree(): NodeStatus["links"] {
-    return this.hub.downstream.flatMap((link) => [link.status(), ...link.subtree]);
+    return this.hub.downstream.flatMap((link) => [
+      { ...link.status(), verify: this.verify.status(link) },
+      ...link.subtree,
+    ]);
   }
 
   status(): NodeStatus {
@@ -352,6 +365,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker?.cancel();
     this.front.stop("failed");
     this.hub.stop();
+    this.scans?.stop().catch(() => {/* told, and the next run closes it */});
     this.nbd.abort();
     this.pipeline.stop(null).catch(() => {/* it had failed already */})
       .finally(() => this.#opened.lock.close());
@@ -368,8 +382,9 @@ export class CascadeNode implements LinkHost {
       await this.nbd.stop();
       this.front.commit();
       this.pipeline.flushNow();
-      await this.#drainLinks();
+      await drainLinks(this.hub, this.pipeline, this.ports.clock);
       this.hub.stop();
+      await this.scans?.stop().catch(() => {/* told, and the next run closes it */});
       // Clean means: no peer holds records of this reign beyond the end of this log.
       const clean = this.recovery === null;
       await this.pipeline.stop(() => this.#saveState({ clean }));
@@ -381,15 +396,5 @@ export class CascadeNode implements LinkHost {
     this.phase = "stopped";
     this.#opened.lock.close();
     this.#finish();
-  }
-
-  /** Gives connected peers a moment to take the last records. */
-  async #drainLinks(): Promise<void> {
-    const { clock } = this.ports;
-    const deadlineMs = clock.monotonicMs() + DRAIN_TIMEOUT_MS;
-    await this.pipeline.log.flushed();
-    while (!this.hub.drained(this.pipeline.stableLsn) && clock.monotonicMs() < deadlineMs) {
-      await new Promise<void>((go) => clock.after(TICK_INTERVAL_MS / 10, go));
-    }
   }
 }

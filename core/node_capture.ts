@@ -14,7 +14,7 @@ import type { TimeIndex } from "./link/time_index.ts";
 import { RECORD_ALIGN_BYTES } from "./log/record.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
-import { Capture } from "./scan/capture.ts";
+import { Capture, type ScanLease } from "./scan/capture.ts";
 import { hashHere } from "./scan/hasher.ts";
 import { MapFiles } from "./scan/map_files.ts";
 import type { BodyTotals } from "./scan/scan_delta.ts";
@@ -71,8 +71,18 @@ export class NodeCapture {
     return this.#unsure.save();
   }
 
-  stop(): void {
+  /** Nothing was ever scanned: what the volumes are is not known. */
+  get isNeeded(): boolean {
+    return !this.capture.hasScanned && this.#isBlank;
+  }
+
+  /** A scan for a link that is due. */
+  readonly share = (): Promise<ScanLease> => this.capture.take({ full: false, isFresh: false });
+
+  /** Settles when nothing is open any more. Throws `hook-failed`. */
+  stop(): Promise<void> {
     this.#stopped = true;
+    return this.capture.stop();
   }
 
   /** The log begins where all began, and nothing was ever found. */

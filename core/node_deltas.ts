@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
+import { CascadeError, describeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
@@ -29,10 +30,13 @@ export interface NodeParts {
   readonly state: () => NodeState;
   readonly save: (change: Partial<NodeState>) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
-  /** With `capture: scan`: what was scanned, in place of the volumes. */
-  readonly images: readonly ScanImage[] | null;
+}
+
+/** With `capture: scan`: what was scanned, in place of the volumes. */
+export interface ScannedVolumes {
+  readonly images: readonly ScanImage[];
   /** See core/delta/made_delta.ts. */
-  readonly settled: () => Promise<void>;
+  settled(): Promise<void>;
 }
 
 const NO_SCAN = "the peer is given what it lacks with the next scan: run `cascade sync`";
@@ -44,7 +48,7 @@ export class NodeDeltas {
   readonly runLog: RunLog;
   readonly #node: NodeParts;
 
-  constructor(node: NodeParts) {
+  constructor(node: NodeParts, scanned: ScannedVolumes | null = null) {
     this.#node = node;
     const { config, ports, pipeline } = node;
     this.runLog = {
@@ -55,10 +59,10 @@ export class NodeDeltas {
       log: pipeline.log,
       shelf: pipeline.shelf,
       clock: ports.clock,
-      volumes: node.images ?? pipeline.volumes,
-      scans: node.images !== null,
-      imageLacks: () => node.images?.every(({ isOpen }) => isOpen) === false ? NO_SCAN : null,
-      settled: node.settled,
+      volumes: scanned?.images ?? pipeline.volumes,
+      scans: scanned !== null,
+      imageLacks: () => scanned?.images.every(({ isOpen }) => isOpen) === false ? NO_SCAN : null,
+      settled: () => scanned?.settled() ?? Promise.resolve(),
       sizes: config.volumes.map(({ sizeBytes }) => sizeBytes),
       volumeNames: config.volumes.map(({ name }) => name),
       history: pipeline.history,
@@ -141,12 +145,19 @@ export class NodeDeltas {
 
   async #beforeInconsistent(): Promise<void> {
     const { config, ports } = this.#node;
+    const command = config.beforeInconsistent;
+    try {
+      if (command !== null) await ports.hooks.run("beforeInconsistent", command);
+    } catch (error) {
+      // The node above is told: its operator is the one who waits for the delta.
+      throw new CascadeError("refused", `nothing was taken in place: ${describeError(error)}`, {
+        cause: error,
+      });
+    }
     ports.journal.write(
       "warn",
       "taking a delta in place: the volumes are inconsistent until it ends",
     );
-    const command = config.beforeInconsistent;
-    if (command !== null) await ports.hooks.run("beforeInconsistent", command);
   }
 
   async #beginTouched(): Promise<void> {

@@ -44,6 +44,9 @@ export const DISK_FULL_RETRY_MS = 1_000;
 /** A one-shot sync gives a peer up that is not connected for this long: several redials. */
 export const SYNC_CONNECT_MS = 10_000;
 
+/** A verification that could not be done is tried again after this. */
+export const VERIFY_RETRY_MS = 60_000;
+
 /** How often a node looks at its clock: deadlines, heartbeats, states. */
 export const TICK_INTERVAL_MS = 100;
 

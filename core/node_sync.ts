@@ -2,17 +2,30 @@
  * One-shot sync: ships over links of a node what is pending now, and tells what that was.
  *
  * A `periodic` link makes a run at once, whatever its schedule says. The others ship by themselves: it is
- * waited until the peer has, durably, all that was stable here when the sync began.
+ * waited until the peer has, durably, all that was stable here when the sync began. A node with `capture: scan`
+ * scans first.
  *
  * @module
  */
 import { CascadeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
-import { SYNC_CONNECT_MS, TICK_INTERVAL_MS } from "./node_limits.ts";
+import { whyAway } from "./link/why_away.ts";
+import { linksNamed, reachPeer, wait } from "./link_access.ts";
+import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock } from "./ports.ts";
+import type { Capture } from "./scan/capture.ts";
+import type { LinkRun } from "./status.ts";
 import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
+
+/** What a sync works with. */
+export interface SyncParts {
+  readonly config: { readonly name: string };
+  readonly pipeline: Pipeline;
+  readonly hub: () => LinkHub;
+  readonly ports: { readonly clock: Clock };
+}
 
 /** See the module's text. */
 export class NodeSync implements SyncRunner {
@@ -20,55 +33,57 @@ export class NodeSync implements SyncRunner {
   readonly #pipeline: Pipeline;
   readonly #hub: () => LinkHub;
   readonly #clock: Clock;
+  /** Where something else writes the volumes: it is looked first what that was. */
+  readonly #capture: Capture | null;
 
-  constructor(node: string, pipeline: Pipeline, hub: () => LinkHub, clock: Clock) {
-    this.#node = node;
+  constructor({ config, pipeline, hub, ports }: SyncParts, capture: Capture | null = null) {
+    this.#node = config.name;
     this.#pipeline = pipeline;
     this.#hub = hub;
-    this.#clock = clock;
+    this.#clock = ports.clock;
+    this.#capture = capture;
   }
 
-  /** See {@linkcode SyncRunner.sync}; also throws `usage`. */
+  /** See {@linkcode SyncRunner.sync}; also throws `usage`, `hook-failed`, and what a scan throws. */
   async sync(names: readonly string[] | null, options: SyncOptions): Promise<SyncReport> {
-    if (options.full) {
-      throw new CascadeError("usage", "--full is not available in this version", {
-        hint: "Leave it out: what changed is known from the log",
+    const { full, dryRun } = options;
+    if (full && this.#capture === null) {
+      throw new CascadeError("usage", "--full is for nodes with `capture: scan`", {
+        hint: "Leave it out: what changed is known from the log. To compare, use `cascade verify`",
       });
     }
-    const links = this.#named(names);
+    const links = linksNamed(this.#node, this.#hub(), names);
+    if (this.#capture === null) return await this.#all(links, dryRun, 0);
+    if (dryRun) return await this.#all(links, true, await this.#capture.preview(full));
+    const lease = await this.#capture.take({ full, isFresh: true });
+    try {
+      return await this.#all(links, false, 0);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** `foundBytes`: what a scan that changed nothing found. */
+  async #all(
+    links: readonly DownstreamLink[],
+    dryRun: boolean,
+    foundBytes: number,
+  ): Promise<SyncReport> {
     await this.#pipeline.log.flushed();
     const toLsn = this.#pipeline.stableLsn;
-    return {
-      links: await Promise.all(
-        links.map((link) => options.dryRun ? this.#preview(link, toLsn) : this.#sync(link, toLsn)),
-      ),
-    };
-  }
-
-  #named(names: readonly string[] | null): readonly DownstreamLink[] {
-    const { downstream, upstream } = this.#hub();
-    const known = downstream.map(({ config }) => config.name);
-    if (names === null && downstream.length > 0) return downstream;
-    if (names === null) {
-      throw new CascadeError("usage", `${this.#node} feeds no node`, {
-        hint: upstream === null
-          ? "Add a link to the topology"
-          : `Run it for ${upstream.config.from}, which feeds this node`,
-      });
-    }
-    return names.map((name) => {
-      const link = downstream.find(({ config }) => config.name === name);
-      if (link !== undefined) return link;
-      throw new CascadeError("not-found", `${this.#node} feeds no link "${name}"`, {
-        hint: `Its links: ${known.join(", ") || "none"}`,
-      });
-    });
+    const one = (link: DownstreamLink) =>
+      dryRun ? this.#preview(link, toLsn, foundBytes) : this.#sync(link, toLsn);
+    return { links: await Promise.all(links.map(one)) };
   }
 
   /** What there would be to send. */
-  async #preview(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
+  async #preview(
+    link: DownstreamLink,
+    toLsn: number,
+    foundBytes: number,
+  ): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { logBytes, deltaBytes } = await this.#hub().folding.alone(() =>
       link.planner.preview(fromLsn, toLsn, link.runs !== null)
@@ -77,9 +92,9 @@ export class NodeSync implements SyncRunner {
       link: link.config.name,
       outcome: "planned",
       fromLsn,
-      toLsn: Math.max(fromLsn, toLsn),
-      logBytes,
-      deltaBytes,
+      toLsn: Math.max(fromLsn, toLsn) + foundBytes,
+      logBytes: logBytes + foundBytes,
+      deltaBytes: deltaBytes + foundBytes,
       sentBytes: 0,
       durationMs: this.#clock.monotonicMs() - startMs,
       reason: null,
@@ -88,13 +103,13 @@ export class NodeSync implements SyncRunner {
 
   async #sync(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await this.#reached(link);
+    const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { sentBytes } = link.status();
     if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
     while ((link.durableLsn ?? 0) < toLsn) {
-      if (await this.#reached(link) === null) return this.#failed(link, startMs, fromLsn);
-      await this.#wait();
+      if (await reachPeer(link, this.#clock) === null) return this.#failed(link, startMs, fromLsn);
+      await wait(this.#clock);
     }
     return {
       link: link.config.name,
@@ -111,8 +126,8 @@ export class NodeSync implements SyncRunner {
 
   /** A periodic link: one run that begins now. */
   async #run(link: DownstreamLink, startMs: number, sentBefore: number): Promise<SyncLinkReport> {
-    const run = await link.runs?.now();
-    if (run === undefined) throw new CascadeError("bug", "a periodic link has runs");
+    const run = await this.#ended(link);
+    if (run === null) return this.#failed(link, startMs, link.durableLsn);
     const failed = run.outcome === "failed";
     return {
       link: link.config.name,
@@ -127,23 +142,19 @@ export class NodeSync implements SyncRunner {
     };
   }
 
-  /** Where the peer stands, once it is connected; null: it is not, for too long. */
-  async #reached(link: DownstreamLink): Promise<number | null> {
-    const deadlineMs = this.#clock.monotonicMs() + SYNC_CONNECT_MS;
-    while (this.#clock.monotonicMs() < deadlineMs) {
-      if (link.connected && link.durableLsn !== null) return link.durableLsn;
-      if (link.pausedWhy !== null) return null;
-      await this.#wait();
-    }
-    return null;
-  }
-
-  #wait(): Promise<void> {
-    return new Promise((go) => this.#clock.after(TICK_INTERVAL_MS / 20, go));
+  /** How a run that began after this ended; null: it never began, since the peer went before. */
+  async #ended(link: DownstreamLink): Promise<LinkRun | null> {
+    if (link.runs === null) throw new CascadeError("bug", "a periodic link has runs");
+    let isOver = false;
+    const ended = link.runs.now().finally(() => isOver = true);
+    const lost = async () => {
+      while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
+      return null;
+    };
+    return await Promise.race([ended, lost().then((none) => isOver ? ended : none)]);
   }
 
   #failed(link: DownstreamLink, startMs: number, fromLsn: number | null = null): SyncLinkReport {
-    const { state, reason } = link.status();
     return {
       link: link.config.name,
       outcome: "failed",
@@ -153,7 +164,12 @@ export class NodeSync implements SyncRunner {
       deltaBytes: 0,
       sentBytes: 0,
       durationMs: this.#clock.monotonicMs() - startMs,
-      reason: `${link.config.to} is not connected: ${reason ?? state}`,
+      reason: whyAway(link.config, {
+        pausedWhy: link.pausedWhy,
+        reason: link.status().reason,
+        listening: this.#hub().addresses,
+        waitedMs: SYNC_CONNECT_MS,
+      }),
     };
   }
 }

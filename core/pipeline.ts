@@ -96,6 +96,11 @@ export class Pipeline {
     return this.volumes.length === 0 ? this.stableLsn : this.#applier.appliedLsn;
   }
 
+  /** The LSN as of which the volumes are, exactly; null: something is applied in part just now. */
+  exactLsn(): number | null {
+    return this.#applier.isExact && this.#blocked === null ? this.#applier.appliedLsn : null;
+  }
+
   /** Whether the volumes are an image that existed; the little that is missing of a delta is applied now. */
   wholeImage(): boolean {
     return this.#applier.finishDelta(FINISH_BYTES_MAX, this.stableLsn);

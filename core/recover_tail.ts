@@ -7,14 +7,18 @@
  * @module
  */
 import { CascadeError } from "./errors.ts";
+import type { LinkConfig } from "./config.ts";
 import type { Epoch } from "./history.ts";
 import { checkRecord, readEpoch, RecordReader, RecordType } from "./log/record.ts";
 import type { TailRecovery } from "./link/host.ts";
+import { RECOVERY_WAIT_MS_MIN } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock, Timer } from "./ports.ts";
 
 export class TailRecoverer implements TailRecovery {
   readonly over: Promise<void>;
+  /** The links whose peers are asked. */
+  readonly asked: readonly string[];
   readonly #pipeline: Pipeline;
   readonly #waiting: Set<string>;
   readonly #record = new RecordReader();
@@ -26,9 +30,26 @@ export class TailRecoverer implements TailRecovery {
   #goOn: () => void = () => {};
   #end: () => void = () => {};
 
+  /** Begins to wait for the peers of those links that are `sync` and not paused. */
+  static begin(
+    pipeline: Pipeline,
+    links: readonly { readonly config: LinkConfig; readonly pausedWhy: string | null }[],
+    clock: Clock,
+  ): TailRecoverer {
+    const asked = links.filter(({ config, pausedWhy }) =>
+      config.mode === "sync" && pausedWhy === null
+    ).map(({ config }) => config);
+    const timeoutMs = Math.max(RECOVERY_WAIT_MS_MIN, ...asked.map((config) => config.timeoutMs));
+    const names = asked.map(({ name }) => name);
+    const recovery = new TailRecoverer(pipeline, names, timeoutMs, clock);
+    if (names.length === 0) recovery.heard("");
+    return recovery;
+  }
+
   /** `links`: the names of the sync links; waits for at most `timeoutMs` without a word of them. */
   constructor(pipeline: Pipeline, links: readonly string[], timeoutMs: number, clock: Clock) {
     this.#pipeline = pipeline;
+    this.asked = links;
     this.#waiting = new Set(links);
     this.over = new Promise((end) => this.#end = end);
     this.#allHeard = new Promise((goOn) => this.#goOn = goOn);

@@ -1,5 +1,6 @@
 /**
- * The beginning of a reign: an epoch record in the log, durable before any client or peer is served.
+ * What a node writes into the history by itself: the epoch record with which a reign begins, durable before
+ * any client or peer is served, and a mark where the history has to go on.
  *
  * @module
  */
@@ -7,13 +8,21 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import type { NodeFront } from "./front.ts";
 import type { Epoch } from "./history.ts";
-import { encodeEpoch, RecordType } from "./log/record.ts";
+import { encodeEpoch, encodeName, RecordType } from "./log/record.ts";
+import type { UpstreamLink } from "./link/upstream.ts";
 import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
 
 /** Room for an epoch record, and some. */
 const EPOCH_ROOM_BYTES = 4096;
+
+/** The name of a mark that only lets the history go on. */
+const ADVANCE_MARK = "repair";
+
+/** How often it is looked whether the history went on, and every how many times it is asked for again. */
+const ADVANCE_LOOK_MS = 10;
+const ADVANCE_ASK_TURNS = 100;
 
 /** The primary, as its reign begins. */
 export interface Reigning {
@@ -52,5 +61,31 @@ async function roomForEpoch(node: Reigning): Promise<void> {
     await pipeline.checkpoint();
     pipeline.makeRoom(EPOCH_ROOM_BYTES);
     await new Promise<void>((go) => ports.clock.after(TICK_INTERVAL_MS / 10, go));
+  }
+}
+
+/** What {@linkcode advance} needs of a node. */
+export interface Advancing extends Reigning {
+  readonly hub: { readonly upstream: UpstreamLink | null };
+}
+
+/**
+ * Sees to it that the history goes on beyond `lsn`, with a mark if nobody writes, and waits until it is
+ * applied here; or until it is not `wanted`.
+ */
+export async function advance(node: Advancing, lsn: number, wanted: () => boolean): Promise<void> {
+  const { pipeline, front, hub, ports: { clock } } = node;
+  for (let turn = 0; pipeline.appliedLsn <= lsn && wanted(); turn++) {
+    // A connection may be lost with the question, and a log without room takes no mark.
+    if (turn % ADVANCE_ASK_TURNS === 0 && pipeline.appendedLsn <= lsn && node.phase === "running") {
+      if (!pipeline.reigns) hub.upstream?.askToAdvance(lsn);
+      else if (pipeline.accepts(EPOCH_ROOM_BYTES)) {
+        const name = encodeName(ADVANCE_MARK);
+        front.append(RecordType.MARK, 0, 0, 0, name.length, name);
+        front.commit();
+        pipeline.flushNow();
+      }
+    }
+    await new Promise<void>((go) => clock.after(ADVANCE_LOOK_MS, go));
   }
 }

@@ -14,7 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
-import { scanLastSchema } from "./status.ts";
+import { scanLastSchema, verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
 export const STATE_FORMAT = 1;
@@ -55,6 +55,8 @@ const stateSchema = z.object({
     isOpen: z.boolean(),
     last: scanLastSchema.nullable(),
   }).nullable().default(null),
+  /** How links were verified last. */
+  verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

@@ -58,6 +58,24 @@ export const linkScheduleSchema = z.object({
   failures: z.number().int().nonnegative().describe("runs that failed since one went well"),
 });
 
+/** What a verification of a link found. */
+export const verifiedSchema = z.object({
+  startedAtMs: when,
+  endedAtMs: when,
+  comparedBytes: bytes,
+  busyBytes: bytes.describe("not compared: written again and again meanwhile"),
+  differentBytes: bytes,
+  repairedBytes: bytes,
+});
+
+/** How the two ends of a link are compared. */
+export const linkVerifySchema = z.object({
+  nextAtMs: when.nullable().describe("null: the topology has no `verify` for the link"),
+  running: z.object({ startedAtMs: when, comparedBytes: bytes, totalBytes: bytes }).nullable(),
+  last: verifiedSchema.nullable().describe("null: none has ended yet"),
+  reason: z.string().nullable().describe("why the last try could not be done, if it could not"),
+});
+
 /** One link, as the node that reports it sees it. */
 export const linkStatusSchema = z.object({
   name: z.string(),
@@ -79,6 +97,8 @@ export const linkStatusSchema = z.object({
     .describe("null unless the link is periodic, or was synced on request"),
   mapBytes: bytes.nullable().default(null)
     .describe("bytes in the dirty map of an overflowed link; null: it has not overflowed"),
+  verify: linkVerifySchema.nullable().default(null)
+    .describe("null: its ends were never compared, and are not to be"),
 });
 
 /** A scan of volumes that others write, once it has gone to its end. */
@@ -146,6 +166,8 @@ export type ScanLast = z.infer<typeof scanLastSchema>;
 export type ScanStatus = z.infer<typeof scanStatusSchema>;
 export type LinkRun = z.infer<typeof linkRunSchema>;
 export type LinkSchedule = z.infer<typeof linkScheduleSchema>;
+export type Verified = z.infer<typeof verifiedSchema>;
+export type LinkVerify = z.infer<typeof linkVerifySchema>;
 export type LinkState = (typeof LINK_STATES)[number];
 export type LinkStatus = z.infer<typeof linkStatusSchema>;
 export type NodeStatus = z.infer<typeof nodeStatusSchema>;

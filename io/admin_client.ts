@@ -5,9 +5,11 @@
  */
 import { Buffer } from "node:buffer";
 import { type IncomingMessage, request as open, type RequestOptions } from "node:http";
+import type { z } from "zod";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import { type NodeStatus, nodeStatusSchema } from "../core/status.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
+import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
 import { parseAdminAddress } from "./address.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_control.ts";
 
@@ -99,11 +101,33 @@ export async function syncNode(
     });
   }
   if (code !== 200) throw notDone(target.address, code, body);
+  return readReport(syncReportSchema, body, where);
+}
+
+function readReport<T>(schema: z.ZodType<T>, body: string, where: { address: string }): T {
   try {
-    return syncReportSchema.parse(JSON.parse(body));
+    return schema.parse(JSON.parse(body));
   } catch (cause) {
     throw new CascadeError("protocol", "expected a report, found something else", { where, cause });
   }
+}
+
+/**
+ * Has a node compare the ends of a link, and with `repair` mend the lower one; settles when it is over.
+ * Throws like {@linkcode changeLink}, `locked` when it does so already, `unreachable` when its peer is.
+ */
+export async function verifyLink(
+  target: AdminTarget,
+  link: string,
+  repair: boolean,
+): Promise<VerifyReport> {
+  const query = new URLSearchParams({ link, ...(repair ? { repair: "1" } : {}) });
+  const { code, body } = await request(target, "POST", `/verify?${query}`);
+  const where = { address: target.address };
+  if (code === 423) throw new CascadeError("locked", body.trim(), { where, retryable: true });
+  if (code === 504) throw new CascadeError("unreachable", body.trim(), { where, retryable: true });
+  if (code !== 200) throw notDone(target.address, code, body);
+  return readReport(verifyReportSchema, body, where);
 }
 
 /** Why a node did not do what it was asked. */

@@ -4,6 +4,7 @@
  *     POST /links/NAME/pause?reason=TEXT
  *     POST /links/NAME/resume                        204 when it is durable, else why not
  *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
+ *     POST /verify?link=NAME&repair=1                200 and a report (core/verify_report.ts) at the end
  *
  * Every request bears the header `cascade-control: 1`, which no web page can send to another site
  * without asking first.
@@ -13,6 +14,7 @@
 import type { IncomingMessage } from "node:http";
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
+import type { Verifier } from "../core/verify_report.ts";
 
 /** The header that a request must bear to change anything. */
 export const CONTROL_HEADER = "cascade-control";
@@ -29,6 +31,7 @@ export interface AdminControl {
 export interface Controls {
   readonly control?: AdminControl;
   readonly sync?: SyncRunner;
+  readonly verify?: Verifier;
 }
 
 /** What is answered to a request. */
@@ -40,10 +43,10 @@ export interface Answer {
 }
 
 /** Whether a request for `url` is meant to change something that can be changed here. */
-export function isControlUrl(url: string, { control, sync }: Controls): boolean {
-  return url.startsWith("/links/")
-    ? control !== undefined
-    : /^\/sync(?:$|\?)/.test(url) && sync !== undefined;
+export function isControlUrl(url: string, { control, sync, verify }: Controls): boolean {
+  if (url.startsWith("/links/")) return control !== undefined;
+  const path = url.split("?", 1)[0];
+  return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
 }
 
 /** Acts on a request that {@linkcode isControlUrl}; `node` is the name of this one. */
@@ -62,12 +65,17 @@ export async function actOn(
   }
   const url = new URL(request.url ?? "", "http://localhost");
   try {
-    return url.pathname === "/sync" ? await sync(url, controls) : await change(url, controls);
+    if (url.pathname === "/sync") return await sync(url, controls);
+    if (url.pathname === "/verify") return await verify(url, controls);
+    return await change(url, controls);
   } catch (error) {
     const body = `${describeError(error)}\n`;
     if (isCascadeError(error, "not-found")) return { code: 404, body };
     if (isCascadeError(error, "usage")) return { code: 409, body };
     if (isCascadeError(error, "locked")) return { code: 423, body };
+    if (isCascadeError(error, "unreachable") || isCascadeError(error, "connection-lost")) {
+      return { code: 504, body };
+    }
     throw error;
   }
 }
@@ -92,5 +100,13 @@ async function sync({ searchParams }: URL, { sync: runner }: Controls): Promise<
     dryRun: searchParams.get("dryRun") === "1",
     full: searchParams.get("full") === "1",
   });
+  return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
+}
+
+/** Acts on `/verify`; a client that goes away meanwhile does not end it. */
+async function verify({ searchParams }: URL, { verify: verifier }: Controls): Promise<Answer> {
+  const link = searchParams.get("link");
+  if (verifier === undefined || link === null) return { code: 404, body: "Name a link.\n" };
+  const report = await verifier.verify(link, searchParams.get("repair") === "1");
   return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
 }

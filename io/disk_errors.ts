@@ -17,6 +17,8 @@ const HINTS: Readonly<Record<string, string>> = {
   EROFS: "It lies on a file system that is mounted read-only.",
   EMFILE: "Raise the limit of open files (ulimit -n).",
   ENFILE: "Raise the system's limit of open files.",
+  EEXIST: "A file of that name is in the way.",
+  ENOTDIR: "A file is in the way where a folder should be.",
   EBUSY: "Another program uses it: unmount it or stop that program.",
 };
 

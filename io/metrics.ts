@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { LinkRun, LinkStatus, NodeStatus } from "../core/status.ts";
+import type { LinkRun, LinkStatus, NodeStatus, Verified } from "../core/status.ts";
 import { LINK_STATES, nodeStatusSchema } from "../core/status.ts";
 
 /** The content type of {@linkcode metricsText}. */
@@ -39,6 +39,7 @@ export function metricsText(status: NodeStatus, process: ProcessFigures): string
     ...linkMetrics(status.links),
     ...deltaMetrics(status.links),
     ...runMetrics(status.links),
+    ...verifyMetrics(status.links),
     gauge("process_resident_memory_bytes", "Memory of the process in RAM.", process.residentBytes),
     gauge("process_start_time_seconds", "When the node started.", status.startedAt / 1000),
   ];
@@ -183,6 +184,23 @@ function deltaMetrics(links: readonly LinkStatus[]): Metric[] {
       "cascade_link_map_bytes",
       "Changed bytes in the dirty map of an overflowed link.",
       eachOf(links)((link) => link.mapBytes),
+    ),
+  ];
+}
+
+function verifyMetrics(links: readonly LinkStatus[]): Metric[] {
+  const ofLast = (value: (last: Verified) => number) =>
+    eachOf(links)(({ verify }) => verify?.last ? value(verify.last) : null);
+  return [
+    many(
+      "cascade_link_verified_time_seconds",
+      "When the ends of the link were last compared.",
+      ofLast((last) => last.endedAtMs / 1000),
+    ),
+    many(
+      "cascade_link_different_bytes",
+      "Bytes of blocks that differed then and were not repaired.",
+      ofLast((last) => last.differentBytes - last.repairedBytes),
     ),
   ];
 }

@@ -9,10 +9,12 @@ import type { Topology } from "../../core/topology/topology.ts";
 import { loadTopology } from "../../io/topology_file.ts";
 import { gather, type Report } from "../report.ts";
 
-/** hq -sync-> metro -async-> dr1, dr2. */
+/** hq -sync-> metro -async-> dr1, and metro -periodic-> dr2. */
 export const DEMO_NODES = ["hq", "metro", "dr1", "dr2"] as const;
 export type DemoNode = (typeof DEMO_NODES)[number];
 
+/** How often dr2 is sent what changed. */
+const PERIOD = "3s";
 const START_TIMEOUT_MS = 10_000;
 const POLL_MS = 50;
 
@@ -76,7 +78,7 @@ export class DemoCluster {
       node("hq", "primary", "    nbd: [unix:./hq.nbd]\n") + node("metro", "intermediate", "") +
       node("dr1", "secondary", "") + node("dr2", "secondary", "") +
       `links:\n  - { from: hq, to: metro, mode: sync, timeout: 5s }\n` +
-      `  - { from: metro, to: dr1, mode: async }\n  - { from: metro, to: dr2, mode: async }\n`;
+      `  - { from: metro, to: dr1, mode: async }\n  - { from: metro, to: dr2, mode: periodic, every: ${PERIOD} }\n`;
   }
 
   /** Starts a node's process; its journal goes to NODE.log in the folder. */
@@ -103,10 +105,11 @@ export class DemoCluster {
     await child.status;
   }
 
-  /** The cascade as it is now; nodes that do not answer are in it as such. */
-  report(): Promise<Report> {
-    this.#parsed ??= loadTopology(this.topology);
-    return gather(this.#parsed);
+  /** The cascade as it is now, or one node of it; nodes that do not answer are in it as such. */
+  report(only?: DemoNode): Promise<Report> {
+    const topology = this.#parsed ??= loadTopology(this.topology);
+    const nodes = topology.nodes.filter(({ name }) => only === undefined || name === only);
+    return gather(topology, nodes);
   }
 
   /** Waits until `test` holds; throws with the nodes' last words when it does not in time. */

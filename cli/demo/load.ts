@@ -1,7 +1,7 @@
 /**
  * The demo's load: what a small database does to its disk. Bursts of 4 to 16 KiB writes at random
- * places, a flush after each burst (a commit), and now and then a checkpoint: a longer run of
- * sequential writes. Or a user's own image, copied in.
+ * places, most of them in the few pages that are in use, a flush after each burst (a commit), and now
+ * and then a checkpoint: a longer run of sequential writes. Or a user's own image, copied in.
  *
  * @module
  */
@@ -13,6 +13,9 @@ const MIB = 1024 * KIB;
 const BURST_WRITES_MAX = 16;
 const CHECKPOINT_EVERY_BURSTS = 200;
 const CHECKPOINT_BYTES = 2 * MIB;
+/** So many of the writes go to the pages in use, and those are such a part of the volume. */
+const HOT_WRITES_PART = 0.8;
+const HOT_VOLUME_PART = 1 / 50;
 const COPY_BYTES = 256 * KIB;
 const COPY_DEPTH = 4;
 
@@ -33,10 +36,7 @@ export async function databaseLoad(client: NbdClient, report: LoadReport, until:
     const count = 1 + Math.floor(Math.random() * BURST_WRITES_MAX);
     for (let i = 0; i < count; i++) {
       const bytes = 4 * KIB * (1 + Math.floor(Math.random() * 4));
-      const pages = Math.floor((client.sizeBytes - bytes) / (4 * KIB));
-      writes.push(
-        client.write(page.subarray(0, bytes), 4 * KIB * Math.floor(Math.random() * pages)),
-      );
+      writes.push(client.write(page.subarray(0, bytes), placeFor(bytes, client.sizeBytes)));
       report.bytes += bytes;
     }
     await Promise.all(writes);
@@ -48,6 +48,13 @@ export async function databaseLoad(client: NbdClient, report: LoadReport, until:
     await delay(1);
   }
   report.done = true;
+}
+
+/** Where a write of so many bytes goes: a whole page, and all of it within the volume. */
+function placeFor(bytes: number, sizeBytes: number): number {
+  const part = Math.random() < HOT_WRITES_PART ? HOT_VOLUME_PART : 1;
+  const pages = Math.floor((sizeBytes * part - bytes) / (4 * KIB));
+  return 4 * KIB * Math.floor(Math.random() * Math.max(1, pages));
 }
 
 async function checkpoint(client: NbdClient, report: LoadReport): Promise<void> {

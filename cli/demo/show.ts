@@ -7,8 +7,9 @@ import { CascadeError } from "../../core/errors.ts";
 import { approximateSize } from "../../core/topology/units.ts";
 import { EXIT, ExitWith } from "../exit.ts";
 import { paintFor, printJson, printLine, tell } from "../output.ts";
-import { LivePicture, terminalScreen } from "../ui/live.ts";
+import { LivePicture, PLAIN_WIDTH, terminalScreen } from "../ui/live.ts";
 import { statusView } from "../ui/status_view.ts";
+import { summaryLines } from "./summary.ts";
 import { type DemoResult, type DemoView, tellStory } from "./story.ts";
 
 const VOLUME_ALIGN_BYTES = 4096;
@@ -50,14 +51,19 @@ function demoView(): DemoView & { end(): void } {
   const picture = new LivePicture(screen);
   const paint = paintFor(Deno.stdout);
   let previous: Parameters<typeof statusView>[0] | null = null;
+  let drawn: string[] = [];
   return {
-    say: (text) => picture.say(`${paint.cyan(">")} ${text}`),
+    say(text) {
+      picture.say(`${paint.cyan(">")} ${text}`);
+      picture.draw(drawn);
+    },
     show(report, load) {
       const written = `load: ${load.writes} writes, ${
         approximateSize(load.bytes)
       }, ${load.flushes} flushes`;
       const options = { width: picture.width, paint, previous };
-      picture.draw(["", ...statusView(report, options), "", paint.dim(written)]);
+      drawn = ["", ...statusView(report, options), "", paint.dim(written)];
+      picture.draw(drawn);
       previous = report;
     },
     end: () => picture.end(),
@@ -81,22 +87,9 @@ function jsonOf(result: DemoResult) {
 }
 
 function summarise(result: DemoResult): void {
-  const paint = paintFor(Deno.stdout);
-  const { load } = result;
   printLine();
-  printLine(
-    `written      ${load.writes} writes, ${approximateSize(load.bytes)}, ${load.flushes} flushes`,
-  );
-  printLine(`replicated   ${approximateSize(result.replicatedBytes)} to three nodes`);
-  printLine(`lag          ${result.lagSecondsMax.toFixed(1)} s at the most, 0 at the end`);
-  printLine(`killed       ${result.killed}, with SIGKILL under load; the client saw no error`);
-  for (const [node, offset] of result.differences) {
-    const verdict = offset === null
-      ? paint.green("equal to hq, byte for byte")
-      : paint.red(`DIFFERS from hq at byte ${offset}`);
-    printLine(`${node.padEnd(12)} ${verdict}`);
-  }
-  printLine(`took         ${result.seconds.toFixed(1)} s`);
+  const width = terminalScreen()?.size().columns ?? PLAIN_WIDTH;
+  for (const line of summaryLines(result, paintFor(Deno.stdout), width)) printLine(line);
   printLine();
   if (differs(result)) return;
   printLine("Next:");

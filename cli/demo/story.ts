@@ -10,6 +10,7 @@ import { delay } from "@std/async/delay";
 import type { NodeStatus } from "../../core/status.ts";
 import type { Report } from "../report.ts";
 import { DEMO_NODES, DemoCluster, type DemoNode } from "./cluster.ts";
+import { type Hop, Hops } from "./hops.ts";
 import { copyLoad, databaseLoad, type LoadReport } from "./load.ts";
 import { NbdClient } from "./nbd_client.ts";
 
@@ -39,8 +40,8 @@ export interface DemoView {
 /** How it ended. */
 export interface DemoResult {
   readonly load: LoadReport;
-  readonly replicatedBytes: number;
-  readonly lagSecondsMax: number;
+  /** What each link carried, in the order of the topology. */
+  readonly hops: readonly Hop[];
   readonly killed: DemoNode;
   readonly reconnects: number;
   /** Where each replica first differs from the primary's image; null where it does not. */
@@ -76,25 +77,23 @@ async function tell(
     const statuses = statusesOf(await cluster.report());
     return statuses.length === DEMO_NODES.length && statuses.every(isConnected);
   });
-  view.say("Four nodes run: hq -sync-> metro -async-> dr1 and dr2.");
+  view.say("Four nodes run: hq -sync-> metro -async-> dr1, and metro -periodic-> dr2.");
   const client = await NbdClient.connect(cluster.exportSocket, "data");
   const load: LoadReport = { writes: 0, bytes: 0, flushes: 0, done: false };
   const work = options.input === null
     ? databaseLoad(client, load, performance.now() + options.loadMs)
     : copyLoad(client, load, options.input);
   const watch = new Watch(cluster, view, load);
-  await Promise.all([work, watch.run(), killHalfWay(cluster, options, view)]);
-  view.say("The load has ended. Waiting until every node has applied all of it.");
+  await Promise.all([work, watch.run(), killHalfWay(cluster, options, view, watch)]);
+  view.say("The load has ended. Waiting until all have all of it, dr2 by its next delta.");
   await catchUp(cluster, watch);
   client.close();
-  const statuses = statusesOf(await cluster.report());
+  await watch.sample();
   await cluster.stop();
   view.say("All nodes have stopped. Comparing their images byte for byte.");
   return {
     load,
-    replicatedBytes: statuses.reduce((sum, status) => sum + status.lsn.applied, 0) -
-      (statuses.find((status) => status.name === "hq")?.lsn.applied ?? 0),
-    lagSecondsMax: watch.lagSecondsMax,
+    hops: watch.hops.all,
     killed: "metro",
     reconnects: client.reconnects,
     differences: await compareImages(cluster),
@@ -107,18 +106,28 @@ function statusesOf(report: Report): NodeStatus[] {
 }
 
 function isConnected(status: NodeStatus): boolean {
-  return status.state === "running" && status.links.every((link) => link.state === "streaming");
+  return status.state === "running" &&
+    status.links.every(({ state, mode }) =>
+      state === (mode === "periodic" ? "waiting" : "streaming")
+    );
 }
 
-async function killHalfWay(cluster: DemoCluster, options: DemoOptions, view: DemoView) {
+async function killHalfWay(
+  cluster: DemoCluster,
+  options: DemoOptions,
+  view: DemoView,
+  watch: Watch,
+) {
   await delay(options.input === null ? options.loadMs / 2 : 1000);
+  // Its counters go with it: this is their last word.
+  watch.hops.look(await cluster.report("metro"));
   await cluster.kill("metro");
   view.say(
-    "metro was killed with SIGKILL: hq waits for its sync peer, dr1 and dr2 for their upstream.",
+    "metro was killed with SIGKILL: hq's clients wait, dr1 and dr2 hear nothing.",
   );
   await delay(DOWN_MS);
   cluster.start("metro");
-  view.say("metro starts again, from its log.");
+  view.say("metro starts again, and goes on from its log.");
 }
 
 async function catchUp(cluster: DemoCluster, watch: Watch): Promise<void> {
@@ -136,7 +145,7 @@ class Watch {
   readonly #cluster: DemoCluster;
   readonly #view: DemoView;
   readonly #load: LoadReport;
-  lagSecondsMax = 0;
+  readonly hops = new Hops();
 
   constructor(cluster: DemoCluster, view: DemoView, load: LoadReport) {
     this.#cluster = cluster;
@@ -153,9 +162,7 @@ class Watch {
 
   async sample(): Promise<void> {
     const report = await this.#cluster.report();
-    for (const { lagSeconds } of statusesOf(report)) {
-      this.lagSecondsMax = Math.max(this.lagSecondsMax, lagSeconds ?? 0);
-    }
+    this.hops.look(report);
     this.#view.show(report, this.#load);
   }
 }

@@ -27,7 +27,7 @@ export function nextRunText({ schedule, delta }: LinkStatus, nowMs: number): str
   return leftMs <= 0 ? "due" : approximateDuration(leftMs);
 }
 
-/** What there is to say of a link's delta, its last run and its dirty map, a line each. */
+/** What there is to say of a link's delta, last run, dirty map and verification, a line each. */
 export function runRemarks(status: LinkStatus, nowMs: number): string[] {
   const { delta, schedule, mapBytes } = status;
   const lastRun = schedule?.lastRun ?? null;
@@ -35,8 +35,19 @@ export function runRemarks(status: LinkStatus, nowMs: number): string[] {
     ...(delta === null ? [] : [deltaText(delta, nowMs)]),
     // What failed is said among the troubles.
     ...(lastRun === null || lastRun.outcome === "failed" ? [] : [lastRunText(lastRun, nowMs)]),
+    ...verifyRemarks(status, nowMs),
     ...(mapBytes === null ? [] : [`${approximateSize(mapBytes)} changed since it overflowed`]),
   ];
+}
+
+function verifyRemarks({ verify }: LinkStatus, nowMs: number): string[] {
+  if (verify?.running) {
+    const { comparedBytes, totalBytes } = verify.running;
+    return [`being verified: ${Math.floor(100 * comparedBytes / Math.max(1, totalBytes))}%`];
+  }
+  if (!verify?.last || verify.last.differentBytes > verify.last.repairedBytes) return [];
+  const ago = approximateDuration(Math.max(0, nowMs - verify.last.endedAtMs));
+  return [`verified ${ago} ago: ${approximateSize(verify.last.comparedBytes)} compared`];
 }
 
 function deltaText(delta: DeltaStatus, nowMs: number): string {

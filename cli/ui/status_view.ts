@@ -206,7 +206,7 @@ function linkCells(
 
 function linkPaint(state: LinkState, paint: Paint): (text: string) => string {
   if (isBadState(state)) return paint.red;
-  return state === "streaming" ? paint.green : paint.yellow;
+  return state === "streaming" || state === "waiting" ? paint.green : paint.yellow;
 }
 
 /** Things worth a line that are no trouble: why a link waits, why a node is still starting. */

@@ -6,12 +6,13 @@
  */
 import type { DeltaTrailer } from "../delta/delta_format.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
-import type { Clock } from "../ports.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
+import { FrameType } from "./frames.ts";
+import { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
-import type { DeltaAck } from "./messages.ts";
+import { decodeMessage, deltaAckSchema } from "./messages.ts";
 import type { Run, Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
 import type { Wire } from "./wire.ts";
@@ -21,22 +22,19 @@ export interface CourseParts {
   readonly wire: Wire;
   readonly sender: Sender;
   readonly planner: DeltaPlanner;
-  readonly clock: Clock;
+  readonly host: Pick<LinkHost, "ports" | "base" | "alone" | "scan" | "onLinkProgress">;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly base: Readonly<Record<string, string>> | null;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
-  /** One thing at a time with what lets the log go. */
-  readonly alone: <T>(work: () => Promise<T>) => Promise<T>;
-  /** See {@linkcode LinkHost.scan}. */
-  readonly scan: LinkHost["scan"];
-  /** A delta began or ended: look at the state again. */
-  readonly onChange: () => void;
+  /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
+  readonly advance: (lsn: number) => Promise<void>;
 }
 
 /** See the module's text. */
 export class Course {
+  /** What the peer's volumes hold. */
+  readonly hashes: PeerHashes;
   readonly #parts: CourseParts;
   #peer: PeerPlace;
   #planned: Planned | null = null;
@@ -48,6 +46,7 @@ export class Course {
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
+    this.hashes = new PeerHashes(parts.wire);
     this.#peer = peer;
   }
 
@@ -85,8 +84,13 @@ export class Course {
     await this.#planned?.source.foldTo(lsn);
   }
 
-  onDeltaAck(ack: DeltaAck): void {
-    this.#courier?.onAck(ack);
+  /** Takes a frame that the peer sends to what is under way; false: it is none of those. */
+  take(type: FrameType, body: Uint8Array): boolean {
+    if (type === FrameType.DELTA_ACK) {
+      this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
+    } else if (type === FrameType.HASH) this.hashes.onAnswer(body);
+    else return false;
+    return true;
   }
 
   /** The peer's position moved. */
@@ -110,7 +114,7 @@ export class Course {
         this.#refused = { why: describeError(error), isHere: error.retryable };
         // What it has staged was not looked at yet if the reason is on this side.
         if (!error.retryable) this.#peer = { ...this.#peer, staged: null };
-        this.#parts.onChange();
+        this.#parts.host.onLinkProgress();
         await this.#pause();
       }
     }
@@ -118,11 +122,12 @@ export class Course {
 
   /** What was begun is finished whatever the hour. */
   #isUrgent(): boolean {
-    return this.#peer.staged !== null || this.#peer.inPlace || this.#peer.needsSeed;
+    const { staged, inPlace, needsSeed } = this.#peer;
+    return staged !== null || inPlace || needsSeed || this.#parts.planner.isRepairing;
   }
 
   #pause(): Promise<void> {
-    const { clock, wire } = this.#parts;
+    const { host: { ports: { clock } }, wire } = this.#parts;
     return new Promise((go) => {
       const end = () => {
         timer.cancel();
@@ -135,6 +140,9 @@ export class Course {
   }
 
   async #step(): Promise<void> {
+    const { planner, advance } = this.#parts;
+    // A delta ends behind where it begins.
+    if (planner.isRepairing) await advance(this.#peer.lsn);
     const run = this.#parts.runs?.begin() ?? null;
     if (run === null) return await this.#goOn();
     try {
@@ -152,7 +160,7 @@ export class Course {
 
   /** Where something else writes the volumes, what they are now comes first. */
   async #scan(): Promise<{ release(): Promise<void> } | null> {
-    const { scan } = this.#parts;
+    const { scan } = this.#parts.host;
     if (scan === null) return null;
     try {
       return await scan();
@@ -163,8 +171,8 @@ export class Course {
   }
 
   async #plan(): Promise<Planned | null> {
-    const { planner, alone, runs, wire } = this.#parts;
-    await alone(async () => {
+    const { planner, host, runs, wire } = this.#parts;
+    await host.alone(async () => {
       this.#planned = await planner.plan(this.#peer, runs !== null);
     });
     if (wire.closed) this.close();
@@ -204,7 +212,7 @@ export class Course {
       throw new CascadeError("refused", "what the peer lacks is not known any more");
     }
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
-    this.#parts.onChange();
+    this.#parts.host.onLinkProgress();
     wire.kick();
     await Promise.race([stopped, wire.whenClosed]);
     if (wire.closed) return;
@@ -214,14 +222,15 @@ export class Course {
   }
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
-    const { wire, base, clock } = this.#parts;
+    const { wire, host: { base, ports: { clock } } } = this.#parts;
     const courier = new DeltaCourier(planned.source, wire);
     this.#courier = courier;
     this.#startedAtMs = clock.nowMs();
-    this.#parts.onChange();
+    this.#parts.host.onLinkProgress();
     const trailer = await courier.ship(planned.staged, base);
     courier.committed();
     await this.#until(trailer.toLsn);
+    this.#parts.planner.taken(trailer.id);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
     this.#parts.sender.moveTo(trailer.toLsn);
     this.#refused = null;
@@ -233,7 +242,7 @@ export class Course {
     this.#planned?.source.close();
     this.#planned = null;
     this.#courier = null;
-    this.#parts.onChange();
+    this.#parts.host.onLinkProgress();
   }
 
   /** Waits until the peer has all below `lsn`, durably. */

@@ -51,14 +51,16 @@ export interface Planned {
 
 /** See the module's text. */
 export class DeltaPlanner {
-  readonly #ground: PlanGround;
+  readonly ground: PlanGround;
   /** What the peer lacks of the log that is gone, or null. */
   readonly #map: () => DirtyMap | null;
   /** A delta that was cut off with its connection: the next one may go on with it. */
   #kept: MadeDelta | null = null;
+  /** Blocks that the peer is to be given once more; the delta that does it, once there is one. */
+  #repair: { readonly blocks: BlockSet; deltaId: string | null } | null = null;
 
   constructor(ground: PlanGround, map: () => DirtyMap | null) {
-    this.#ground = ground;
+    this.ground = ground;
     this.#map = map;
   }
 
@@ -85,9 +87,25 @@ export class DeltaPlanner {
     this.#kept = null;
   }
 
+  /** The next delta has these blocks too. Not kept across a restart: a verification finds them again. */
+  repair(blocks: BlockSet): void {
+    this.forget();
+    this.#repair = { blocks, deltaId: null };
+  }
+
+  /** Blocks are yet to be repaired. */
+  get isRepairing(): boolean {
+    return this.#repair !== null;
+  }
+
+  /** The peer took a delta; with null, or that of a repair, the repair is over. */
+  taken(deltaId: string | null): void {
+    if (deltaId === null || this.#repair?.deltaId === deltaId) this.#repair = null;
+  }
+
   /** Whether the log goes on from here, record by record. */
   streamsFrom(lsn: number): boolean {
-    const { log } = this.#ground;
+    const { log } = this.ground;
     return lsn >= log.startLsn && log.gapAt(lsn) === null;
   }
 
@@ -98,28 +116,28 @@ export class DeltaPlanner {
 
   /** Whether what follows here is kept as it came: the log, or a delta. */
   leadsOn(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.#ground.shelf.covering(lsn) !== null;
+    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null;
   }
 
   /** Whether the log goes on behind a delta here, or further on. */
   isBeforeGap(lsn: number): boolean {
-    return this.#ground.log.gaps.some(({ toLsn }) => toLsn > lsn);
+    return this.ground.log.gaps.some(({ toLsn }) => toLsn > lsn);
   }
 
   /** The volumes are about to be read. Throws `refused` when they cannot be now. */
   #needImage(): void {
-    const lacking = this.#ground.imageLacks();
+    const lacking = this.ground.imageLacks();
     if (lacking !== null) throw new CascadeError("refused", lacking, { retryable: true });
   }
 
   get hasVolumes(): boolean {
-    return this.#ground.volumes.length > 0;
+    return this.ground.volumes.length > 0;
   }
 
   #mapServes(lsn: number): boolean {
     const map = this.#map();
     if (map === null || lsn < map.fromLsn) return false;
-    return map.fromLsn === 0 || this.#ground.history.idAt(map.fromLsn) === map.epochId;
+    return map.fromLsn === 0 || this.ground.history.idAt(map.fromLsn) === map.epochId;
   }
 
   /** What a peer would be sent; `coalesce` as for a plan. Makes nothing. */
@@ -132,10 +150,10 @@ export class DeltaPlanner {
     if (logBytes === 0 || (this.streamsFrom(fromLsn) && !coalesce)) {
       return { logBytes, deltaBytes: logBytes };
     }
-    const { log, shelf, sizes, clock } = this.#ground;
+    const { log, shelf, sizes, clock } = this.ground;
     if (!this.streamsFrom(fromLsn)) {
       const held = shelf.covering(fromLsn);
-      const set = held === null ? await this.#setOf(fromLsn, this.#ground.appliedLsn()) : null;
+      const set = held === null ? await this.#setOf(fromLsn, this.ground.appliedLsn()) : null;
       const all = sizes.reduce((sum, size) => sum + size, 0);
       return { logBytes, deltaBytes: held?.bodyBytes ?? set?.countBytes() ?? all };
     }
@@ -152,9 +170,9 @@ export class DeltaPlanner {
     const resumed = await this.#resume(peer);
     this.forget();
     if (resumed !== null) return resumed;
-    const { shelf } = this.#ground;
+    const { shelf } = this.ground;
     if (peer.needsSeed) return this.#seed();
-    if (peer.inPlace) return await this.#ofVolume(peer.lsn);
+    if (peer.inPlace || this.isRepairing) return await this.#ofVolume(peer.lsn);
     if (this.streamsFrom(peer.lsn)) return coalesce ? await this.#ofLog(peer.lsn) : null;
     const held = shelf.covering(peer.lsn);
     if (held !== null) return { source: new ForwardedDelta(held), staged: null };
@@ -171,7 +189,7 @@ export class DeltaPlanner {
       kept.seek(position, cursor);
       return { source: kept, staged };
     }
-    const held = this.#ground.shelf.deltas.find((delta) => delta.header.id === header.id);
+    const held = this.ground.shelf.deltas.find((delta) => delta.header.id === header.id);
     if (held !== undefined) {
       if (header.fromLsn > peer.lsn || held.toLsn < peer.lsn) return null;
       const source = new ForwardedDelta(held);
@@ -185,14 +203,14 @@ export class DeltaPlanner {
 
   /** Whether the delta was made here, or could have been: its beginning lies on this history. */
   #isMine(header: DeltaHeader): boolean {
-    const { cluster, history } = this.#ground;
+    const { cluster, history } = this.ground;
     if (header.cluster !== cluster) return false;
     return header.fromLsn === 0 || history.idAt(header.fromLsn) === header.epochId;
   }
 
   /** A delta that an earlier life of this node began, from the same parts. */
   async #remake(header: DeltaHeader, peer: PeerPlace, pass: number): Promise<MadeDelta | null> {
-    const { log, volumes, stableLsn, appliedLsn } = this.#ground;
+    const { log, volumes, stableLsn, appliedLsn } = this.ground;
     // A later pass could be one of blocks that were overwritten: which, is forgotten.
     if (pass !== 1 || header.fromLsn > peer.lsn || header.source === "scan") return null;
     if (header.sinceLsn < log.startLsn) return null;
@@ -200,54 +218,59 @@ export class DeltaPlanner {
     if (!isSolid && !this.#isScanned(header)) return null;
     if (header.source === "log") {
       if (header.toLsn === null || header.toLsn > stableLsn()) return null;
-      return new MadeDelta(this.#ground, header, null);
+      return new MadeDelta(this.ground, header, null);
     }
     if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
     this.#needImage();
     const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
-    return set === null ? this.#ofAll(header) : new MadeDelta(this.#ground, header, set);
+    return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
   /** Each scan since is here, so that what it found can be read again: that is how such a node goes on. */
   #isScanned({ source, sinceLsn }: DeltaHeader): boolean {
-    const { log, shelf, scans } = this.#ground;
-    return scans && source === "volume" && log.gaps.every(({ fromLsn, toLsn }) =>
-      toLsn <= sinceLsn || shelf.covering(Math.max(fromLsn, sinceLsn)) !== null
-    );
+    const { log, shelf, scans } = this.ground;
+    return scans && source === "volume" &&
+      log.gaps.every(({ fromLsn, toLsn }) =>
+        toLsn <= sinceLsn || shelf.covering(Math.max(fromLsn, sinceLsn)) !== null
+      );
   }
 
   #seed(): Planned | null {
-    if (this.#ground.volumes.length === 0) return null;
+    if (this.ground.volumes.length === 0) return null;
     this.#needImage();
-    const header = this.#header(0, "volume", null, this.#ground.appliedLsn(), true);
-    return { source: new MadeDelta(this.#ground, header, this.#allData()), staged: null };
+    const header = this.#header(0, "volume", null, this.ground.appliedLsn(), true);
+    return { source: new MadeDelta(this.ground, header, this.#allData()), staged: null };
   }
 
   async #ofLog(fromLsn: number): Promise<Planned | null> {
-    const { log, stableLsn } = this.#ground;
+    const { log, stableLsn } = this.ground;
     const toLsn = Math.min(stableLsn(), log.nextGap(fromLsn)?.fromLsn ?? Infinity);
     if (toLsn <= fromLsn) return null;
     const header = this.#header(fromLsn, "log", toLsn, fromLsn, false);
-    const source = new MadeDelta(this.#ground, header, null);
+    const source = new MadeDelta(this.ground, header, null);
     await source.plan();
     return { source, staged: null };
   }
 
   async #ofVolume(fromLsn: number): Promise<Planned | null> {
-    const { volumes, appliedLsn } = this.#ground;
+    const { volumes, appliedLsn } = this.ground;
     if (volumes.length === 0) return null;
     this.#needImage();
     const sinceLsn = appliedLsn();
     const set = await this.#setOf(fromLsn, sinceLsn);
     const header = this.#header(set === null ? 0 : fromLsn, "volume", null, sinceLsn, false);
+    if (this.#repair !== null) {
+      this.#repair.deltaId = header.id;
+      if (set !== null) addAll(set, this.#repair.blocks);
+    }
     if (set === null) return { source: this.#ofAll(header), staged: null };
-    return { source: new MadeDelta(this.#ground, header, set), staged: null };
+    return { source: new MadeDelta(this.ground, header, set), staged: null };
   }
 
   /** What was touched in [fromLsn, untilLsn); null where that is not known any more. */
   async #setOf(fromLsn: number, untilLsn: number): Promise<BlockSet | null> {
-    const set = new BlockSet(this.#ground.sizes);
-    const { log, shelf } = this.#ground;
+    const set = new BlockSet(this.ground.sizes);
+    const { log, shelf } = this.ground;
     const map = this.#map();
     let lsn = fromLsn;
     if (
@@ -258,7 +281,7 @@ export class DeltaPlanner {
       lsn = map.foldLsn;
     }
     try {
-      await visitExtents(this.#ground, lsn, untilLsn, (volume, offset, length) => {
+      await visitExtents(this.ground, lsn, untilLsn, (volume, offset, length) => {
         set.add(volume, offset, length);
       });
     } catch (error) {
@@ -271,15 +294,15 @@ export class DeltaPlanner {
 
   /** What the peer lacks is not known any more: all blocks, holes too. */
   #ofAll(header: DeltaHeader): MadeDelta {
-    const set = new BlockSet(this.#ground.sizes);
-    for (const [number, sizeBytes] of this.#ground.sizes.entries()) set.add(number, 0, sizeBytes);
-    return new MadeDelta(this.#ground, header, set);
+    const set = new BlockSet(this.ground.sizes);
+    for (const [number, sizeBytes] of this.ground.sizes.entries()) set.add(number, 0, sizeBytes);
+    return new MadeDelta(this.ground, header, set);
   }
 
   /** All of the volumes that is not a hole. */
   #allData(): BlockSet {
-    const set = new BlockSet(this.#ground.sizes);
-    for (const [number, volume] of this.#ground.volumes.entries()) {
+    const set = new BlockSet(this.ground.sizes);
+    for (const [number, volume] of this.ground.volumes.entries()) {
       for (let at = 0; at < volume.sizeBytes;) {
         const ranges = volume.appliedDataRanges(at, volume.sizeBytes - at, RANGES_MAX);
         for (const { start, end } of ranges) set.add(number, start, end - start);
@@ -297,7 +320,7 @@ export class DeltaPlanner {
     sinceLsn: number,
     full: boolean,
   ): DeltaHeader {
-    const { cluster, history, sizes, volumeNames, newId } = this.#ground;
+    const { cluster, history, sizes, volumeNames, newId } = this.ground;
     assert(sizes.length === volumeNames.length, "a size for each volume");
     return {
       id: newId(),
@@ -311,4 +334,8 @@ export class DeltaPlanner {
       volumes: sizes.map((sizeBytes, number) => ({ name: volumeNames[number] ?? "", sizeBytes })),
     };
   }
+}
+
+function addAll(set: BlockSet, blocks: BlockSet): void {
+  for (const { volume, offset, length } of blocks.extents()) set.add(volume, offset, length);
 }

@@ -7,24 +7,25 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
+import type { BlockSet } from "../delta/block_set.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
+import { admit } from "./admission.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
-import { deltaFields } from "./delta_status.ts";
+import { deltaFields, peerFields } from "./downstream_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
+import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
-import { judgePosition } from "./judge.ts";
-import { GATHER_BYTES, HANDSHAKE_TIMEOUT_MS, SILENCE_MAX_MS } from "./link_limits.ts";
+import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
 import {
+  advanceSchema,
   decodeMessage,
-  deltaAckSchema,
   type Hello,
-  positionSchema,
   type Refusal,
   subtreeSchema,
 } from "./messages.ts";
-import { recoverTail } from "./recover_tail.ts";
+import { OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
 import { PeerMap } from "./peer_map.ts";
 import { type Runs, runsOf } from "./runs.ts";
@@ -110,8 +111,19 @@ export class DownstreamLink {
     return this.#ack?.durableLsn ?? null;
   }
 
+  /** What the peer's volumes hold; null while it is not connected. */
+  get hashes(): PeerHashes | null {
+    return this.#course?.hashes ?? null;
+  }
+
   get connected(): boolean {
     return this.#sender !== null;
+  }
+
+  /** Has the peer given these blocks once more, in a delta that comes at once, as after a lost connection. */
+  repair(blocks: BlockSet): void {
+    this.planner.repair(blocks);
+    this.#wire?.close(new CascadeError("connection-lost", "blocks of the peer are to be repaired"));
   }
 
   /** Judges a proved peer: the same process may come back at once, another one may not. */
@@ -156,21 +168,11 @@ export class DownstreamLink {
   }
 
   async #serve(wire: Wire): Promise<void> {
-    wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "position");
-    const frame = await wire.receive();
-    if (frame.type !== FrameType.POSITION) throw unexpectedFrame(frame.type);
-    const position = decodeMessage(positionSchema, frame.body, "position");
-    wire.setDeadline(null);
-    const refusal = await recoverTail(this.#host, this.config, wire, position);
-    if (refusal !== null) return await this.#refuse(wire, refusal);
-    // It may have been lost, and replaced by another, during the wait.
-    if (wire.closed) return;
-    const verdict = judgePosition(this.#host, position, this.planner);
-    if (verdict.kind === "refuse") return await this.#refuse(wire, verdict.refusal);
-    const { fromLsn, lsn, needsSeed } = verdict;
-    wire.send(jsonFrame(FrameType.ACCEPT, { fromLsn, base: this.#host.base }));
-    const { inPlace, staged } = position;
-    await this.#stream(wire, fromLsn, { lsn, needsSeed, inPlace, staged });
+    const admission = await admit(this.#host, this.config, wire, this.planner);
+    if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
+    else if (admission.kind === "accepted") {
+      await this.#stream(wire, admission.fromLsn, admission.peer);
+    }
   }
 
   /** Tells the peer why not, and remembers it for the status. */
@@ -198,14 +200,20 @@ export class DownstreamLink {
     course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
-      const frame = await wire.receive();
-      if (frame.type === FrameType.ACK) this.#onAck(readAck(frame.body));
-      else if (frame.type === FrameType.DELTA_ACK) {
-        course.onDeltaAck(decodeMessage(deltaAckSchema, frame.body, "answer to a delta"));
-      } else if (frame.type === FrameType.SUBTREE) {
-        this.#subtree = decodeMessage(subtreeSchema, frame.body, "subtree").links;
-      } else throw unexpectedFrame(frame.type);
+      const { type, body } = await wire.receive();
+      if (type === FrameType.ACK) this.#onAck(readAck(body));
+      else if (type === FrameType.SUBTREE) {
+        this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
+      } else if (type === FrameType.ADVANCE) this.#onAdvance(wire, body);
+      else if (!course.take(type, body)) throw unexpectedFrame(type);
     }
+  }
+
+  /** The peer needs the history to go on: for a repair of a node below it. */
+  #onAdvance(wire: Wire, body: Uint8Array): void {
+    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
+    const advanced = this.#host.advance(lsn, () => !wire.closed);
+    advanced.then(() => this.runs?.now()).catch((error) => this.#host.onFatal(error));
   }
 
   #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {
@@ -213,13 +221,10 @@ export class DownstreamLink {
       wire,
       sender,
       planner: this.planner,
-      clock: this.#host.ports.clock,
+      host: this.#host,
       runs: this.runs,
-      base: this.#host.base,
       durableLsn: () => this.durableLsn ?? 0,
-      alone: (work) => this.#host.alone(work),
-      scan: this.#host.scan,
-      onChange: () => this.#host.onLinkProgress(),
+      advance: (lsn) => this.#host.advance(lsn, () => !wire.closed),
     }, peer);
   }
 
@@ -345,9 +350,8 @@ export class DownstreamLink {
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
     if (this.#sender !== null) return this.#streamState(this.#sender);
-    if (this.isOverflowed) return "overflowed";
-    if (this.#refusal?.code === "paused") return "paused";
-    if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
+    const refused = this.isOverflowed ? "overflowed" : refusedState(this.#refusal);
+    if (refused !== null) return refused;
     if (this.config.mode === "sync" && !this.policy.required) return "degraded";
     return this.#everConnected ? "disconnected" : "connecting";
   }
@@ -372,9 +376,7 @@ export class DownstreamLink {
   #stateReason(): string | null {
     const paused = this.pausedWhy;
     if (this.#sender === null && this.map.map !== null && this.#refusal === null) {
-      const spent = "the log budget was spent while the peer was away or too slow; it will be " +
-        "given the blocks that it lacks";
-      return paused === null ? spent : `${paused}; ${spent}`;
+      return paused === null ? OVERFLOWED_WHY : `${paused}; ${OVERFLOWED_WHY}`;
     }
     if (paused !== null) return paused;
     if (this.#sender !== null) return this.#course?.refused ?? null;
@@ -382,10 +384,6 @@ export class DownstreamLink {
   }
 
   status(): LinkStatus {
-    const { pipeline, times, tide } = this.#host;
-    const durable = this.#ack?.durableLsn ?? null;
-    const behind = durable === null ? null : Math.max(0, pipeline.appendedLsn - durable);
-    const ageSeconds = durable === null ? null : times.ageSeconds(durable, tide.timeMs());
     return {
       name: this.config.name,
       from: this.config.from,
@@ -393,14 +391,10 @@ export class DownstreamLink {
       mode: this.config.mode,
       state: this.state(),
       reason: this.#stateReason(),
-      received: this.#ack?.receivedLsn ?? null,
-      durable,
-      applied: this.#ack?.appliedLsn ?? null,
-      lagBytes: behind,
-      lagSeconds: behind === 0 ? 0 : ageSeconds,
+      ...peerFields(this.#host, this.#ack),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      ...deltaFields(this.#course, this.runs, this.map.map),
+      ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
     };
   }
 }

@@ -28,8 +28,8 @@
  *      8  u64  0
  *     16  ...  whole records of the body; see delta/delta_format.ts
  *
- * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END and DELTA_ACK carry
- * JSON; see messages.ts.
+ * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END, DELTA_ACK, ADVANCE,
+ * HASH_ASK and HASH carry JSON; see messages.ts and hashes.ts.
  *
  * @module
  */
@@ -63,9 +63,12 @@ export const FrameType = {
   DELTA_DATA: 13,
   DELTA_END: 14,
   DELTA_ACK: 15,
+  HASH_ASK: 16,
+  HASH: 17,
+  ADVANCE: 18,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
-const FRAME_TYPE_MAX = FrameType.DELTA_ACK;
+const FRAME_TYPE_MAX = FrameType.ADVANCE;
 
 /**
  * On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. On DELTA_DATA:

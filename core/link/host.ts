@@ -38,6 +38,8 @@ export interface LinkHost {
   readonly deltas: HostDeltas;
   /** One thing at a time: what reads old log, and what lets it go. */
   alone<T>(work: () => Promise<T>): Promise<T>;
+  /** Sees to it that the history goes on beyond `lsn`, applied here; gives up once `wanted` is false. */
+  advance(lsn: number, wanted: () => boolean): Promise<void>;
   /** How far all required sync peers are; Infinity without any. */
   groupReceivedLsn(): number;
   groupDurableLsn(): number;

@@ -92,7 +92,9 @@ export class PeerMap {
 
   /** The same, of blocks that a scan found. */
   addAll(blocks: BlockSet): void {
-    if (this.#map === null) throw new CascadeError("bug", "a map is begun before blocks are added to it");
+    if (this.#map === null) {
+      throw new CascadeError("bug", "a map is begun before blocks are added to it");
+    }
     this.#map.set.addAll(blocks);
   }
 

@@ -21,7 +21,9 @@ import {
   unexpectedFrame,
   writeTide,
 } from "./frames.ts";
+import { answerHash } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
+import { refusedState } from "./link_state.ts";
 import {
   CONTROL_BODY_BYTES_MAX,
   DATA_RECORDS_BYTES_MAX,
@@ -225,7 +227,10 @@ export class UpstreamLink {
       const frame = wire.next() ?? await this.#nextBatch(wire);
       if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
-      else if (!await delta.take(frame)) throw unexpectedFrame(frame.type);
+      else if (frame.type === FrameType.HASH_ASK) {
+        const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
+        wire.send(jsonFrame(FrameType.HASH, answer));
+      } else if (!await delta.take(frame)) throw unexpectedFrame(frame.type);
     }
   }
 
@@ -291,6 +296,11 @@ export class UpstreamLink {
     if (frame.length <= CONTROL_BODY_BYTES_MAX) wire.send(frame);
   }
 
+  /** Asks the node above for the history to go on beyond `lsn`. */
+  askToAdvance(lsn: number): void {
+    if (this.#receiver !== null) this.#wire?.send(jsonFrame(FrameType.ADVANCE, { lsn }));
+  }
+
   close(reason: unknown): void {
     this.#wire?.close(reason);
   }
@@ -302,9 +312,8 @@ export class UpstreamLink {
       if (this.config.mode === "periodic") return "waiting";
       return this.#closeness.isClose ? "streaming" : "catching-up";
     }
-    if (this.#refusal?.code === "delta-needed") return "overflowed";
-    if (this.#refusal?.code === "paused") return "paused";
-    if (this.#refusal !== null && this.#refusal.code !== "not-ready") return "refused";
+    const refused = refusedState(this.#refusal);
+    if (refused !== null) return refused;
     return this.#everConnected ? "disconnected" : "connecting";
   }
 
@@ -333,6 +342,7 @@ export class UpstreamLink {
       delta: null,
       schedule: null,
       mapBytes: null,
+      verify: null,
     };
   }
 }

@@ -114,6 +114,7 @@ export class Capture {
   async take(wish: CaptureWish): Promise<ScanLease> {
     const asked = ++this.#count;
     for (;;) {
+      if (this.#parts.ground.stopped()) throw this.#parts.ground.stopping();
       const turn = this.#turn;
       if (turn === null) break;
       const serves = (!wish.isFresh || turn.number > asked) && (turn.full || !wish.full);
@@ -132,7 +133,7 @@ export class Capture {
     return {
       lsn,
       release: async () => {
-        if (--turn.users === 0) await this.#close();
+        if (turn.users > 0 && --turn.users === 0) await this.#close();
       },
     };
   }
@@ -205,6 +206,17 @@ export class Capture {
     } finally {
       await this.#close();
     }
+  }
+
+  /** To be called when the node stops: settles when nothing is open any more, whoever uses it. */
+  async stop(): Promise<void> {
+    const turn = this.#turn;
+    if (turn === null) return;
+    await turn.scanned.catch(() => {/* whoever wanted it is told */});
+    if (turn.users > 0) {
+      turn.users = 0;
+      await this.#close();
+    } else await turn.over;
   }
 
   /** Runs `beforeScan` and opens what is to be scanned. */

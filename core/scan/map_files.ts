@@ -25,7 +25,11 @@ export const SCAN_BLOCK_BYTES = 4096;
 /** What the log tells of an LSN. */
 export interface MapGround {
   readonly history: History;
-  readonly log: { readonly startLsn: number; readonly endLsn: number; readonly gaps: readonly Gap[] };
+  readonly log: {
+    readonly startLsn: number;
+    readonly endLsn: number;
+    readonly gaps: readonly Gap[];
+  };
 }
 
 /** Whether a volume that was so at a position is so at the end of the log: no delta came since. */
@@ -94,7 +98,13 @@ export class MapFiles {
     return this.#load(path, volume, ground, true, true);
   }
 
-  #load(path: string, volume: VolumeConfig, ground: MapGround, tells: boolean, keeps: true): HashMap | null;
+  #load(
+    path: string,
+    volume: VolumeConfig,
+    ground: MapGround,
+    tells: boolean,
+    keeps: true,
+  ): HashMap | null;
   #load(path: string, volume: VolumeConfig, ground: MapGround, tells: boolean): boolean;
   #load(
     path: string,

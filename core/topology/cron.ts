@@ -20,6 +20,21 @@ const TEXT_LENGTH_MAX = 200;
 /** Times of this long ago are as good as any to see whether a cron time comes at all. */
 const SOME_TIME = new Date(0);
 
+/** The five fields, in their order. */
+const FIELDS = [
+  "a minute from 0 to 59",
+  "an hour from 0 to 23",
+  "a day from 1 to 31",
+  "a month from 1 to 12 or jan to dec",
+  "a weekday from 0 to 7 or sun to sat",
+] as const;
+
+const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
+
+/** Windows that are looked at to see whether a cron time comes within one: more than a year of days. */
+const WINDOWS_MAX = 400;
+
 /** Whether `text` is a cron time, and one that comes: `0 0 30 2 *` never does. */
 export function isCron(text: string): boolean {
   return cronExpected(text) === null;
@@ -31,8 +46,44 @@ export function cronExpected(text: string): string | null {
   try {
     return cronOf(text, "UTC").nextRun(SOME_TIME) === null ? "a time that comes some day" : null;
   } catch {
-    return CRON_EXPECTED; // The library tells it in its own terms: the five fields say more.
+    // The library tells it in its own terms.
+    return wrongField(text.trim().split(/\s+/)) ?? CRON_EXPECTED;
   }
+}
+
+/** What was expected in place of the first field that is none, each taken alone. */
+function wrongField(fields: readonly string[]): string | null {
+  for (const [place, field] of fields.entries()) {
+    try {
+      cronOf(fields.map((_, index) => index === place ? field : "*").join(" "), "UTC");
+    } catch {
+      return `${FIELDS[place]} in place of ${quote(field)}`;
+    }
+  }
+  return null;
+}
+
+/** Whether a cron time ever comes within the window; both are told in one zone, so any will do. */
+export function comesWithin(cron: string, window: DayWindow): boolean {
+  const job = cronOf(cron, "UTC");
+  const lengthMs = windowMs(window);
+  const beginMs = window.fromMinute * MINUTE_MS;
+  let afterMs = 0;
+  for (let turn = 0; turn < WINDOWS_MAX; turn++) {
+    const next = job.nextRun(new Date(afterMs));
+    if (next === null) return true;
+    const sinceBeginMs = (next.getTime() - beginMs + DAY_MS) % DAY_MS;
+    if (sinceBeginMs < lengthMs) return true;
+    // On to where the next window begins: the library looks for times behind the one given.
+    afterMs = next.getTime() - sinceBeginMs + DAY_MS - 1;
+  }
+  return false;
+}
+
+/** How long a window lasts. */
+export function windowMs({ fromMinute, toMinute }: DayWindow): number {
+  const lasts = (toMinute - fromMinute) * MINUTE_MS;
+  return lasts > 0 ? lasts : lasts + DAY_MS;
 }
 
 /**

@@ -4,14 +4,17 @@
  *
  * @module
  */
+import type { Schedule } from "../config.ts";
+import { comesWithin, formatWindow, windowMs } from "./cron.ts";
 import type { DocumentPath } from "./problem.ts";
 import { quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
-import type { TopologyLink, TopologyNode } from "./topology.ts";
+import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EVERY_MS_MIN = 1000; // below that, mode: async costs less
 const VERIFY_MS_MIN = 60_000; // every volume is read as a whole, on both sides
+const DAY_MS = 86_400_000;
 const DELTA_BUDGET_BYTES_MIN = 4 * 1024 * 1024; // a few records of any size
 
 /** Reports hooks without what they are for, a scan where clients write, a budget of nothing. */
@@ -59,6 +62,28 @@ function lintCapture(
   }
 }
 
+/** Reports links that want more of a node with `capture: scan` than it can do. */
+export function lintScanLinks(topology: Topology, reporter: Reporter): void {
+  for (const link of topology.links) {
+    const from = topology.nodes.find(({ name }) => name === link.from);
+    if (from?.capture !== "scan") continue;
+    if (link.mode === "sync") {
+      reporter.report(["links", link.index, "mode"], "value", {
+        message: `${quote(from.name)} has capture: scan, so no write can wait for ` +
+          `${quote(link.to)}; expected periodic, or async and \`cascade sync\``,
+        found: "sync",
+        expected: "periodic or async",
+      });
+    }
+    if (link.verify !== null) {
+      const message =
+        `${quote(from.name)} has capture: scan: what it has cannot be compared while ` +
+        "something else writes it";
+      reporter.report(["links", link.index, "verify"], "key", { message });
+    }
+  }
+}
+
 /** Reports times that cannot be, or that nobody can mean. */
 export function lintSchedules(link: TopologyLink, reporter: Reporter): void {
   const tooOften = link.verify !== null && link.verify.everyMs !== null &&
@@ -69,7 +94,8 @@ export function lintSchedules(link: TopologyLink, reporter: Reporter): void {
   if ((everyMs === null) === (cron === null)) {
     reporter.report(["links", link.index, cron === null ? "mode" : "cron"], "value", {
       message: everyMs === null
-        ? `the periodic link ${quote(link.name)} does not say when; expected "every" or "cron"`
+        ? `the periodic link ${quote(link.name)} does not say when; expected such as ` +
+          'every: 15m, or cron: "0 2 * * *"'
         : `the link ${quote(link.name)} has both "every" and "cron"; expected one of them`,
       expected: "every or cron",
     });
@@ -83,6 +109,28 @@ export function lintSchedules(link: TopologyLink, reporter: Reporter): void {
       found: formatDuration(jitterMs),
       expected,
     });
+  } else lintWindow(link, link.schedule, reporter);
+}
+
+/** Warns of windows that do something else than the times beside them say. */
+function lintWindow(
+  link: TopologyLink,
+  { everyMs, cron, window }: Schedule,
+  reporter: Reporter,
+): void {
+  if (window === null) return;
+  const [begin] = formatWindow(window).split("-");
+  const warn = (message: string) =>
+    reporter.report(["links", link.index, "window"], "value", { severity: "warning", message });
+  const lastsMs = windowMs(window);
+  if (everyMs !== null && everyMs < DAY_MS && lastsMs < everyMs) {
+    warn(
+      `a window of ${formatDuration(lastsMs)} is shorter than every ${formatDuration(everyMs)}: ` +
+        `there will be one run a day, from ${begin} on`,
+    );
+  }
+  if (cron !== null && !comesWithin(cron, window)) {
+    warn(`cron ${quote(cron)} never comes within this window: each run waits until ${begin}`);
   }
 }
 

@@ -9,7 +9,7 @@ import type { SyncLinkReport, SyncReport, SyncRunner } from "../../core/sync_rep
 import { startAdmin } from "../../io/admin.ts";
 import { fetchStatus } from "../../io/admin_client.ts";
 import { lockFile } from "../../io/file_lock.ts";
-import { nodeStatus } from "../io/fixtures.ts";
+import { linkStatus, nodeStatus } from "../io/fixtures.ts";
 import { inFolder } from "./cascade.ts";
 
 const MIB = 1024 * 1024;
@@ -250,7 +250,9 @@ Deno.test("links that the node does not feed are refused before anything is aske
     assertEquals([misspelt.code, misspelt.hint], ["usage", 'Did you mean "hq-dr1"?']);
     const below = await run({ links: ["dr1-dr2"] });
     assertEquals(below.message, "hq does not feed the link dr1-dr2");
-    assertEquals((await run({ node: "dr2" })).message.split(",")[0], "dr2 feeds no link");
+    const secondary = await run({ node: "dr2" });
+    assertEquals(secondary.message.split(",")[0], "dr2 feeds no link");
+    assertEquals(secondary.hint, "It is fed by dr1: --node dr1 --link dr1-dr2.");
     assertEquals((await run({ node: "hp" })).hint, 'Did you mean "hq"?');
   }));
 
@@ -292,6 +294,28 @@ Deno.test("a sync as the node ends with the timeout, and with the node", () =>
     broken.done = Promise.reject(new CascadeError("disk-failed", "the disk is gone"));
     assertEquals(await codeOf(syncAsNode(optionsIn(folder), start(broken))), "disk-failed");
     assertEquals(broken.stops, 1);
+  }, false));
+
+Deno.test("a timeout tells which peers were not there, and a folder what is in its way", () =>
+  inCascade(async (folder) => {
+    const late = new FakeNode();
+    late.gate = new Promise(() => {});
+    const away = linkStatus({
+      name: "hq-dr1",
+      to: "dr1",
+      state: "connecting",
+      connectedSince: null,
+    });
+    late.status = () => nodeStatus({ links: [away] });
+    const options = optionsIn(folder, { timeoutMs: 20 });
+    const run = () => syncAsNode(options, () => Promise.resolve(late));
+    const { message } = await assertRejects(run, CascadeError);
+    assert(message.endsWith("within 20ms: dr1 is not connected (connecting)"), message);
+    Deno.removeSync(`${folder}/hq`, { recursive: true });
+    Deno.writeTextFileSync(`${folder}/hq`, "");
+    const blocked = await assertRejects(run, CascadeError);
+    assertEquals(blocked.code, "disk-failed");
+    assertEquals(blocked.hint, "A file of that name is in the way.");
   }, false));
 
 Deno.test("a node that serves and cannot be asked is never taken for a sync that runs", () =>

@@ -19,6 +19,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     paused: [],
     runs: [],
     scan: null,
+    verified: [],
     checkpointLsn: 160,
     history: [makeEpoch(1, 0)],
     clean: false,

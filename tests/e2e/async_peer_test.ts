@@ -86,6 +86,7 @@ e2e("a dead peer that outlives the log budget overflows its link alone", [
   });
   const [dead] = status.links.filter((link) => link.to === "dead");
   assert(dead!.reason !== null, "it says why");
+  assert((dead!.mapBytes ?? 0) > 16 * MIB, "and how much the peer lacks");
   assertEquals(status.state, "running");
   const segmentsMax = status.log.budget + status.log.bytes / Math.max(1, status.log.segments);
   assert(folderBytes(cluster.dir("hq")) <= segmentsMax + MIB, "no more than a segment past budget");
@@ -93,13 +94,16 @@ e2e("a dead peer that outlives the log budget overflows its link alone", [
   await write(cluster, 32);
   await cluster.converged("hq", "dr");
 
-  // The peer comes back to a log that has nothing for it: told so, and nobody is harmed.
+  // The peer comes back to a log that has nothing for it, and is given the blocks that it lacks.
   cluster.spawn("dead");
   await cluster.ready("dead");
   await write(cluster, 32);
-  await cluster.converged("hq", "dr");
-  const again = (await cluster.status()).links.find((link) => link.to === "dead")!;
-  assertEquals(again.state, "overflowed");
+  await cluster.converged();
+  await until("the link streams, its map forgotten", async () => {
+    const again = (await cluster.status()).links.find((link) => link.to === "dead");
+    return again?.state === "streaming" && again.mapBytes === null;
+  });
+  assertSameImages(cluster);
 });
 
 e2e("a peer that was away catches up from the log", ["fio"], async (cleanup) => {

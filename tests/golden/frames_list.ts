@@ -127,6 +127,16 @@ export const GOLDEN_MESSAGES = {
     cursor: { pass: 2, volume: 0, offset: 12288 },
     refused: null,
   },
+  "hash-ask": { id: 7, volume: 1, offset: 1 << 20, length: 8192, wantsData: false },
+  hash: {
+    id: 7,
+    appliedLsn: 65536,
+    isHole: false,
+    digests: "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    data: null,
+    refused: null,
+  },
+  advance: { lsn: 65536 },
 } as const;
 
 function data(): Bytes {
@@ -175,6 +185,9 @@ export const GOLDEN_FRAMES: readonly { name: string; type: FrameType; make: () =
   ["delta-data", FrameType.DELTA_DATA],
   ["delta-end", FrameType.DELTA_END],
   ["delta-ack", FrameType.DELTA_ACK],
+  ["hash-ask", FrameType.HASH_ASK],
+  ["hash", FrameType.HASH],
+  ["advance", FrameType.ADVANCE],
 ].map(([name, type]) => {
   const file = name as string;
   const special: Record<string, () => Bytes> = { data, tide, ack, "delta-data": deltaData };

@@ -42,7 +42,12 @@ Deno.test("without faults nothing overflows, nothing fails, and all is written",
 });
 
 Deno.test("peers that are dead or slow never hold an async primary's clients back", async () => {
-  const toAsync = (link: LinkConfig): LinkConfig => ({ ...link, mode: "async", onOverflow: "map" });
+  const toAsync = (link: LinkConfig): LinkConfig => ({
+    ...link,
+    mode: "async",
+    schedule: null,
+    onOverflow: "map",
+  });
   const change = (plan: Plan): Plan => ({
     ...plan,
     nodes: plan.nodes.map((node) => ({

@@ -27,7 +27,7 @@ function unused(): never {
 }
 
 /** A node that has an image. */
-function makeState(): NodeState {
+export function makeState(): NodeState {
   return {
     format: STATE_FORMAT,
     cluster: "payroll",
@@ -40,6 +40,7 @@ function makeState(): NodeState {
     paused: [],
     runs: [],
     scan: null,
+    verified: [],
     history: [],
     clean: true,
   };
@@ -88,8 +89,6 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     state: () => makeState(),
     save: unused,
     onFatal: unused,
-    images: null,
-    settled: () => Promise.resolve(),
   });
   return {
     config,
@@ -99,6 +98,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     alone: (work) => work(),
     needsScan: false,
     scan: null,
+    advance: () => Promise.resolve(),
     times,
     tide,
     pauses: new Pauses([], () => Promise.resolve()),

@@ -33,6 +33,7 @@ function makeHost(here: Here) {
   };
   return {
     config: { name: "a", volumes } as unknown as NodeConfig,
+    needsScan: false,
     base: here.base === undefined ? { data: "blank" } : here.base,
     pipeline: pipeline as unknown as Pipeline,
     deltas: { isInPlace: here.isInPlace ?? false, isFresh: false } as unknown as HostDeltas,
@@ -43,6 +44,7 @@ function makeHost(here: Here) {
 function makeWays(here: Here) {
   return {
     reaches: (lsn: number) => lsn >= (here.startLsn ?? 0),
+    leadsOn: (lsn: number) => lsn >= (here.startLsn ?? 0),
     hasVolumes: here.volumesHere ?? false,
   };
 }

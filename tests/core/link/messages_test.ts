@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { isCascadeError } from "../../../core/errors.ts";
 import {
   acceptSchema,
+  advanceSchema,
   decodeMessage,
   deltaAckSchema,
   deltaSchema,
@@ -14,6 +15,7 @@ import {
   refuseSchema,
   subtreeSchema,
 } from "../../../core/link/messages.ts";
+import { hashAskSchema, hashSchema } from "../../../core/link/hashes.ts";
 import { deltaTrailerSchema } from "../../../core/delta/delta_format.ts";
 import { GOLDEN_MESSAGES } from "../../golden/frames_list.ts";
 import { assertCode } from "../../support/small.ts";
@@ -26,6 +28,9 @@ const SCHEMAS = {
   accept: acceptSchema,
   refuse: refuseSchema,
   fetch: fetchSchema,
+  "hash-ask": hashAskSchema,
+  hash: hashSchema,
+  advance: advanceSchema,
   subtree: subtreeSchema,
   delta: deltaSchema,
   "delta-end": deltaTrailerSchema,

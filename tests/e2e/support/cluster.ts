@@ -23,6 +23,7 @@ export interface LinkSpec {
   readonly onDisconnect?: "degrade" | "fail";
   readonly onOverflow?: "map" | "stall" | "fail";
   readonly timeout?: string;
+  readonly verify?: string;
   readonly dial?: "to" | "from";
 }
 

@@ -1,0 +1,66 @@
+/**
+ * What the upstream end of a link tells of its peer, its delta and its runs, for the status.
+ *
+ * @module
+ */
+import type { DirtyMap } from "../delta/dirty_map.ts";
+import type { LinkStatus } from "../status.ts";
+import type { Course } from "./course.ts";
+import type { Ack } from "./frames.ts";
+import type { LinkHost } from "./host.ts";
+import type { Runs } from "./runs.ts";
+
+/** Where the peer stands, as it last told, and how far behind that is. */
+export function peerFields(
+  { pipeline, times, tide }: Pick<LinkHost, "pipeline" | "times" | "tide">,
+  ack: Ack | null,
+): Pick<LinkStatus, "received" | "durable" | "applied" | "lagBytes" | "lagSeconds"> {
+  if (ack === null) {
+    return { received: null, durable: null, applied: null, lagBytes: null, lagSeconds: null };
+  }
+  const { receivedLsn: received, durableLsn: durable, appliedLsn: applied } = ack;
+  const lagBytes = Math.max(0, pipeline.appendedLsn - durable);
+  const lagSeconds = lagBytes === 0 ? 0 : times.ageSeconds(durable, tide.timeMs());
+  return { received, durable, applied, lagBytes, lagSeconds };
+}
+
+/** The delta that is being shipped, or null. */
+function deltaStatus(course: Course | null): LinkStatus["delta"] {
+  const courier = course?.courier ?? null;
+  if (course === null || courier === null) return null;
+  const { header, bytesExpected } = courier.source;
+  return {
+    id: header.id,
+    fromLsn: header.fromLsn,
+    toLsn: header.toLsn,
+    bytesTotal: Math.ceil(bytesExpected),
+    bytesSent: courier.sentBytes,
+    bytesStaged: courier.stagedBytes,
+    phase: courier.phase,
+    startedAtMs: course.startedAtMs,
+  };
+}
+
+/** Runs of a periodic link; null of any other. */
+function scheduleStatus(runs: Runs | null, isPlanned: boolean): LinkStatus["schedule"] {
+  if (runs === null) return null;
+  const nextRunAtMs = isPlanned ? runs.nextAtMs : null;
+  return { nextRunAtMs, lastRun: runs.last, failures: runs.failures };
+}
+
+/** All of it. A paused link has no next run, nor one whose delta is on its way. */
+export function deltaFields(
+  course: Course | null,
+  runs: Runs | null,
+  map: DirtyMap | null,
+  isPaused: boolean,
+): Pick<LinkStatus, "delta" | "schedule" | "mapBytes" | "verify"> {
+  const delta = deltaStatus(course);
+  return {
+    delta,
+    schedule: scheduleStatus(runs, delta === null && !isPaused),
+    mapBytes: map?.set.countBytes() ?? null,
+    // The node knows, not the link.
+    verify: null,
+  };
+}
