@@ -4,6 +4,7 @@
  * @module
  */
 import type { Journal, LogLevel, Ports } from "../core/ports.ts";
+import type { OpenHasher } from "../core/scan/hasher.ts";
 import { DenoClock } from "./clock.ts";
 import { DenoDisk } from "./disk.ts";
 import { hooks } from "./hooks.ts";
@@ -16,10 +17,11 @@ import { hashInWorkers } from "./scan_pool.ts";
 export interface WorldOptions {
   readonly journal: Journal;
   readonly dialTimeoutMs?: number;
+  readonly openHasher?: OpenHasher;
 }
 
 /** The real world. */
-export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
+export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions): Ports {
   const network = dialTimeoutMs === undefined ? { journal } : { journal, dialTimeoutMs };
   return {
     disk: new DenoDisk(),
@@ -28,7 +30,7 @@ export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
     random: new DenoRandom(),
     journal,
     hooks,
-    openHasher: hashInWorkers(),
+    openHasher: openHasher ?? hashInWorkers(),
   };
 }
 

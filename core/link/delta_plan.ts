@@ -111,12 +111,18 @@ export class DeltaPlanner {
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.leadsOn(lsn) || (this.hasVolumes && this.#mapServes(lsn));
+    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null ||
+      (this.hasVolumes && this.#mapServes(lsn));
   }
 
-  /** Whether what follows here is kept as it came: the log, or a delta. */
+  /** Whether all that follows here is kept as it came: log, and the deltas that it goes on behind. */
   leadsOn(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null;
+    const { log, shelf } = this.ground;
+    const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
+    return from >= log.startLsn &&
+      log.gaps.every(({ fromLsn, toLsn }) =>
+        toLsn <= from || shelf.covering(Math.max(fromLsn, from)) !== null
+      );
   }
 
   /** Whether the log goes on behind a delta here, or further on. */
@@ -226,13 +232,9 @@ export class DeltaPlanner {
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
-  /** Each scan since is here, so that what it found can be read again: that is how such a node goes on. */
+  /** What each scan found since is here, to be read again: that is how such a node goes on. */
   #isScanned({ source, sinceLsn }: DeltaHeader): boolean {
-    const { log, shelf, scans } = this.ground;
-    return scans && source === "volume" &&
-      log.gaps.every(({ fromLsn, toLsn }) =>
-        toLsn <= sinceLsn || shelf.covering(Math.max(fromLsn, sinceLsn)) !== null
-      );
+    return this.ground.scans && source === "volume" && this.leadsOn(sinceLsn);
   }
 
   #seed(): Planned | null {

@@ -10,6 +10,8 @@ import { SCAN_BLOCK_BYTES_MAX } from "./block_digest.ts";
 export const PIECE_BYTES = 8 * 1024 * 1024;
 /** Smaller holes are read along: to read zeroes from the page cache costs less than another piece. */
 const GAP_BYTES = 512 * 1024;
+/** Holes are not asked for in less than this. */
+const ASK_BYTES_MIN = 256 * 1024;
 /** Asked of the file in one go. */
 const RANGES = 256;
 
@@ -77,6 +79,8 @@ export function alignedRanges(
   file: Pick<DiskFile, "dataRanges">,
   { offset, length, rangesMax, blockBytes }: RangesWanted,
 ): DataRange[] {
+  // Little is read, and seen to be zeroes, for less than it costs to ask.
+  if (length <= ASK_BYTES_MIN) return [{ start: offset, end: offset + length }];
   const ranges: DataRange[] = [];
   const stop = offset + length;
   for (let at = offset; at < stop;) {

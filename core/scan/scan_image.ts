@@ -20,7 +20,8 @@ const NO_DIGEST = new Uint8Array(DIGEST_BYTES);
 interface Opened {
   readonly file: DiskFile;
   readonly digests: DigestSource;
-  readonly digester: BlockDigester;
+  /** Made when something is read: mostly the links need nothing from here. */
+  digester: BlockDigester | null;
 }
 
 /** One volume; see the module's text. */
@@ -42,7 +43,7 @@ export class ScanImage implements SourceVolume {
   /** `digests`: what the scan found. The file is closed with the image. */
   open(file: DiskFile, digests: DigestSource): void {
     this.close();
-    this.#opened = { file, digests, digester: new BlockDigester(digests.key) };
+    this.#opened = { file, digests, digester: null };
     this.#held = -1;
   }
 
@@ -64,7 +65,9 @@ export class ScanImage implements SourceVolume {
 
   /** Reads whole blocks. Throws `stopping` when the image is closed. */
   readApplied(into: Bytes, offset: number): void {
-    const { file, digests, digester } = this.#get();
+    const opened = this.#get();
+    const { file, digests } = opened;
+    const digester = opened.digester ??= new BlockDigester(digests.key);
     file.readAt(into, offset);
     const { blockBytes } = digests.key;
     assert(
