@@ -273,6 +273,8 @@ export class Pipeline {
       if (next > this.#parts.events.heldLsn()) return;
       if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
+      // While its end is moved the log drops nothing.
+      if (this.log.oldestSegmentEnd === next) return;
     }
   }
 

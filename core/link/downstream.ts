@@ -358,7 +358,9 @@ export class DownstreamLink {
 
   /** The peer needs a delta: the log that it lacks is gone. */
   get isOverflowed(): boolean {
-    return this.map.map !== null || this.#refusal?.code === "delta-needed";
+    // To a node that scans a map is how it goes on, not a trouble.
+    const isMapped = this.map.map !== null && this.#host.scan === null;
+    return isMapped || this.#refusal?.code === "delta-needed";
   }
 
   #streamState(sender: Sender): LinkState {
@@ -375,7 +377,7 @@ export class DownstreamLink {
 
   #stateReason(): string | null {
     const paused = this.pausedWhy;
-    if (this.#sender === null && this.map.map !== null && this.#refusal === null) {
+    if (this.#sender === null && this.isOverflowed && this.#refusal === null) {
       return paused === null ? OVERFLOWED_WHY : `${paused}; ${OVERFLOWED_WHY}`;
     }
     if (paused !== null) return paused;
