@@ -19,7 +19,7 @@ import { Violation, World } from "./world.ts";
 const KIB = 1024;
 const VOLUME = "/vol/data";
 const SNAPSHOT = "/vol/snapshot";
-const CHAOS_MS = 60_000;
+const CHAOS_MS = 30_000;
 const END_MS_MAX = 400_000;
 const STEPS_MAX = 600_000;
 
@@ -62,6 +62,8 @@ class ScanWorld {
   readonly #bytes: number;
   readonly #hasSnapshots: boolean;
   readonly #images = new Set<number>();
+  /** The same few blocks are written over and over, also while they are scanned and sent. */
+  readonly #isNarrow: boolean;
   #isCalm = false;
   #isSyncing = false;
   #isDone = false;
@@ -73,6 +75,7 @@ class ScanWorld {
     this.world = new World(prng.fork("world"));
     this.#bytes = prng.pick([64, 256, 1024]) * KIB + prng.pick([0, 512]);
     this.#hasSnapshots = prng.chance(0.6);
+    this.#isNarrow = prng.chance(0.4);
     this.#images.add(crc32(new Uint8Array(this.#bytes)));
     const configs = this.#configs();
     this.#hosts = configs.map((config) => this.#host(config));
@@ -160,11 +163,12 @@ class ScanWorld {
   #scribble(): void {
     const prng = this.#prng;
     const image = this.#primary.disk.image(VOLUME);
-    const offset = prng.below(this.#bytes);
+    const offset = this.#isNarrow ? 4096 * prng.below(8) : prng.below(this.#bytes);
     const most = prng.chance(0.1) ? this.#bytes : 12 * KIB;
-    const bytes = new Uint8Array(Math.min(1 + prng.below(most), this.#bytes - offset));
+    const length = this.#isNarrow ? 4096 : 1 + prng.below(most);
+    const bytes = new Uint8Array(Math.min(length, this.#bytes - offset));
     // Often what was there before: a block that goes back must not be missed.
-    if (prng.chance(0.7)) bytes.fill(prng.below(3));
+    if (this.#isNarrow || prng.chance(0.7)) bytes.fill(prng.below(3));
     else prng.fill(bytes);
     image?.write(bytes, offset);
     image?.settleAll();
@@ -207,8 +211,7 @@ class ScanWorld {
     const host = prng.pick(this.#hosts);
     const kind: CrashKind = prng.pick(["process", "power"]);
     const action = prng.below(20);
-    if (action < 7) this.#scribble();
-    else if (action < 12) this.#sync();
+    if (action < 12) this.#sync();
     else if (action === 12) host.crash(kind);
     else if (action === 13 || action === 14) host.light(1 + prng.below(40), kind);
     else if (action === 15) {
@@ -217,6 +220,15 @@ class ScanWorld {
     } else if (action === 16) host.stop();
     else for (const one of this.#hosts) if (!one.isAlive) one.start();
     for (const one of this.#hosts) this.#look(one);
+  }
+
+  /** At a pace of its own. */
+  #write(): void {
+    const { scheduler } = this.world;
+    if (scheduler.nowMs >= CHAOS_MS) return;
+    this.#scribble();
+    const everyMs = this.#isNarrow ? 3 : 150;
+    scheduler.after(this.#prng.exponential(everyMs), null, () => this.#write());
   }
 
   #drive(): void {
@@ -253,6 +265,7 @@ class ScanWorld {
   async run(): Promise<ScanResult> {
     const { scheduler, trace } = this.world;
     for (const host of this.#hosts) host.start();
+    this.#write();
     this.#drive();
     const end = await scheduler.run({
       until: () => this.world.failure !== null || this.#isEqual(),
