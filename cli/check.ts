@@ -167,7 +167,9 @@ async function describe(topology: Topology, writeRate: number): Promise<void> {
   );
   const rows = await outages(topology, writeRate);
   if (rows.length === 0) return;
-  printLine(`at ${formatRate(writeRate)} of writes, a node below may be away for:`);
+  printLine(
+    `at ${formatRate(writeRate)} of writes, a node below needs a delta once it was away for:`,
+  );
   const width = Math.max(...rows.map(({ node }) => node.length));
   for (const { node, budgetBytes, bridgedMs } of rows) {
     printLine(

@@ -33,7 +33,10 @@ export function initCommand() {
     .addHelpText(
       "after",
       examples(
-        ["Four nodes: hq, then metro in step with it, then dr1 and dr2", "cascade init"],
+        [
+          "Four nodes: hq, then metro in step with it, then dr1, and dr2 now and then",
+          "cascade init",
+        ],
         ["A primary and one replica", "cascade init --nodes 2 --name payroll --size 20GiB"],
         ["Elsewhere", "cascade init /etc/cascade/topology.yaml"],
       ),

@@ -77,7 +77,10 @@ function nodeText(name: string, index: number, names: readonly string[]): string
     ? line(`volumes: { data: ./${name}.img }`, "a file (made if missing) or a block device")
     : `    volumes: { data: ./${name}.img }\n`;
   if (first) {
-    text += line("log: { budget: 1GiB }", "a peer may be away until this much was written");
+    text += line(
+      "log: { budget: 1GiB }",
+      "a peer may miss so much and need no delta",
+    );
     text += line(`nbd: tcp://127.0.0.1:${NBD_PORT}`, "clients use the volumes here; or unix:/PATH");
   } else if (index === names.length - 1) {
     text += line(
@@ -100,12 +103,15 @@ function linkText(name: string, names: readonly string[]): string {
 `;
   }
   const from = hasMetro ? "metro" : "hq";
-  const first = names.find((other) => other !== "hq" && other !== "metro") === name;
-  const note = "writes follow as soon as they are durable above";
-  return `  - from: ${from}
-    to: ${name}
-    mode: async${first ? `                   # ${note}` : ""}
+  const secondaries = names.filter((other) => other !== "hq" && other !== "metro");
+  const head = `  - from: ${from}\n    to: ${name}\n`;
+  if (secondaries.length > 1 && name === secondaries.at(-1)) {
+    return `${head}    mode: periodic                # what changed, now and then, all or nothing
+    every: 15m                    # or: cron: "0 2 * * *"; at once: cascade sync --node ${from}
 `;
+  }
+  const note = "writes follow as soon as they are durable above";
+  return `${head}    mode: async${name === secondaries[0] ? `                   # ${note}` : ""}\n`;
 }
 
 /** A YAML scalar that reads back as this very text. */

@@ -8,26 +8,14 @@
 import { Command, CommanderError } from "commander";
 import { describeError, isCascadeError } from "../core/errors.ts";
 import { VERSION } from "../core/version.ts";
-import { checkCommand } from "./check.ts";
-import { demoCommand } from "./demo.ts";
 import { EXIT, type ExitCode, exitCodeOf, ExitWith } from "./exit.ts";
-import { initCommand } from "./init.ts";
-import { logCommand } from "./log.ts";
 import { examples } from "./options.ts";
 import { print, printLine, tell } from "./output.ts";
-import { pauseCommand, resumeCommand } from "./pause.ts";
-import { planCommand } from "./plan.ts";
-import { seedCommand } from "./seed.ts";
-import { serveCommand } from "./serve.ts";
-import { statusCommand } from "./status.ts";
-import { syncCommand } from "./sync.ts";
-import { verifyCommand } from "./verify.ts";
-import { waitCommand } from "./wait.ts";
 
 /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
-  const program = commandTree();
   try {
+    const program = await commandTree(args[0]);
     await program.parseAsync([...args], { from: "user" });
     return EXIT.done;
   } catch (error) {
@@ -40,8 +28,29 @@ export async function run(): Promise<never> {
   Deno.exit(await main(Deno.args));
 }
 
-/** The whole command tree. Parsing throws: a `CommanderError`, or what a command throws. */
-export function commandTree(): Command {
+/** The commands in the order of the help. A process that runs one of them loads no other. */
+const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])[] = [
+  ["demo", async () => (await import("./demo.ts")).demoCommand()],
+  ["init", async () => (await import("./init.ts")).initCommand()],
+  ["check", async () => (await import("./check.ts")).checkCommand()],
+  ["plan", async () => (await import("./plan.ts")).planCommand()],
+  ["serve", async () => (await import("./serve.ts")).serveCommand()],
+  ["status", async () => (await import("./status.ts")).statusCommand()],
+  ["wait", async () => (await import("./wait.ts")).waitCommand()],
+  ["pause", async () => (await import("./pause.ts")).pauseCommand()],
+  ["resume", async () => (await import("./pause.ts")).resumeCommand()],
+  ["sync", async () => (await import("./sync.ts")).syncCommand()],
+  ["verify", async () => (await import("./verify.ts")).verifyCommand()],
+  ["seed", async () => (await import("./seed.ts")).seedCommand()],
+  ["log", async () => (await import("./log.ts")).logCommand()],
+  ["version", () => Promise.resolve(versionCommand())],
+];
+
+/**
+ * The command tree: all of it, or with the command named `only` alone, if there is one. Parsing throws: a
+ * `CommanderError`, or what a command throws.
+ */
+export async function commandTree(only: string | undefined = undefined): Promise<Command> {
   const program = new Command("cascade")
     .description(
       "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which " +
@@ -70,24 +79,11 @@ export function commandTree(): Command {
         "\nExit codes: 0 done, 1 failed, 2 wrong command line or topology, 3 differences found,\n" +
         "4 unreachable or timed out. CASCADE_TOPOLOGY stands in for --topology.\n",
     );
-  // The two types of `Command` differ in what they know of their options alone.
-  const commands = [
-    demoCommand(),
-    initCommand(),
-    checkCommand(),
-    planCommand(),
-    serveCommand(),
-    statusCommand(),
-    waitCommand(),
-    pauseCommand(),
-    resumeCommand(),
-    syncCommand(),
-    verifyCommand(),
-    seedCommand(),
-    logCommand(),
-    versionCommand(),
-  ] as unknown as Command[];
-  for (const command of commands) {
+  const isKnown = COMMANDS.some(([name]) => name === only);
+  for (const [name, load] of COMMANDS) {
+    if (isKnown && name !== only) continue;
+    // The two types of `Command` differ in what they know of their options alone.
+    const command = await load() as unknown as Command;
     program.addCommand(command);
     inherit(command, program);
   }

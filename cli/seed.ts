@@ -11,10 +11,11 @@ export function seedCommand() {
   return new Command("seed")
     .summary("copy a volume: file, block device or NBD server to another")
     .description(
-      "Copy a whole volume. SOURCE and TARGET are each a file, a block device, nbd://HOST[:PORT]/EXPORT\n" +
-        "or nbd+unix:///EXPORT?socket=/PATH (any NBD server). Holes and zeroes stay holes. A target\n" +
-        "file that is not there is made. What was interrupted goes on where it was: TARGET.seeding\n" +
-        "beside a target file keeps count until the copy is whole and flushed.",
+      "Copy a whole volume. Holes and zeroes stay holes. SOURCE and TARGET are each a file, a block " +
+        "device, or an export of any NBD server: nbd://HOST[:PORT]/EXPORT or " +
+        "nbd+unix:///EXPORT?socket=/PATH. A target file that is not there is made. What was " +
+        "interrupted goes on where it was: TARGET.seeding beside a target file keeps count until " +
+        "the copy is whole and flushed.",
     )
     .argument("<source>", "what to copy")
     .argument("<target>", "where to; of the same size, not in use, and blank")

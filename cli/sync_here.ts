@@ -47,7 +47,7 @@ const startNode: StartNode = async (setup, journal) => {
   const hashers = new WarmHashers();
   if (setup.config.capture === "scan") hashers.warm();
   const ports = denoPorts({ journal, openHasher: hashers.open });
-  const node = await CascadeNode.start(setup.config, ports, false).catch((error) => {
+  const node = await CascadeNode.start(setup.config, ports, true).catch((error) => {
     hashers.close();
     throw error;
   });

@@ -9,7 +9,13 @@ import type { SyncReport } from "../core/sync_report.ts";
 import { nearest } from "../core/topology/nearest.ts";
 import { linkNamed, nodeNamed } from "../core/topology/node_config.ts";
 import type { Topology, TopologyNode } from "../core/topology/topology.ts";
-import { type AdminTarget, fetchStatus, syncNode, TIMEOUT_NEVER_MS } from "../io/admin_client.ts";
+import {
+  type AdminTarget,
+  fetchStatus,
+  syncNode,
+  TIMEOUT_NEVER_MS,
+  wasNeverAsked,
+} from "../io/admin_client.ts";
 import { loadTopology, readToken } from "../io/topology_file.ts";
 import { EXIT, type ExitCode, ExitWith } from "./exit.ts";
 import { printLine, tell } from "./output.ts";
@@ -64,11 +70,9 @@ export async function performSync(options: SyncRunOptions, here?: SyncHere): Pro
   const node = nodeNamed(topology, options.node);
   checkLinks(topology, node, options.links);
   try {
-    const target = await runningNode(node);
-    const report = target !== null
-      ? await askNode(target, options)
-      : await (here ?? (await import("./sync_here.ts")).syncHere)(options);
-    return endOf(report, options, { isBeside: target !== null, skipped: null });
+    const asked = node.admin === null ? null : await askNode(node, node.admin, options);
+    const report = asked ?? await (here ?? (await import("./sync_here.ts")).syncHere)(options);
+    return endOf(report, options, { isBeside: asked !== null, skipped: null });
   } catch (error) {
     if (!options.skipIfRunning || !isCascadeError(error, "locked")) throw error;
     return endOf({ links: [] }, options, {
@@ -103,29 +107,50 @@ function checkLinks(
   });
 }
 
-/** Where to ask the node that runs; null when nobody answers. Throws when somebody else does. */
-async function runningNode(node: TopologyNode): Promise<AdminTarget | null> {
-  if (node.admin === null) return null;
-  const token = node.adminToken === null ? null : readToken(node.adminToken);
-  const target = { node: node.name, address: node.admin, token };
-  try {
-    const { name } = await fetchStatus({ ...target, timeoutMs: ASK_TIMEOUT_MS });
-    if (name === node.name) return { ...target, timeoutMs: TIMEOUT_NEVER_MS };
-  } catch (error) {
-    if (!isCascadeError(error, "unreachable")) throw error;
-  }
-  // Whoever answers in its place, the node itself is not there: its lock will tell for certain.
-  return null;
-}
-
-async function askNode(target: AdminTarget, options: SyncRunOptions): Promise<SyncReport> {
+/**
+ * Asks the node that runs; null when nobody takes the question. Whoever answers in its place, the node
+ * itself is not there then: its lock will tell for certain.
+ */
+async function askNode(
+  node: TopologyNode,
+  address: string,
+  options: SyncRunOptions,
+): Promise<SyncReport | null> {
   const timeoutMs = Math.min(options.timeoutMs ?? TIMEOUT_NEVER_MS, TIMEOUT_NEVER_MS);
+  const token = node.adminToken === null ? null : readToken(node.adminToken);
+  const target = { node: node.name, address, token };
+  const silence = new Silence(target);
   const beganMs = performance.now();
   try {
-    return await syncNode({ ...target, timeoutMs }, options.links, options);
+    const { signal } = silence;
+    return await syncNode({ ...target, timeoutMs, signal }, options.links, options);
   } catch (error) {
+    if (wasNeverAsked(error)) return null;
     const isLate = isCascadeError(error, "unreachable") && performance.now() - beganMs >= timeoutMs;
     throw isLate ? timedOut(options, "The node goes on with it.") : error;
+  } finally {
+    silence.end();
+  }
+}
+
+/** Notices a node that took the question and hangs: a sync may take long, its status does not. */
+class Silence {
+  readonly #stop = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+
+  constructor(target: Omit<AdminTarget, "timeoutMs">) {
+    this.#timer = setTimeout(() => {
+      const timeoutMs = ASK_TIMEOUT_MS;
+      fetchStatus({ ...target, timeoutMs }).catch((error) => this.#stop.abort(error));
+    }, ASK_TIMEOUT_MS);
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
   }
 }
 

@@ -85,6 +85,10 @@ function timedOut(
     `not within ${approximateDuration(timeoutMs)}: ${what}${state}`,
     {
       where: { link: link.name },
+      // It may be hours until it ships by itself.
+      ...(link.mode === "periodic"
+        ? { hint: `\`cascade sync --node ${link.from} --link ${link.name}\` ships now.` }
+        : {}),
       retryable: true,
     },
   );

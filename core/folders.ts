@@ -11,9 +11,9 @@ export function folderOf(path: string): string {
   return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
 }
 
-/** Makes a folder whose parent is durable already; does nothing when it is there. */
+/** Makes a folder, if need be, whose parent is durable already. */
 export async function makeDurableFolder(disk: Disk, path: string): Promise<void> {
-  if (disk.exists(path)) return;
-  disk.makeFolder(path);
+  if (!disk.exists(path)) disk.makeFolder(path);
+  // Also if it is there: a process that made it may have died before it got to this.
   await disk.flushFolder(folderOf(path));
 }

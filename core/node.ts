@@ -68,7 +68,8 @@ export class CascadeNode implements LinkHost {
   /** Why the log cannot grow, or null. Older segments may still be used again. */
   logFull: string | null = null;
   readonly #opened: OpenedNode;
-  readonly #servesClients: boolean;
+  /** It has no exports, and ships what is asked for alone: the node for as long as one sync takes. */
+  readonly onRequest: boolean;
   readonly #roomQueue: RoomQueue;
   readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
@@ -77,25 +78,33 @@ export class CascadeNode implements LinkHost {
   #fail: (error: unknown) => void = () => {};
 
   /**
-   * Opens the node and starts it; `servesClients`: with its exports. Settles when its links run; see {@linkcode CascadeNode.ready}.
-   * Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
+   * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks
+   * for alone. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
    * `state-corrupt`, `address-in-use`, ...
    */
   static async start(
     config: NodeConfig,
     ports: Ports,
-    servesClients = true,
+    onRequest = false,
   ): Promise<CascadeNode> {
-    const holder: { node: CascadeNode | null } = { node: null };
+    const holder: { node: CascadeNode | null; failure: { error: unknown } | null } = {
+      node: null,
+      failure: null,
+    };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
       onRoom: () => ports.clock.soon(() => holder.node?.onRoom()),
       onDiskFull: (error) => holder.node?.onDiskFull(error),
-      onFatal: (error) => holder.node?.onFatal(error),
+      onFatal: (error) => {
+        holder.failure ??= { error };
+        holder.node?.onFatal(error);
+      },
     });
-    const node = new CascadeNode(config, ports, opened, servesClients);
+    const node = new CascadeNode(config, ports, opened, onRequest);
     holder.node = node;
     try {
+      // The log may have failed while the rest was being opened.
+      if (holder.failure !== null) throw holder.failure.error;
       await node.#start();
     } catch (error) {
       node.#shut(error);
@@ -104,8 +113,8 @@ export class CascadeNode implements LinkHost {
     return node;
   }
 
-  private constructor(config: NodeConfig, ports: Ports, opened: OpenedNode, serves: boolean) {
-    this.#servesClients = serves;
+  private constructor(config: NodeConfig, ports: Ports, opened: OpenedNode, onRequest: boolean) {
+    this.onRequest = onRequest;
     this.config = config;
     this.ports = ports;
     this.#opened = opened;
@@ -206,7 +215,7 @@ export class CascadeNode implements LinkHost {
   async #serve(): Promise<void> {
     if (this.recovery !== null) await this.#endRecovery(this.recovery);
     if (this.phase !== "starting") return;
-    const addresses = this.#servesClients ? this.config.nbd : [];
+    const addresses = this.onRequest ? [] : this.config.nbd;
     for (const address of addresses) await this.nbd.listen(address);
     if (this.phase !== "starting") return;
     this.phase = "running";

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
-import { CascadeError, describeError } from "./errors.ts";
+import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
@@ -47,6 +47,7 @@ export class NodeDeltas {
   readonly taker: DeltaTaker;
   readonly runLog: RunLog;
   readonly #node: NodeParts;
+  #settled: Promise<void> = Promise.resolve();
 
   constructor(node: NodeParts, scanned: ScannedVolumes | null = null) {
     this.#node = node;
@@ -70,7 +71,8 @@ export class NodeDeltas {
       appliedLsn: () => pipeline.appliedLsn,
       stableLsn: () => pipeline.stableLsn,
       timeAtMs: (lsn) => this.#timeAtMs(lsn),
-      newId: () => Buffer.from(ports.random.bytes(16)).toString("hex"),
+      newId: () => this.#series + Buffer.from(ports.random.bytes(8)).toString("hex"),
+      isOwn: (id) => node.state().deltaSeries !== undefined && id.startsWith(this.#series),
     };
     this.taker = new DeltaTaker({
       pipeline,
@@ -80,7 +82,7 @@ export class NodeDeltas {
       budgetBytes: config.log.deltaBudgetBytes,
       allowInconsistent: config.allowInconsistent,
       isFresh: () => this.isFresh,
-      inPlace: () => this.#inPlace,
+      inPlace: () => this.inPlace,
       saveInPlace: (inPlace, base) => this.#saveInPlace(inPlace, base),
       beforeInconsistent: () => this.#beforeInconsistent(),
       onBeginInPlace: () => node.hub().closeDownstream("this node is being filled"),
@@ -91,13 +93,19 @@ export class NodeDeltas {
     });
   }
 
-  get #inPlace(): InPlace | null {
+  get #series(): string {
+    const { state, ports } = this.#node;
+    return state().deltaSeries ?? Buffer.from(ports.random.bytes(8)).toString("hex");
+  }
+
+  /** The delta that is being taken in place, or null. */
+  get inPlace(): InPlace | null {
     return this.#node.state().inPlace;
   }
 
   /** The volumes hold a part of a delta that is taken in place. */
   get isInPlace(): boolean {
-    return this.#inPlace !== null;
+    return this.inPlace !== null;
   }
 
   /** Nothing was ever replicated to this node, and its volumes are blank but for a first copy begun. */
@@ -106,7 +114,7 @@ export class NodeDeltas {
     const { base } = state();
     const isBlank = base !== null && Object.values(base).every((print) => print === BLANK);
     return config.role !== "primary" && isBlank && pipeline.volumes.length > 0 &&
-      pipeline.appendedLsn === 0 && (this.#inPlace?.header.full ?? true);
+      pipeline.appendedLsn === 0 && (this.inPlace?.header.full ?? true);
   }
 
   #saveRun(link: string, startedAtMs: number): void {
@@ -121,11 +129,29 @@ export class NodeDeltas {
     return Math.max(0, Math.floor(nowMs - 1000 * (times.ageSeconds(lsn, nowMs) ?? 0)));
   }
 
-  /** After a crash: the log goes on behind what was committed. */
+  /**
+   * After a crash: the log goes on behind what was committed. There may be no room for that before nodes
+   * below have taken older log: it is not waited for, but by the link from above.
+   */
   async finish(): Promise<void> {
-    const { pipeline } = this.#node;
+    const { pipeline, onFatal } = this.#node;
     await this.taker.finishInPlace();
-    for (const delta of pipeline.shelf.deltas) {
+    this.#settled = this.#takeCommitted();
+    if (pipeline.reigns) return await this.#settled;
+    this.#settled.catch((error) => {
+      const isStopping = isCascadeError(error, "log-full") || isCascadeError(error, "stopping");
+      if (!isStopping) onFatal(error);
+    });
+  }
+
+  /** Settles when nothing of an earlier life is left to be taken. */
+  get settled(): Promise<void> {
+    return this.#settled;
+  }
+
+  async #takeCommitted(): Promise<void> {
+    const { pipeline } = this.#node;
+    for (const delta of [...pipeline.shelf.deltas]) {
       const { stableLsn } = pipeline;
       if (delta.fromLsn <= stableLsn && delta.toLsn > stableLsn) await pipeline.takeDelta(delta);
     }

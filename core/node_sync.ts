@@ -11,6 +11,7 @@ import { CascadeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
 import { whyAway } from "./link/why_away.ts";
+import type { Runs } from "./link/runs.ts";
 import { linksNamed, reachPeer, wait } from "./link_access.ts";
 import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -106,8 +107,15 @@ export class NodeSync implements SyncRunner {
     const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { sentBytes } = link.status();
-    if (link.runs !== null) return await this.#run(link, startMs, sentBytes);
+    if (link.runs !== null) {
+      return await this.#run(link, link.runs, { startMs, fromLsn, sentBytes });
+    }
+    link.gate.ask();
     while ((link.durableLsn ?? 0) < toLsn) {
+      const { state, reason } = link.status();
+      if (state === "refused" && link.connected) {
+        return { ...this.#failed(link, startMs, fromLsn), reason };
+      }
       if (await reachPeer(link, this.#clock) === null) return this.#failed(link, startMs, fromLsn);
       await wait(this.#clock);
     }
@@ -124,29 +132,37 @@ export class NodeSync implements SyncRunner {
     };
   }
 
-  /** A periodic link: one run that begins now. */
-  async #run(link: DownstreamLink, startMs: number, sentBefore: number): Promise<SyncLinkReport> {
-    const run = await this.#ended(link);
-    if (run === null) return this.#failed(link, startMs, link.durableLsn);
-    const failed = run.outcome === "failed";
+  /** A periodic link: one run that begins now, and what is under way before that. */
+  async #run(
+    link: DownstreamLink,
+    runs: Runs,
+    { startMs, fromLsn, sentBytes }: { startMs: number; fromLsn: number; sentBytes: number },
+  ): Promise<SyncLinkReport> {
+    const { shippedBytes } = runs;
+    const run = await this.#ended(link, runs);
+    if (run === null || run.outcome === "failed") {
+      const report = this.#failed(link, startMs, run === null ? fromLsn : link.durableLsn);
+      return { ...report, reason: run?.reason ?? report.reason };
+    }
+    const toLsn = Math.max(fromLsn, run.toLsn);
     return {
       link: link.config.name,
-      outcome: run.outcome,
-      fromLsn: failed ? link.durableLsn : run.fromLsn,
-      toLsn: failed ? null : run.toLsn,
-      logBytes: run.logBytes,
-      deltaBytes: run.deltaBytes,
-      sentBytes: link.status().sentBytes - sentBefore,
+      outcome: toLsn > fromLsn ? "done" : "nothing",
+      fromLsn,
+      toLsn,
+      logBytes: toLsn - fromLsn,
+      deltaBytes: runs.shippedBytes - shippedBytes,
+      sentBytes: link.status().sentBytes - sentBytes,
       durationMs: this.#clock.monotonicMs() - startMs,
-      reason: run.reason,
+      reason: null,
     };
   }
 
   /** How a run that began after this ended; null: it never began, since the peer went before. */
-  async #ended(link: DownstreamLink): Promise<LinkRun | null> {
-    if (link.runs === null) throw new CascadeError("bug", "a periodic link has runs");
+  async #ended(link: DownstreamLink, runs: Runs): Promise<LinkRun | null> {
     let isOver = false;
-    const ended = link.runs.now().finally(() => isOver = true);
+    const ended = runs.now().finally(() => isOver = true);
+    link.gate.ask();
     const lost = async () => {
       while (!isOver && await reachPeer(link, this.#clock) !== null) await wait(this.#clock);
       return null;
@@ -166,6 +182,7 @@ export class NodeSync implements SyncRunner {
       durationMs: this.#clock.monotonicMs() - startMs,
       reason: whyAway(link.config, {
         pausedWhy: link.pausedWhy,
+        refused: link.refusal?.message ?? null,
         reason: link.status().reason,
         listening: this.#hub().addresses,
         waitedMs: SYNC_CONNECT_MS,

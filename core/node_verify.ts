@@ -126,9 +126,19 @@ export class NodeVerify implements Verifier {
       }
       await wait(this.#parts.ports.clock);
     }
+    await this.#applied(link);
     const comparison = await this.#compare(link);
     await comparison.some(blocks);
     return comparison.comparedBytes - comparison.different.countBytes();
+  }
+
+  /** The peer has the delta: until it is in its volumes too, they are as they were before. */
+  async #applied(link: DownstreamLink): Promise<void> {
+    const tookLsn = link.durableLsn ?? 0;
+    while ((link.status().applied ?? 0) < tookLsn) {
+      if (!link.connected) await this.#hashesOf(link);
+      await wait(this.#parts.ports.clock);
+    }
   }
 
   /** Begins what the schedule says. To be called now and then. */

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { NodeConfig, VolumeConfig } from "./config.ts";
 import { DeltaShelf } from "./delta/delta_shelf.ts";
 import { CascadeError } from "./errors.ts";
@@ -205,6 +206,7 @@ async function firstState(
     base: config.capture === "scan" ? blankBase(config) : files.length === 0 ? null : base,
     checkpointLsn: 0,
     inPlace: null,
+    deltaSeries: Buffer.from(ports.random.bytes(8)).toString("hex"),
     paused: [],
     runs: [],
     scan: config.capture === "scan" ? { isOpen: false, last: null } : null,

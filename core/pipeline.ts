@@ -273,7 +273,7 @@ export class Pipeline {
       if (next > this.#parts.events.heldLsn()) return;
       if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
-      // While its end is moved the log drops nothing.
+      // Nothing is dropped while the end of the log moves: whoever wants room asks again.
       if (this.log.oldestSegmentEnd === next) return;
     }
   }

@@ -22,8 +22,8 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     state: node.phase,
     reason: node.reason ?? pipeline.blocked ?? logReason(node, log) ?? spendingOf(node),
     epoch: pipeline.history.last,
-    consistent: true,
-    inconsistentUntil: null,
+    consistent: !node.deltas.isInPlace,
+    inconsistentUntil: inconsistencyOf(node),
     lsn: {
       appended: pipeline.appendedLsn,
       durable: Math.min(pipeline.durableLsn, pipeline.appendedLsn),
@@ -48,6 +48,18 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     version: VERSION,
     startedAt: node.startedAtMs,
     nowMs: node.ports.clock.nowMs(),
+  };
+}
+
+/** Blocks are written to the volumes in place: they are no image that existed until all of them are there. */
+function inconsistencyOf({ deltas }: CascadeNode): NodeStatus["inconsistentUntil"] {
+  const { inPlace } = deltas;
+  if (inPlace === null) return null;
+  const { header, trailer } = inPlace;
+  const what = header.full ? "its first copy" : `a delta from LSN ${header.fromLsn} on`;
+  return {
+    lsn: trailer?.toLsn ?? header.toLsn,
+    reason: `${what} is being taken in place, and ends behind LSN ${header.sinceLsn}`,
   };
 }
 

@@ -46,6 +46,8 @@ const stateSchema = z.object({
   })),
   /** A delta that is being taken in place: the volumes are no image that existed. */
   inPlace: inPlaceSchema.nullable().default(null),
+  /** What the ids of deltas that are made in this folder begin with; none in a folder of an old version. */
+  deltaSeries: z.string().regex(/^[0-9a-f]{16}$/).optional(),
   /** Links that an operator has paused at this node. */
   paused: z.array(pauseSchema).default([]),
   /** When the last run of each periodic link that sent something began: ms since 1970. */

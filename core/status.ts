@@ -94,7 +94,7 @@ export const linkStatusSchema = z.object({
   connectedSince: z.number().nullable().describe("ms since 1970"),
   delta: deltaStatusSchema.nullable().default(null).describe("the delta that is on its way"),
   schedule: linkScheduleSchema.nullable().default(null)
-    .describe("null unless the link is periodic, or was synced on request"),
+    .describe("null unless the link is periodic"),
   mapBytes: bytes.nullable().default(null)
     .describe("bytes in the dirty map of an overflowed link; null: it has not overflowed"),
   verify: linkVerifySchema.nullable().default(null)

@@ -19,10 +19,10 @@ export const syncLinkSchema = z.object({
   fromLsn: lsn.nullable().describe("where the peer stood; null if it was never reached"),
   toLsn: lsn.nullable().describe("where it stands now, or would"),
   logBytes: bytes.describe("what clients wrote in that range"),
-  deltaBytes: bytes.describe("what is left of it to send, since the last writer wins"),
-  sentBytes: bytes.describe(
-    "what was sent in this run, frames included; less than deltaBytes if a part was staged before",
+  deltaBytes: bytes.describe(
+    "what had to be sent of it: the last writer wins, and what was staged before is not sent again",
   ),
+  sentBytes: bytes.describe("what was sent meanwhile, frames included"),
   durationMs: z.number().nonnegative(),
   reason: z.string().nullable().describe("why it failed, or why there was nothing to do"),
 });

@@ -138,25 +138,32 @@ async function answerTo(
   hostMatters: boolean,
 ): Promise<Answer> {
   const token = options.token();
-  if (hostMatters && token === null && !isLocalHost(request.headers.host)) {
+  const { url, host } = asked(request);
+  if (hostMatters && token === null && !isLocalHost(host)) {
     return { code: 421, body: "Ask for 127.0.0.1 or localhost.\n" };
   }
   if (token !== null && !showsToken(request.headers.authorization, token)) {
     const headers = { "www-authenticate": 'Bearer realm="cascade"' };
     return { code: 401, body: "Show the token: Authorization: Bearer TOKEN\n", headers };
   }
-  const url = request.url ?? "";
   const isControl = isControlUrl(url, options);
   const allow = isControl ? "POST" : "GET, HEAD";
   if (!allow.split(", ").includes(request.method ?? "")) {
     return { code: 405, body: `Only ${allow.replace(",", " and")}.\n`, headers: { allow } };
   }
   try {
-    if (isControl) return await actOn(request, options, options.status().name);
+    if (isControl) return await actOn(url, request.headers, options, options.status().name);
     return page(url, options.status);
   } catch (error) {
     return { code: 500, body: `${describeError(error)}\n` };
   }
+}
+
+/** What is asked for, and of whom: the target may be a whole URL, whose host counts then (RFC 9112, 3.2.2). */
+function asked({ url = "", headers }: IncomingMessage): { url: string; host: string | undefined } {
+  const whole = /^http:\/\/([^/?]*)(.*)$/i.exec(url);
+  if (whole === null) return { url, host: headers.host };
+  return { url: whole[2] ?? "", host: whole[1] };
 }
 
 function page(url: string, status: () => NodeStatus): Answer {

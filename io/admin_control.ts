@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders } from "node:http";
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
@@ -49,21 +49,22 @@ export function isControlUrl(url: string, { control, sync, verify }: Controls): 
   return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
 }
 
-/** Acts on a request that {@linkcode isControlUrl}; `node` is the name of this one. */
+/** Acts on a request for a `target` that {@linkcode isControlUrl}; `node` is the name of this one. */
 export async function actOn(
-  request: IncomingMessage,
+  target: string,
+  headers: IncomingHttpHeaders,
   controls: Controls,
   node: string,
 ): Promise<Answer> {
-  if (request.headers[CONTROL_HEADER] !== "1") {
+  if (headers[CONTROL_HEADER] !== "1") {
     return { code: 403, body: `A change needs the header ${CONTROL_HEADER}: 1\n` };
   }
   // An address such as 127.0.0.1 leads to another node on every host.
-  const meant = request.headers[NODE_HEADER];
+  const meant = headers[NODE_HEADER];
   if (meant !== undefined && meant !== node) {
     return { code: 421, body: `node ${node} answers here\n` };
   }
-  const url = new URL(request.url ?? "", "http://localhost");
+  const url = new URL(target, "http://localhost");
   try {
     if (url.pathname === "/sync") return await sync(url, controls);
     if (url.pathname === "/verify") return await verify(url, controls);

@@ -19,6 +19,9 @@ const HOT_VOLUME_PART = 1 / 50;
 const COPY_BYTES = 256 * KIB;
 const COPY_DEPTH = 4;
 
+/** The volume that the database-like load needs at least. */
+export const LOAD_VOLUME_BYTES_MIN = 2 * CHECKPOINT_BYTES;
+
 /** What a load has done so far. */
 export interface LoadReport {
   writes: number;

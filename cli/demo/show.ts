@@ -10,6 +10,7 @@ import { paintFor, printJson, printLine, tell } from "../output.ts";
 import { LivePicture, PLAIN_WIDTH, terminalScreen } from "../ui/live.ts";
 import { statusView } from "../ui/status_view.ts";
 import { summaryLines } from "./summary.ts";
+import { LOAD_VOLUME_BYTES_MIN } from "./load.ts";
 import { type DemoResult, type DemoView, tellStory } from "./story.ts";
 
 const VOLUME_ALIGN_BYTES = 4096;
@@ -24,6 +25,10 @@ export interface DemoRequest {
 
 /** Runs the demo. Ends with exit code 1 if an image differs. */
 export async function showDemo({ input, sizeBytes, durationMs, json }: DemoRequest) {
+  if (sizeBytes < LOAD_VOLUME_BYTES_MIN) {
+    const least = approximateSize(LOAD_VOLUME_BYTES_MIN);
+    throw new CascadeError("usage", `--size is too small for the load; expected ${least} or more`);
+  }
   const inputBytes = input === null ? 0 : await imageBytes(input);
   const view = json ? quietView() : demoView();
   const story = { loadMs: durationMs, sizeBytes: inputBytes === 0 ? sizeBytes : inputBytes, input };

@@ -30,7 +30,9 @@ export function summaryLines(result: DemoResult, paint: Paint, width: number): s
     return `${node.padEnd(10)} ${verdict}`;
   });
   return [
-    `written    ${load.writes} writes, ${approximateSize(load.bytes)}, ${load.flushes} flushes`,
+    `written    ${count(load.writes, "write")}, ${approximateSize(load.bytes)}, ${
+      count(load.flushes, "flush", "flushes")
+    }`,
     `killed     ${result.killed}, with SIGKILL under load; the client saw no error`,
     ...verdicts,
     `took       ${result.seconds.toFixed(1)} s`,
@@ -49,13 +51,17 @@ function cellsOf(hop: Hop, paint: Paint): Cell[] {
     { text: approximateSize(hop.sentBytes) },
     isDelta ? { text: approximateSize(hop.savedBytes), paint: paint.green } : { text: "-" },
     { text: `${hop.lagSecondsMax.toFixed(1)}s` },
-    { text: isDelta ? `in ${hop.deltas} deltas` : "write by write" },
+    { text: isDelta ? `in ${count(hop.deltas, "delta")}` : "write by write" },
   ];
+}
+
+function count(number: number, one: string, many = `${one}s`): string {
+  return `${number} ${number === 1 ? one : many}`;
 }
 
 /** What a newcomer is to see in the figures. */
 function savingLines({ to, logBytes, savedBytes }: Hop): string[] {
-  if (savedBytes === 0) return [`Nothing was written twice between two deltas to ${to}.`];
+  if (savedBytes === 0) return [`No place was written more than once between two deltas to ${to}.`];
   const percent = Math.round(100 * savedBytes / logBytes);
   return [
     `${to} was spared ${percent}% of what was written: where a place was written more than once`,

@@ -48,6 +48,8 @@ export class LogCoalescer {
   readonly #options: CoalescerOptions;
   /** Where each volume begins when they are laid end to end; the end of the last one behind. */
   readonly #bases: readonly number[];
+  /** What planning gathered on its way: the first runs, most often all of them. */
+  #planned: Window | null = null;
 
   constructor(options: CoalescerOptions) {
     this.#options = options;
@@ -63,14 +65,18 @@ export class LogCoalescer {
   /** One pass over the headers. Throws what reading the log throws. */
   async plan(): Promise<CoalescePlan> {
     const set = new BlockSet(this.#options.sizes);
+    const window = this.#newWindow();
+    window.begin(0, this.#end);
     let recordBytes = 0;
-    await this.#visit((record) => {
+    await this.#visit((record, payloadLsn) => {
+      window.add(record, payloadLsn);
       const { type, volume, offset, length } = record;
       if (type === RecordType.WRITE) {
         set.add(volume, offset, length);
         recordBytes += length;
       } else set.remove(volume, offset, length);
     });
+    this.#planned = window;
     return { recordBytes, deltaBytes: set.countBytes() };
   }
 
@@ -97,16 +103,13 @@ export class LogCoalescer {
    * once: each has a window of its own. Throws what reading the log throws.
    */
   async *runs(from = { volume: 0, offset: 0 }): AsyncGenerator<Run> {
-    const { sizes, extentsMax } = this.#options;
-    const window = new Window(sizes, this.#bases, extentsMax ?? EXTENTS_MAX);
     let start = (this.#bases[from.volume] ?? this.#end) + from.offset;
     /** The last run so far: what the next window begins with may belong to it. */
     let last: Run | null = null;
     while (start < this.#end) {
-      window.begin(start, this.#end);
-      await this.#visit((record, payloadLsn) => window.add(record, payloadLsn));
+      const window = await this.#windowAt(start);
       let isFirst = true;
-      for (const run of window.runs()) {
+      for (const run of window.runs(start)) {
         const whole: Run | null = isFirst && last !== null ? joined(last, run) : null;
         if (whole === null && last !== null) yield last;
         last = whole ?? run;
@@ -115,6 +118,20 @@ export class LogCoalescer {
       start = window.stop;
     }
     if (last !== null) yield last;
+  }
+
+  #newWindow(): Window {
+    const { sizes, extentsMax } = this.#options;
+    return new Window(sizes, this.#bases, extentsMax ?? EXTENTS_MAX);
+  }
+
+  /** A window that begins at `start`, or reaches over it. */
+  async #windowAt(start: number): Promise<Window> {
+    if (this.#planned !== null && start < this.#planned.stop) return this.#planned;
+    const window = this.#newWindow();
+    window.begin(start, this.#end);
+    await this.#visit((record, payloadLsn) => window.add(record, payloadLsn));
+    return window;
   }
 }
 
@@ -140,9 +157,8 @@ class Window {
     return this.#stop;
   }
 
-  /** Begins a window from `start` on, to `stop` at most. */
+  /** Begins a window from `start` on, to `stop` at most. To be called once. */
   begin(start: number, stop: number): void {
-    for (const map of this.#maps) map.clear();
     this.#start = start;
     this.#stop = stop;
   }
@@ -183,13 +199,13 @@ class Window {
     assert(this.#count() <= kept, "extents behind the end are gone");
   }
 
-  /** Its runs, ascending. */
-  *runs(): Generator<Run> {
+  /** Its runs at or behind `start`, ascending; a run that spans it is cut. */
+  *runs(start: number): Generator<Run> {
     for (const [volume, map] of this.#maps.entries()) {
       const base = this.#bases[volume] ?? 0;
       const size = this.#sizes[volume] ?? 0;
       const runs: Run[] = [];
-      map.lookup(0, size, (first, last, kind, source) => {
+      map.lookup(Math.min(size, Math.max(0, start - base)), size, (first, last, kind, source) => {
         const length = last - first;
         assert(base + first >= this.#start && base + last <= this.#stop, "an extent of the window");
         if (kind === DATA) pushWrites(runs, volume, first, length, source);

@@ -15,7 +15,7 @@ import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECOVERY_READ_BYTES } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
 import { makeDurableFolder } from "../folders.ts";
-import { BodyChecker, type BodyCursor, type BodySource, readBody } from "./delta_body.ts";
+import { BodyChecker, type BodySource, readBody } from "./delta_body.ts";
 import {
   decodeDeltaHeader,
   decodeDeltaTrailer,
@@ -23,10 +23,10 @@ import {
   type DeltaHeader,
   type DeltaTrailer,
   encodeDeltaHeader,
-  encodeDeltaTrailer,
   FOOTER_BYTES,
   HEADER_READ_BYTES,
 } from "./delta_format.ts";
+import { IncomingDelta } from "./incoming_delta.ts";
 
 const INCOMING = "incoming";
 
@@ -103,78 +103,6 @@ interface DeltaParts {
   readonly fileBytes: number;
 }
 
-/** A delta that is being received. */
-export class IncomingDelta {
-  readonly header: DeltaHeader;
-  readonly #file: DiskFile;
-  readonly #bodyAt: number;
-  readonly #checker: BodyChecker;
-  #isCommitting = false;
-
-  constructor(header: DeltaHeader, file: DiskFile, bodyAt: number, checker: BodyChecker) {
-    this.header = header;
-    this.#file = file;
-    this.#bodyAt = bodyAt;
-    this.#checker = checker;
-  }
-
-  /** Bytes of the body that are here. */
-  get position(): number {
-    return this.#checker.position;
-  }
-
-  get cursor(): BodyCursor {
-    return this.#checker.cursor;
-  }
-
-  get fileBytes(): number {
-    return this.#bodyAt + this.position;
-  }
-
-  /**
-   * Takes the next whole records. Throws `protocol` when they are not; `disk-full`, and has taken
-   * nothing then; what else the disk throws.
-   */
-  append(records: Uint8Array): void {
-    assert(!this.#isCommitting, "a delta is appended to before it is committed");
-    const at = this.#bodyAt + this.position;
-    this.#checker.take(records);
-    this.#file.writeAt(records, at);
-  }
-
-  /** Makes what is here durable: a restart goes on from it. */
-  flush(): Promise<void> {
-    return this.#file.flush();
-  }
-
-  /** Steps of a commit that concern the file; see the module's text. */
-  async seal(trailer: DeltaTrailer): Promise<number> {
-    this.#isCommitting = true;
-    if (trailer.id !== this.header.id || trailer.bodyBytes !== this.position) {
-      throw new CascadeError(
-        "protocol",
-        `the delta ends at byte ${trailer.bodyBytes}, ${this.position} are here`,
-      );
-    }
-    const bytes = encodeDeltaTrailer(trailer);
-    const at = this.fileBytes;
-    // What stood behind a torn end must not stand behind the footer.
-    this.#file.truncate(at);
-    await this.#file.flush();
-    this.#file.writeAt(bytes, at);
-    await this.#file.flush();
-    return at + bytes.length;
-  }
-
-  get bodyAt(): number {
-    return this.#bodyAt;
-  }
-
-  close(): void {
-    this.#file.close();
-  }
-}
-
 /** See the module's text. */
 export class DeltaShelf {
   readonly #disk: Disk;
@@ -213,7 +141,9 @@ export class DeltaShelf {
     } catch (error) {
       file.close();
       // Nothing depends on it: it comes again.
-      if (!isCascadeError(error, "state-corrupt")) throw error;
+      const isUseless = isCascadeError(error, "state-corrupt") ||
+        isCascadeError(error, "disk-full");
+      if (!isUseless) throw error;
       this.#disk.remove(path);
     }
   }
@@ -341,9 +271,16 @@ function readHeader(file: DiskFile): { header: DeltaHeader; bodyAt: number } {
   return decodeDeltaHeader(head);
 }
 
-/** Goes over what is whole of a delta that was being received. Throws `state-corrupt`. */
+/**
+ * Goes over what is whole of a delta that was being received, and writes it again: a flush may have
+ * failed in an earlier life, and what is read may then be in memory alone, with no flush to come that
+ * would write it. Throws `state-corrupt`, `disk-full`, or what else the disk throws.
+ */
 async function resume(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
   const { header, bodyAt } = readHeader(file);
+  const head = new Uint8Array(bodyAt);
+  file.readAt(head, 0);
+  file.writeAt(head, 0);
   const checker = new BodyChecker(header.volumes.map(({ sizeBytes }) => sizeBytes));
   const buffer = new Uint8Array(RECOVERY_READ_BYTES);
   for (;;) {
@@ -352,6 +289,7 @@ async function resume(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
     file.readAt(bytes, at);
     const taken = takeValid(checker, bytes);
     if (taken === 0) break;
+    file.writeAt(bytes.subarray(0, taken), at);
     await new Promise<void>((go) => clock.soon(go));
   }
   file.truncate(bodyAt + checker.position);

@@ -115,9 +115,23 @@ export class DeltaTaker {
       await this.#host.pipeline.shelf.begin(header);
       return;
     }
-    if (!this.#host.allowInconsistent || !this.#host.hasVolumes) throw noRoom(missing);
+    if (!this.#host.allowInconsistent || !this.#host.hasVolumes) {
+      // What made another one outgrow its word may be over: each time it is believed less.
+      this.#outgrownBytes = Math.floor(this.#outgrownBytes / 2);
+      throw noRoom(missing);
+    }
+    // What the hook keeps a copy of is an image that existed.
+    await this.#applyDurably();
     await this.#host.beforeInconsistent();
     await this.#beginInPlace(header);
+  }
+
+  /** All that is stable is in the volumes for good: no restart applies it again over what follows. */
+  async #applyDurably(): Promise<void> {
+    const { pipeline } = this.#host;
+    await pipeline.applyAll();
+    // The first one may have been under way, and cover less.
+    while (pipeline.checkpointedLsn < pipeline.appliedLsn) await pipeline.checkpoint();
   }
 
   #checkHeader(header: DeltaHeader): void {
@@ -150,8 +164,7 @@ export class DeltaTaker {
     if (!this.#host.hasVolumes) throw violation("a first copy, but this node has no volumes");
     const { pipeline } = this.#host;
     await pipeline.cutToStable();
-    await pipeline.applyAll();
-    await pipeline.checkpoint();
+    await this.#applyDurably();
     this.#host.onBeginInPlace();
     this.#checker = null;
     pipeline.shelf.discardIncoming();
@@ -220,7 +233,13 @@ export class DeltaTaker {
       const { incoming } = pipeline.shelf;
       if (incoming === null) return;
       const { position } = incoming;
-      await incoming.flush();
+      try {
+        await incoming.flush();
+      } catch (error) {
+        // What a failed flush leaves behind may be in memory alone: nothing of it counts, and it comes again.
+        pipeline.shelf.discardIncoming();
+        throw error;
+      }
       this.#durable = position;
       return;
     }
@@ -242,8 +261,9 @@ export class DeltaTaker {
       trailer.toLsn % 16 === 0;
     if (!fits) throw violation("the end of another delta");
     this.#checkHistory(trailer);
-    if (trailer.toLsn < pipeline.stableLsn) return pipeline.shelf.discardIncoming();
     if (this.#host.inPlace() !== null) return await this.#endInPlace(trailer);
+    // Nothing in it is news here.
+    if (trailer.toLsn <= pipeline.stableLsn) return pipeline.shelf.discardIncoming();
     this.#outgrownBytes = 0;
     const delta = await pipeline.shelf.commit(trailer);
     await pipeline.takeDelta(delta);

@@ -16,6 +16,7 @@
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { History } from "../history.ts";
+import { RECORD_BYTES_MAX } from "../limits.ts";
 import type { Log } from "../log/log.ts";
 import { RECORD_HEADER_BYTES, recordBytes, RecordType } from "../log/record.ts";
 import { isZero } from "../seed/runs.ts";
@@ -70,6 +71,8 @@ export class MadeDelta implements DeltaSource {
   #payloadBytes = 0;
   #bytesExpected: number;
   #isClosed = false;
+  /** Grows with each seek: what was being read then is not wanted any more. */
+  #seeks = 0;
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `set`: blocks to be read from the volume; null: the log from `fromLsn` to `toLsn` alone. */
@@ -114,6 +117,7 @@ export class MadeDelta implements DeltaSource {
   }
 
   seek(position: number, cursor: BodyCursor): void {
+    this.#seeks++;
     this.#position = position;
     // What a peer has of an earlier pass is all of that pass: this one begins anew.
     this.#cursor = cursor.pass < this.#cursor.pass
@@ -139,10 +143,12 @@ export class MadeDelta implements DeltaSource {
   }
 
   async #next(into: Bytes): Promise<number> {
+    assert(into.length >= RECORD_BYTES_MAX, "the buffer holds any record");
+    const seeks = this.#seeks;
     let at = 0;
     while (!this.#isClosed) {
       const run = this.#carried ?? await this.#nextRun();
-      if (run === null) break;
+      if (run === null || seeks !== this.#seeks) break;
       const bytes = recordBytes(run.type, run.length);
       this.#carried = at + bytes > into.length ? run : null;
       if (this.#carried !== null) break;
@@ -195,7 +201,7 @@ export class MadeDelta implements DeltaSource {
     const { log, stableLsn } = this.#ground;
     if (this.#stage.kind === "log" && this.#redo === null) return this.#trailer(this.#stage.toLsn);
     // What came as a delta meanwhile may be half applied: its blocks are read again when it is.
-    for (;;) {
+    while (!this.#isClosed) {
       const gap = log.nextGap(this.#sinceLsn);
       if (gap === null || gap.fromLsn > stableLsn()) break;
       await this.#foldTo(gap.toLsn);

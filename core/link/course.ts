@@ -9,12 +9,13 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
 import { FrameType } from "./frames.ts";
-import { PeerHashes } from "./hashes.ts";
-import type { LinkHost } from "./host.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
+import { PeerHashes } from "./hashes.ts";
 import { decodeMessage, deltaAckSchema } from "./messages.ts";
-import type { Run, Runs } from "./runs.ts";
+import type { LinkHost } from "./host.ts";
+import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
+import type { ShipGate } from "./ship_gate.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a course works with. */
@@ -22,9 +23,10 @@ export interface CourseParts {
   readonly wire: Wire;
   readonly sender: Sender;
   readonly planner: DeltaPlanner;
-  readonly host: Pick<LinkHost, "ports" | "base" | "alone" | "scan" | "onLinkProgress">;
+  readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
+  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scan">;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
@@ -42,7 +44,6 @@ export class Course {
   #startedAtMs = 0;
   #refused: { readonly why: string; readonly isHere: boolean } | null = null;
   #wake: () => void = () => {};
-  #endPause: () => void = () => {};
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
@@ -67,11 +68,6 @@ export class Course {
   /** The same, if the reason is on this side, and will pass. */
   get waits(): boolean {
     return this.#refused?.isHere ?? false;
-  }
-
-  /** It may be time to try again. */
-  nudge(): void {
-    this.#endPause();
   }
 
   /** The log from here on is needed for what is under way. */
@@ -100,7 +96,8 @@ export class Course {
 
   /** Runs until the connection ends. Throws what ends it. */
   async run(): Promise<void> {
-    const { wire, runs } = this.#parts;
+    const { wire, runs, gate } = this.#parts;
+    await Promise.race([gate.opened, wire.whenClosed]);
     while (!wire.closed) {
       if (runs !== null && !this.#isUrgent()) await Promise.race([runs.due(), wire.whenClosed]);
       if (wire.closed) return;
@@ -126,29 +123,42 @@ export class Course {
     return staged !== null || inPlace || needsSeed || this.#parts.planner.isRepairing;
   }
 
+  /** Settles when a delta that was refused is to be tried again: after a while, or since it is asked for. */
   #pause(): Promise<void> {
-    const { host: { ports: { clock } }, wire } = this.#parts;
+    const { host, wire, gate } = this.#parts;
     return new Promise((go) => {
-      const end = () => {
+      const timer = host.ports.clock.after(DELTA_RETRY_MS, go);
+      gate.onAsk = () => {
+        this.#refused = null;
         timer.cancel();
         go();
       };
-      const timer = clock.after(DELTA_RETRY_MS, go);
-      this.#endPause = end;
-      wire.whenClosed.then(end);
+      wire.whenClosed.then(() => {
+        timer.cancel();
+        go();
+      });
     });
   }
 
   async #step(): Promise<void> {
-    const { planner, advance } = this.#parts;
+    const { planner, runs, advance } = this.#parts;
     // A delta ends behind where it begins.
     if (planner.isRepairing) await advance(this.#peer.lsn);
-    const run = this.#parts.runs?.begin() ?? null;
-    if (run === null) return await this.#goOn();
+    if (runs !== null) await this.#run(runs);
+    else if (await this.#shipNext(false) === null) await this.#stream();
+  }
+
+  /** A run: all that is stable when it begins, in as many deltas as this node's log has gaps. */
+  async #run(runs: Runs): Promise<void> {
+    const fromLsn = this.#peer.lsn;
+    const { isDue } = runs;
+    const run = runs.begin();
+    let sentBytes: number | null;
     try {
       const lease = await this.#scan();
       try {
-        await this.#run(run);
+        // What is finished out of its time is all that is shipped then.
+        sentBytes = await this.#shipTo(isDue ? this.#parts.planner.ground.stableLsn() : 0);
       } finally {
         await lease?.release().catch(() => {/* the node tells it */});
       }
@@ -156,6 +166,8 @@ export class Course {
       run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
+    if (sentBytes === null) run.nothing(fromLsn);
+    else run.done(fromLsn, this.#peer.lsn, sentBytes);
   }
 
   /** Where something else writes the volumes, what they are now comes first. */
@@ -170,47 +182,37 @@ export class Course {
     }
   }
 
-  async #plan(): Promise<Planned | null> {
-    const { planner, host, runs, wire } = this.#parts;
-    await host.alone(async () => {
-      this.#planned = await planner.plan(this.#peer, runs !== null);
-    });
-    if (wire.closed) this.close();
-    return this.#planned;
-  }
-
-  async #goOn(): Promise<void> {
-    const planned = await this.#plan();
-    if (this.#parts.wire.closed) return;
-    if (planned === null) await this.#stream();
-    else await this.#ship(planned);
-  }
-
-  /** Ships one delta after the other, as far as the log has gone on behind deltas. */
-  async #run(run: Run): Promise<void> {
-    const { planner, wire } = this.#parts;
-    const fromLsn = this.#peer.lsn;
-    let bytes = 0;
-    let last: DeltaTrailer | null = null;
+  async #shipTo(goalLsn: number): Promise<number | null> {
+    let sentBytes: number | null = null;
     do {
-      const planned = await this.#plan();
-      if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
-      if (planned === null) break;
-      const { trailer, sentBytes } = await this.#ship(planned);
-      last = trailer;
-      bytes += sentBytes;
-    } while (planner.isBeforeGap(last.toLsn));
-    if (last === null) return run.nothing(fromLsn);
-    const logBytes = Math.max(last.logBytes, last.toLsn - fromLsn);
-    run.done({ ...last, logBytes }, bytes);
+      const bytes = await this.#shipNext(true);
+      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
+      if (bytes === null) break;
+      sentBytes = (sentBytes ?? 0) + bytes;
+    } while (this.#peer.lsn < goalLsn);
+    return sentBytes;
+  }
+
+  /** Ships the next delta; its bytes that went over this connection, or null: none is due. */
+  async #shipNext(coalesce: boolean): Promise<number | null> {
+    const { planner, host, wire } = this.#parts;
+    await host.alone(async () => {
+      this.#planned = await planner.plan(this.#peer, coalesce);
+    });
+    if (wire.closed) {
+      this.close();
+      throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
+    }
+    if (this.#planned === null) return null;
+    const { trailer, sentBytes } = await this.#ship(this.#planned);
+    planner.taken(trailer.id);
+    return sentBytes;
   }
 
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) {
-      throw new CascadeError("refused", "what the peer lacks is not known any more");
-    }
+    if (!planner.streamsFrom(lsn)) throw unknown();
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
     this.#parts.host.onLinkProgress();
     wire.kick();
@@ -222,15 +224,14 @@ export class Course {
   }
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
-    const { wire, host: { base, ports: { clock } } } = this.#parts;
+    const { wire, host } = this.#parts;
     const courier = new DeltaCourier(planned.source, wire);
     this.#courier = courier;
-    this.#startedAtMs = clock.nowMs();
+    this.#startedAtMs = host.ports.clock.nowMs();
     this.#parts.host.onLinkProgress();
-    const trailer = await courier.ship(planned.staged, base);
+    const trailer = await courier.ship(planned.staged, host.base);
     courier.committed();
     await this.#until(trailer.toLsn);
-    this.#parts.planner.taken(trailer.id);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
     this.#parts.sender.moveTo(trailer.toLsn);
     this.#refused = null;
@@ -261,4 +262,8 @@ export class Course {
     this.#planned = null;
     this.#courier = null;
   }
+}
+
+function unknown(): CascadeError {
+  return new CascadeError("refused", "what the peer lacks is not known any more");
 }

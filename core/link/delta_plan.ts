@@ -41,6 +41,8 @@ export interface PlanGround extends DeltaGround {
   readonly scans: boolean;
   /** Why the volumes cannot be read now, or null. */
   readonly imageLacks: () => string | null;
+  /** Whether such an id was given out by this node, in this life or an earlier one of its folder. */
+  readonly isOwn: (id: string) => boolean;
 }
 
 /** A delta that is ready to be shipped, and what the peer has of it. */
@@ -109,14 +111,8 @@ export class DeltaPlanner {
     return lsn >= log.startLsn && log.gapAt(lsn) === null;
   }
 
-  /** Whether what a peer that stands here lacks is known: less than all. */
-  reaches(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null ||
-      (this.hasVolumes && this.#mapServes(lsn));
-  }
-
   /** Whether all that follows here is kept as it came: log, and the deltas that it goes on behind. */
-  leadsOn(lsn: number): boolean {
+  goesOnFrom(lsn: number): boolean {
     const { log, shelf } = this.ground;
     const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
     return from >= log.startLsn &&
@@ -125,9 +121,9 @@ export class DeltaPlanner {
       );
   }
 
-  /** Whether the log goes on behind a delta here, or further on. */
-  isBeforeGap(lsn: number): boolean {
-    return this.ground.log.gaps.some(({ toLsn }) => toLsn > lsn);
+  /** Whether what a peer that stands here lacks is known: less than all. */
+  reaches(lsn: number): boolean {
+    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapServes(lsn));
   }
 
   /** The volumes are about to be read. Throws `refused` when they cannot be now. */
@@ -152,20 +148,25 @@ export class DeltaPlanner {
     toLsn: number,
     coalesce: boolean,
   ): Promise<{ logBytes: number; deltaBytes: number }> {
-    const logBytes = Math.max(0, toLsn - fromLsn);
-    if (logBytes === 0 || (this.streamsFrom(fromLsn) && !coalesce)) {
-      return { logBytes, deltaBytes: logBytes };
-    }
     const { log, shelf, sizes, clock } = this.ground;
-    if (!this.streamsFrom(fromLsn)) {
-      const held = shelf.covering(fromLsn);
-      const set = held === null ? await this.#setOf(fromLsn, this.ground.appliedLsn()) : null;
-      const all = sizes.reduce((sum, size) => sum + size, 0);
-      return { logBytes, deltaBytes: held?.bodyBytes ?? set?.countBytes() ?? all };
+    let deltaBytes = 0;
+    for (let lsn = fromLsn; lsn < toLsn;) {
+      const held = this.streamsFrom(lsn) ? null : shelf.covering(lsn);
+      if (held !== null) {
+        deltaBytes += held.bodyBytes;
+        lsn = held.toLsn;
+      } else if (this.streamsFrom(lsn)) {
+        const end = Math.min(toLsn, log.nextGap(lsn)?.fromLsn ?? Infinity);
+        const range = { log, sizes, fromLsn: lsn, toLsn: end, clock };
+        deltaBytes += coalesce ? (await new LogCoalescer(range).plan()).deltaBytes : end - lsn;
+        lsn = end;
+      } else {
+        const set = await this.#setOf(lsn, this.ground.appliedLsn());
+        deltaBytes += set?.countBytes() ?? sizes.reduce((sum, size) => sum + size, 0);
+        break;
+      }
     }
-    const end = Math.min(toLsn, log.nextGap(fromLsn)?.fromLsn ?? Infinity);
-    const plan = await new LogCoalescer({ log, sizes, fromLsn, toLsn: end, clock }).plan();
-    return { logBytes, deltaBytes: plan.deltaBytes };
+    return { logBytes: Math.max(0, toLsn - fromLsn), deltaBytes };
   }
 
   /**
@@ -177,7 +178,7 @@ export class DeltaPlanner {
     this.forget();
     if (resumed !== null) return resumed;
     const { shelf } = this.ground;
-    if (peer.needsSeed) return this.#seed();
+    if (peer.needsSeed) return this.#seed(peer.inPlace);
     if (peer.inPlace || this.isRepairing) return await this.#ofVolume(peer.lsn);
     if (this.streamsFrom(peer.lsn)) return coalesce ? await this.#ofLog(peer.lsn) : null;
     const held = shelf.covering(peer.lsn);
@@ -207,40 +208,48 @@ export class DeltaPlanner {
     return source === null ? null : { source, staged };
   }
 
-  /** Whether the delta was made here, or could have been: its beginning lies on this history. */
+  /** Whether the beginning of the delta lies on this history. */
   #isMine(header: DeltaHeader): boolean {
     const { cluster, history } = this.ground;
     if (header.cluster !== cluster) return false;
     return header.fromLsn === 0 || history.idAt(header.fromLsn) === header.epochId;
   }
 
-  /** A delta that an earlier life of this node began, from the same parts. */
+  /**
+   * A delta that an earlier life of this node began, from the same parts. Not one of another node, which
+   * may have read its volumes as of an LSN that this one has not reached.
+   */
   async #remake(header: DeltaHeader, peer: PeerPlace, pass: number): Promise<MadeDelta | null> {
-    const { log, volumes, stableLsn, appliedLsn } = this.ground;
-    // A later pass could be one of blocks that were overwritten: which, is forgotten.
-    if (pass !== 1 || header.fromLsn > peer.lsn || header.source === "scan") return null;
+    const { log, volumes, stableLsn, appliedLsn, isOwn } = this.ground;
+    if (!isOwn(header.id)) return null;
+    if (header.fromLsn > peer.lsn || header.source === "scan") return null;
     if (header.sinceLsn < log.startLsn) return null;
     const isSolid = log.gaps.every(({ toLsn }) => toLsn <= header.sinceLsn);
     if (!isSolid && !this.#isScanned(header)) return null;
+    if (header.source === "volume") this.#needImage();
+    // The peer has all of the first pass. What the later ones carry was touched since that began: the
+    // log from there on, in a pass of its own behind what is staged, overrides all of it.
+    if (pass > 1) return new MadeDelta(this.ground, header, new BlockSet(this.ground.sizes));
     if (header.source === "log") {
       if (header.toLsn === null || header.toLsn > stableLsn()) return null;
       return new MadeDelta(this.ground, header, null);
     }
     if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
-    this.#needImage();
     const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
   /** What each scan found since is here, to be read again: that is how such a node goes on. */
   #isScanned({ source, sinceLsn }: DeltaHeader): boolean {
-    return this.ground.scans && source === "volume" && this.leadsOn(sinceLsn);
+    return this.ground.scans && source === "volume" && this.goesOnFrom(sinceLsn);
   }
 
-  #seed(): Planned | null {
+  /** `isBegun`: an earlier first copy left something there, also where there are holes here now. */
+  #seed(isBegun: boolean): Planned | null {
     if (this.ground.volumes.length === 0) return null;
     this.#needImage();
     const header = this.#header(0, "volume", null, this.ground.appliedLsn(), true);
+    if (isBegun) return { source: this.#ofAll(header), staged: null };
     return { source: new MadeDelta(this.ground, header, this.#allData()), staged: null };
   }
 

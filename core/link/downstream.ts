@@ -31,6 +31,7 @@ import { PeerMap } from "./peer_map.ts";
 import { type Runs, runsOf } from "./runs.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
+import { ShipGate } from "./ship_gate.ts";
 import { SyncPolicy } from "./sync_policy.ts";
 import type { Wire } from "./wire.ts";
 
@@ -43,6 +44,7 @@ export class DownstreamLink {
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
   readonly #closeness = new Closeness();
+  readonly gate: ShipGate;
   #wire: Wire | null = null;
   #sender: Sender | null = null;
   #peerInstance = "";
@@ -68,6 +70,7 @@ export class DownstreamLink {
     this.#host = host;
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
     if (this.pausedWhy !== null) this.policy.pause();
+    this.gate = new ShipGate(host.onRequest);
     this.#teller = new StateTeller(host.ports.journal, config.name);
     const { deltas, ports } = host;
     this.map = new PeerMap(deltas.ground, ports.disk, `${host.config.dir}/maps`, config.name);
@@ -221,6 +224,7 @@ export class DownstreamLink {
       wire,
       sender,
       planner: this.planner,
+      gate: this.gate,
       host: this.#host,
       runs: this.runs,
       durableLsn: () => this.durableLsn ?? 0,
@@ -253,7 +257,7 @@ export class DownstreamLink {
 
   /** What was scanned can be read. */
   onScanned(): void {
-    this.#course?.nudge();
+    if (this.gate.isOpen) this.gate.ask();
   }
 
   /** Time passes: heartbeats, silence, grace. */
@@ -290,7 +294,7 @@ export class DownstreamLink {
 
   /** Whether nothing is on its way that a node which stops should wait for. */
   isDrained(endLsn: number): boolean {
-    if (!this.connected || this.config.mode === "periodic") return true;
+    if (!this.connected || this.config.mode === "periodic" || !this.gate.isOpen) return true;
     return this.#course?.courier !== null || (this.durableLsn ?? 0) >= endLsn;
   }
 
@@ -306,12 +310,12 @@ export class DownstreamLink {
    */
   async foldTo(lsn: number): Promise<void> {
     const { pipeline } = this.#host;
-    const cursorLsn = this.#sender?.cursorLsn ?? 0;
     const neededLsn = Math.max(this.#ack?.durableLsn ?? this.#floorLsn, pipeline.log.startLsn);
     const isNew = this.map.map === null;
     if (neededLsn < lsn) await this.map.foldTo(lsn, neededLsn);
     await this.#foldCourse(lsn);
-    if (this.#course?.courier === null && cursorLsn < lsn && this.config.mode !== "periodic") {
+    const sender = this.#sender;
+    if (sender !== null && sender.isFlowing && sender.cursorLsn < lsn) {
       this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
     }
     if (isNew) this.#teller.tell(this.state(), this.#stateReason());

@@ -28,6 +28,8 @@ export interface LinkHost {
   readonly needsScan: boolean;
   /** The same: has what the volumes are now in the log, and lets it be read until it is released. */
   readonly scan: (() => Promise<{ release(): Promise<void> }>) | null;
+  /** Links to nodes below ship when a sync asks for it, and not by themselves. */
+  readonly onRequest: boolean;
   /** Random for this run of the process. */
   readonly instance: string;
   /** Fingerprints of the volumes at LSN 0; null on a log-only node that was not told yet. */
@@ -76,6 +78,8 @@ export interface TailRecovery {
 export interface HostDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  /** Settles when nothing that an earlier life committed is left to be taken. */
+  readonly settled: Promise<void>;
   /** When the periodic links of this node ran last. */
   readonly runLog: RunLog;
   /** Nothing was ever replicated to this node, and its volumes are blank. */

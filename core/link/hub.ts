@@ -316,6 +316,8 @@ export class LinkHub {
   }
 
   tick(): void {
+    // That the links of a node which stops are cut is no news.
+    if (this.#stopped) return;
     for (const link of this.#links()) link.tick();
   }
 

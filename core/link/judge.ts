@@ -17,15 +17,20 @@ export type Verdict =
   }
   | { readonly kind: "refuse"; readonly refusal: Refusal };
 
+/** What there is here for a peer. */
+export interface Ways {
+  /** Whether all that follows here is kept as it came. */
+  goesOnFrom(lsn: number): boolean;
+  /** Or, if not, whether what the peer lacks is known: less than all. */
+  reaches(lsn: number): boolean;
+  readonly hasVolumes: boolean;
+}
+
 /** Judges the position of a node below. */
 export function judgePosition(
   host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas" | "needsScan">,
   position: PositionMessage,
-  ways: {
-    reaches(lsn: number): boolean;
-    leadsOn(lsn: number): boolean;
-    readonly hasVolumes: boolean;
-  },
+  ways: Ways,
 ): Verdict {
   const { pipeline, config } = host;
   if (host.base === null && !pipeline.reigns) {
@@ -57,19 +62,25 @@ export function judgePosition(
   } else if (pipeline.reigns && position.stableLsn > pipeline.appendedLsn) {
     return refuseFork(config.name, false, pipeline.appendedLsn);
   }
+  if (position.stableLsn > pipeline.stableLsn) {
+    // This node lost what it had: whatever it could send is older than what the peer has.
+    const message = `${config.name} has not caught up with its peer yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   const fromLsn = Math.min(fork.lsn, position.endLsn, pipeline.appendedLsn);
   const lsn = Math.min(fromLsn, position.stableLsn);
   const reaches = ways.reaches(lsn);
-  // A map would make a delta that the peer has to stage: one without an image takes it in place.
-  const isWhole = position.inPlace || image !== null || !ways.leadsOn(lsn);
-  const needsSeed = position.fresh && isWhole;
+  // Blocks of the volumes need no room there to be staged in while there is no image to protect.
+  const needsSeed = position.fresh &&
+    (position.inPlace || image !== null || !ways.goesOnFrom(lsn));
   // At worst all of the volumes is sent.
   if (ways.hasVolumes || (reaches && !needsSeed)) {
     return { kind: "accept", fromLsn, lsn, needsSeed };
   }
-  const message = `the log of ${config.name} begins at LSN ${pipeline.log.startLsn}, the peer ` +
-    `stands at ${lsn}, and what it lacks in between is not known any more: remove the folder and ` +
-    "the volumes of the peer, and it is filled anew";
+  const message =
+    `the peer stands at LSN ${lsn}, what it lacks from there on is not in the log of ` +
+    `${config.name} any more, and ${config.name} has no volumes to read it from: give it volumes, or ` +
+    "link the peer to a node that has them";
   return { kind: "refuse", refusal: { code: "delta-needed", message } };
 }
 

@@ -85,9 +85,10 @@ export const deltaAckSchema = z.object({
 });
 export type DeltaAck = z.infer<typeof deltaAckSchema>;
 
-/** FETCH: a primary that lost its tail in a crash asks for the peer's provisional records. */
 /** ADVANCE: a node below asks for the history to go on beyond `lsn`, if only by a mark. */
 export const advanceSchema = z.object({ lsn });
+
+/** FETCH: a primary that lost its tail in a crash asks for the peer's provisional records. */
 export const fetchSchema = z.object({ fromLsn: lsn, toLsn: lsn });
 
 /** Why a peer is not served. */

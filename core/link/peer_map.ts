@@ -39,9 +39,12 @@ export class PeerMap {
    * while blocks come in place, which it alone knows.
    */
   async load(journal: Journal, isInPlace: boolean): Promise<void> {
+    if (!this.#disk.exists(this.#folder)) return;
     try {
       this.#map = this.#file.load(this.#ground.sizes);
       this.#isOnDisk = this.#map !== null;
+      // Log goes by what is found: its name may be there in memory alone.
+      if (this.#isOnDisk) await this.#disk.flushFolder(this.#folder);
     } catch (error) {
       if (!isCascadeError(error, "state-corrupt") || isInPlace) throw error;
       journal.write("error", "what the peer lacks is not known any more", {
@@ -54,18 +57,41 @@ export class PeerMap {
 
   /** Takes in all that [.., lsn) touched since `neededLsn`, durably: that log may go then. */
   async foldTo(lsn: number, neededLsn: number): Promise<void> {
-    const { history, sizes, clock } = this.#ground;
-    const fromLsn = this.#known(Math.min(neededLsn, lsn));
-    const map = this.#map ?? new DirtyMap(new BlockSet(sizes), history.idAt(fromLsn), fromLsn);
-    if (this.#map !== null && map.foldLsn >= lsn) return;
+    if (this.#map !== null && this.#map.foldLsn >= lsn) return;
     await makeDurableFolder(this.#disk, this.#folder);
+    const map = await this.#grown(lsn) ?? await this.#begun(lsn, neededLsn);
+    await this.#file.save(map, this.#ground.clock);
+    this.#map = map;
+    this.#isOnDisk = true;
+  }
+
+  /** The map there is, with all below `lsn`; null: there is none that is of use. */
+  async #grown(lsn: number): Promise<DirtyMap | null> {
+    if (this.#map === null) return null;
+    try {
+      await this.#visit(this.#map, lsn);
+      return this.#map;
+    } catch (error) {
+      // The peer had all of it once, and the log went on without the map; then a crash brought back
+      // the file that had been removed.
+      if (!isCascadeError(error, "log-gone")) throw error;
+      return null;
+    }
+  }
+
+  async #begun(lsn: number, neededLsn: number): Promise<DirtyMap> {
+    const { history, sizes } = this.#ground;
+    const fromLsn = this.#known(Math.min(neededLsn, lsn));
+    const map = new DirtyMap(new BlockSet(sizes), history.idAt(fromLsn), fromLsn);
+    await this.#visit(map, lsn);
+    return map;
+  }
+
+  async #visit(map: DirtyMap, lsn: number): Promise<void> {
     await visitExtents(this.#ground, map.foldLsn, lsn, (volume, offset, length) => {
       map.set.add(volume, offset, length);
     });
     map.advance(Math.max(lsn, map.foldLsn));
-    await this.#file.save(map, clock);
-    this.#map = map;
-    this.#isOnDisk = true;
   }
 
   /** From where on it is known what was touched: a delta that was taken in place tells nothing. */

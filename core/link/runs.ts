@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { DeltaTrailer } from "../delta/delta_format.ts";
 import { describeError } from "../errors.ts";
 import type { Clock, Random, Timer } from "../ports.ts";
 import type { LinkHost } from "./host.ts";
@@ -21,7 +20,7 @@ export interface RunLog {
 
 /** A run under way: one of its calls ends it. */
 export interface Run {
-  done(trailer: DeltaTrailer, sentBytes: number): void;
+  done(fromLsn: number, toLsn: number, sentBytes: number): void;
   nothing(lsn: number): void;
   failed(error: unknown): void;
 }
@@ -32,24 +31,32 @@ export class Runs {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #save: (startedAtMs: number) => void;
+  /** They are never due by themselves. */
+  readonly #onRequest: boolean;
   /** When the last run that succeeded began; null: none is known. */
   #lastStartedMs: number | null;
   #last: LinkRun | null = null;
   #nextMs: number;
   #failures = 0;
+  #shippedBytes = 0;
   #wanted = false;
   #timer: Timer | null = null;
   #wake: (() => void)[] = [];
   #waiters: ((result: LinkRun) => void)[] = [];
 
-  /** `save` remembers when a run began, so that a restart keeps the rhythm. */
+  /**
+   * `save` remembers when a run began, so that a restart keeps the rhythm. `onRequest`: no run is ever
+   * due by itself.
+   */
   constructor(
     schedule: Schedule,
     clock: Clock,
     random: Random,
     lastStartedMs: number | null,
     save: (startedAtMs: number) => void,
+    onRequest = false,
   ) {
+    this.#onRequest = onRequest;
     this.#schedule = schedule;
     this.#clock = clock;
     this.#random = random;
@@ -76,7 +83,17 @@ export class Runs {
     return this.#failures;
   }
 
-  /** Settles when a run is due, or somebody wants one. */
+  /** What all runs of this life have shipped that did not fail. */
+  get shippedBytes(): number {
+    return this.#shippedBytes;
+  }
+
+  /** A run is due, or somebody wants one. */
+  get isDue(): boolean {
+    return this.#wanted || (!this.#onRequest && this.#nextMs <= this.#clock.nowMs());
+  }
+
+  /** Settles when that is so. */
   due(): Promise<void> {
     return new Promise((go) => {
       this.#wake.push(go);
@@ -88,14 +105,15 @@ export class Runs {
     this.#timer?.cancel();
     this.#timer = null;
     if (this.#wake.length === 0) return;
-    const waitMs = this.#nextMs - this.#clock.nowMs();
-    if (this.#wanted || waitMs <= 0) {
+    if (this.isDue) {
       const wake = this.#wake;
       this.#wake = [];
       for (const go of wake) go();
       return;
     }
+    if (this.#onRequest) return;
     // In pieces: the wall clock may jump.
+    const waitMs = this.#nextMs - this.#clock.nowMs();
     this.#timer = this.#clock.after(Math.min(waitMs, 60_000), () => this.#look());
   }
 
@@ -118,6 +136,7 @@ export class Runs {
       this.#failures = failed ? this.#failures + 1 : 0;
       if (failed) this.#nextMs = this.#clock.nowMs() + this.#retryMs();
       else {
+        this.#shippedBytes += part.deltaBytes;
         this.#lastStartedMs = startedAtMs;
         this.#nextMs = this.#next();
         if (part.outcome === "done") this.#save(startedAtMs);
@@ -125,11 +144,11 @@ export class Runs {
       for (const tell of waiters) tell(this.#last);
     };
     return {
-      done: (trailer, sentBytes) =>
+      done: (fromLsn, toLsn, sentBytes) =>
         end({
-          fromLsn: trailer.toLsn - trailer.logBytes,
-          toLsn: trailer.toLsn,
-          logBytes: trailer.logBytes,
+          fromLsn,
+          toLsn,
+          logBytes: toLsn - fromLsn,
           deltaBytes: sentBytes,
           outcome: "done",
           reason: null,
@@ -157,5 +176,5 @@ export function runsOf(host: LinkHost, { schedule, name }: LinkConfig): Runs | n
   if (schedule === null) return null;
   const { ports, deltas: { runLog } } = host;
   const save = (startedAtMs: number) => runLog.save(name, startedAtMs);
-  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save);
+  return new Runs(schedule, ports.clock, ports.random, runLog.lastMs(name), save, host.onRequest);
 }

@@ -84,6 +84,11 @@ export class Sender implements WireSource {
     return this.#cursorLsn;
   }
 
+  /** Records go out from the cursor on: the log there must stay. */
+  get isFlowing(): boolean {
+    return !this.#held;
+  }
+
   /** Everything that may be sent now has been sent. */
   get caughtUp(): boolean {
     return !this.#held && this.#cursorLsn >= this.#limitLsn();

@@ -148,6 +148,8 @@ export class UpstreamLink {
   }
 
   async #serve(wire: Wire): Promise<void> {
+    // Where this node stands is known once it has what it committed in an earlier life.
+    await Promise.race([this.#host.deltas.settled, wire.whenClosed]);
     wire.allowData();
     wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
     wire.send(jsonFrame(FrameType.POSITION, this.#position()));

@@ -9,6 +9,8 @@ import type { LinkConfig } from "../config.ts";
 export interface Absence {
   /** Null: the link is not paused here. */
   readonly pausedWhy: string | null;
+  /** Why the last connection was refused; null: it was not. */
+  readonly refused: string | null;
   /** What the last connection, or the last try, ended with; null: there was none. */
   readonly reason: string | null;
   /** Where this node listens. */
@@ -20,11 +22,12 @@ export interface Absence {
 /** See the module's text. */
 export function whyAway(config: LinkConfig, absence: Absence): string {
   const { name, from, to, dial, addresses, paused } = config;
-  const { pausedWhy, reason, listening, waitedMs } = absence;
+  const { pausedWhy, refused, reason, listening, waitedMs } = absence;
   if (pausedWhy !== null) {
     const cure = paused ? "remove that there" : `\`cascade resume --link ${name}\` lets it go on`;
     return `it is ${pausedWhy}; ${cure}`;
   }
+  if (refused !== null) return `${to} is refused: ${refused}`;
   const within = `within ${waitedMs / 1000} s${reason === null ? "" : ` (${reason})`}`;
   const what = dial === "to"
     ? `${to} did not connect to ${from} at ${listening.join(" or ")}`

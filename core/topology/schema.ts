@@ -109,8 +109,8 @@ const commonLinkShape = {
   bandwidth: rateSchema.optional().describe("At most this much, such as 20MiB/s"),
   compress: z.enum(["none", "zstd"]).default("none").describe("Compress what is sent"),
   onOverflow: z.enum(["map", "stall", "fail"]).default("map").describe(
-    "When the log budget is spent on a peer that is away. map: go on without it; stall: clients " +
-      "wait; fail: clients get errors",
+    "When the log budget is spent on a peer that is away. map: go on, and give it the blocks that " +
+      "it lacks when it is back; stall: slow clients down before; fail: clients get errors",
   ),
   verify: oftenSchema.optional().describe(
     'Compare both sides this often: daily, weekly, a duration, or a cron time such as "0 3 * * 0"',

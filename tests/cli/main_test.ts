@@ -4,9 +4,9 @@ import { commandTree } from "../../cli/main.ts";
 import { CascadeError, type ErrorCode } from "../../core/errors.ts";
 import { cascade, inFolder } from "./cascade.ts";
 
-Deno.test("every command has a summary, and examples in its help", () => {
+Deno.test("every command has a summary, and examples in its help", async () => {
   const bare = [];
-  for (const command of commandTree().commands) {
+  for (const command of (await commandTree()).commands) {
     if (command.summary() === "") bare.push(`${command.name()}: summary`);
     if (command.name() === "version") continue;
     let help = "";
@@ -90,4 +90,16 @@ Deno.test("a pipe that is closed early is no failure", async () => {
     const decoder = new TextDecoder();
     assertEquals([decoder.decode(stdout), decoder.decode(stderr)], ["{\n 0\n", ""]);
   });
+});
+
+Deno.test("a command that is named alone is the one of that name", async () => {
+  for (const command of (await commandTree()).commands) {
+    const name = command.name();
+    const names = (await commandTree(name)).commands.map((command) => command.name());
+    assertEquals(names, [name]);
+  }
+  assert(
+    (await commandTree("stat")).commands.length > 10,
+    "a mistake is answered with all of them",
+  );
 });

@@ -93,3 +93,15 @@ Deno.test("nobody there at all is a time-out too", async () => {
   const text = await missing([{}], 5);
   assert(text.includes("nobody who answers"), text);
 });
+
+Deno.test("of a periodic link it is told how to have it ship at once", async () => {
+  const { nodes, links, ...rest } = report({});
+  const periodic = links.map(({ link, ...known }) => ({
+    ...known,
+    link: { ...link, mode: "periodic" as const },
+  }));
+  const look = () => Promise.resolve({ ...rest, nodes, links: periodic });
+  const goal = { link: "metro-dr2", goalLsn: 16, timeoutMs: 0, look };
+  const { hint } = await assertRejects(() => waitFor(goal), CascadeError);
+  assertEquals(hint, "`cascade sync --node metro --link metro-dr2` ships now.");
+});

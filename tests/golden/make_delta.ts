@@ -13,7 +13,7 @@ const folder = new URL("./delta/", import.meta.url);
 await Deno.mkdir(folder, { recursive: true });
 for (const { name, make } of GOLDEN_DELTA) {
   try {
-    await Deno.writeFile(new URL(name, folder), make(), { createNew: true });
+    await Deno.writeFile(new URL(name, folder), await make(), { createNew: true });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
   }

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CascadeError } from "../../core/errors.ts";
 import {
   deltaStatusSchema,
@@ -121,7 +121,8 @@ Deno.test("a request for another host is turned away: a page in a browser cannot
 Deno.test("only GET and HEAD, and only what is there", () =>
   withAdmin({}, async (address) => {
     assertEquals((await ask(address, "/")).code, 404);
-    assertEquals((await ask(address, "/status/../status")).code, 404);
+    const odd = "GET /status/../status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assertMatch(await talk(address, odd), /^HTTP\/1.1 404/);
     assertEquals((await ask(address, "/status?pretty")).code, 200);
     const head = await talk(
       address,
@@ -134,6 +135,15 @@ Deno.test("only GET and HEAD, and only what is there", () =>
     );
     assert(post.startsWith("HTTP/1.1 405"), post);
     assertEquals(post.split("HTTP/1.1").length, 2);
+  }));
+
+Deno.test("the target may be a whole URL, whose host counts", () =>
+  withAdmin({}, async (address) => {
+    const get = (target: string, host: string) =>
+      talk(address, `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+    assertMatch(await get("http://localhost/healthz", "elsewhere"), /^HTTP\/1.1 200/);
+    assertMatch(await get("http://elsewhere/healthz", "localhost"), /^HTTP\/1.1 421/);
+    assertMatch(await get("http://localhost", "localhost"), /^HTTP\/1.1 404/);
   }));
 
 Deno.test("health is 200 when the node runs on an image that existed, else 503 and why", async () => {

@@ -63,6 +63,9 @@ export function unrest(hosts: readonly SimHost[]): string[] {
 function unrestOf(status: NodeStatus, endLsn: number, silent: ReadonlySet<string>): string[] {
   const { name, lsn, links } = status;
   const reasons: string[] = [];
+  if (!status.consistent) {
+    reasons.push(`${name} is inconsistent: ${status.inconsistentUntil?.reason}`);
+  }
   if (status.state !== "running") reasons.push(`${name} is ${status.state}: ${status.reason}`);
   if (Object.values({ ...lsn, checkpointed: endLsn }).some((position) => position !== endLsn)) {
     reasons.push(`${name} is at ${JSON.stringify(lsn)}, the end is ${endLsn}`);

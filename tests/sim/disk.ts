@@ -129,6 +129,19 @@ export class HostDisk {
     this.trace.note(this.host, `disk after loss of ${kind}`, keep);
   }
 
+  /** Everything but the folders `kept` is lost: no file is there any more, devices read as zeroes. */
+  wipe(kept: readonly string[]): void {
+    this.trace.note(this.host, "wiped");
+    for (const path of this.names.paths()) {
+      const entry = this.names.get(path);
+      if (entry !== undefined && entry !== "folder" && entry.isDevice) {
+        entry.image.zero(0, entry.image.size, false);
+        entry.image.settleAll();
+      } else if (path !== "/" && !kept.includes(path)) this.names.set(path, null);
+    }
+    this.names.settleAll();
+  }
+
   /** Flips the bits of `mask` in one byte of a file. */
   flip(path: string, offset: number, mask: number): void {
     const image = this.image(path);

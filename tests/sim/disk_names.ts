@@ -27,6 +27,11 @@ export class DiskNames<T> {
     return this.#now.has(path);
   }
 
+  /** All paths that processes see. */
+  paths(): string[] {
+    return [...this.#now.keys()];
+  }
+
   /** Names (not paths) in a folder, sorted. */
   list(folder: string): string[] {
     return [...this.#now.keys()].filter((path) => path !== "/" && folderOf(path) === folder)

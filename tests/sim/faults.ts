@@ -3,16 +3,20 @@
  *
  * @module
  */
+import { type Coverage, type Phase, PHASES, phasesOf } from "./coverage.ts";
 import type { CrashKind } from "./life.ts";
 import type { Line } from "./pipe.ts";
 import type { FaultKind, Weather } from "./plan.ts";
 import type { Prng } from "./prng.ts";
+import type { Requests } from "./requests.ts";
 import { Rot } from "./rot.ts";
 import type { SimHost } from "./sim_host.ts";
 import type { World } from "./world.ts";
 
 /** A host is down for this long on average, ms. */
 const DOWN_MS = 1_500;
+/** A host is out of reach for this long on average: long enough for logs to go, ms. */
+const EXILE_MS = 15_000;
 /** A condition lasts for this long on average, ms. */
 const CONDITION_MS = 3_000;
 
@@ -22,6 +26,10 @@ export class Faults {
   readonly #prng: Prng;
   readonly #weather: Weather;
   readonly #hosts: readonly SimHost[];
+  readonly #requests: Requests;
+  readonly #coverage: Coverage;
+  /** The phase of a delta in which a node is struck next. */
+  #aim: { readonly phase: Phase; readonly delayMs: number } | null = null;
   /** This host loses power just after the clients have written next. */
   #ambushed: SimHost | null = null;
   #isOver = false;
@@ -35,11 +43,15 @@ export class Faults {
     prng: Prng,
     weather: Weather,
     hosts: readonly SimHost[],
+    requests: Requests,
+    coverage: Coverage,
   ) {
     this.#world = world;
     this.#prng = prng;
     this.#weather = weather;
     this.#hosts = hosts;
+    this.#requests = requests;
+    this.#coverage = coverage;
     this.rot = new Rot(world, prng.fork("rot"));
     this.#drawLines();
     for (const host of hosts) this.#ordinary(host);
@@ -115,6 +127,15 @@ export class Faults {
         return this.#pause(host);
       case "rot":
         return this.rot.strike(host);
+      case "wipe":
+        return this.#wipe(host);
+      case "exile":
+        return this.#exile(host);
+      case "aim":
+        this.#aim = { phase: this.#prng.pick(PHASES), delayMs: this.#prng.pick([0, 1, 20]) };
+        return;
+      case "sync":
+        return this.#requests.sync(host);
       case "clock-jump":
         host.wall.originMs += Math.floor(this.#prng.exponential(60_000)) - 30_000;
         return;
@@ -126,6 +147,53 @@ export class Faults {
   #crash(host: SimHost, kind: CrashKind): void {
     // Whoever is told that the host is gone sees to its restart.
     host.crash(kind);
+  }
+
+  /** Loses all of a node that can be given a first copy: from a log alone that may not be possible. */
+  #wipe(host: SimHost): void {
+    const from = host.planned.config.upstream?.from;
+    const upstream = this.#hosts.find(({ name }) => name === from);
+    if (upstream === undefined) return;
+    if (upstream.planned.config.volumes.some(({ path }) => path === null)) return;
+    host.wipe();
+  }
+
+  /** To be called often: a node that is in the phase that is aimed at is struck there. */
+  look(): void {
+    const aim = this.#aim;
+    if (aim === null || this.#isOver) return;
+    const host = this.#targets().find(({ node }) =>
+      node !== null && phasesOf(node).includes(aim.phase)
+    );
+    if (host === undefined) return;
+    this.#aim = null;
+    this.#world.scheduler.after(this.#prng.exponential(aim.delayMs + 0.01), null, () => {
+      if (!this.#isOver) this.#strikeAt(host);
+    });
+  }
+
+  #strikeAt(host: SimHost): void {
+    const neighbours = this.#neighbours(host);
+    const other = this.#prng.pick(neighbours);
+    const kind = this.#prng.pick(["kill", "power", "fuse", "flush-fails", "cut", "break"] as const);
+    this.#world.trace.note("fault", "aimed", kind, host.name);
+    if (kind === "kill" || kind === "power") {
+      return this.#crash(host, kind === "kill" ? "process" : "power");
+    }
+    if (kind === "fuse") return host.light(this.#prng.between(1, 12), "power");
+    if (kind === "flush-fails") host.disk.conditions.flushesToFailure = this.#prng.between(1, 3);
+    else this.#strikeLine(kind, host, other);
+  }
+
+  /** Out of its upstream's reach for long: the log that it lacks may go. */
+  #exile(host: SimHost): void {
+    const from = host.planned.config.upstream?.from;
+    if (from === undefined) return;
+    const { fabric, scheduler } = this.#world;
+    fabric.cut(host.name, from);
+    fabric.cut(from, host.name);
+    const ms = this.#prng.exponential(EXILE_MS);
+    scheduler.after(ms, null, () => fabric.healBetween(host.name, from));
   }
 
   /** Starts a host again after a while, unless it runs by then. */
@@ -216,6 +284,7 @@ export class Faults {
     b: SimHost,
   ): void {
     const { fabric } = this.#world;
+    if (kind !== "line-slow") { for (const host of [a, b]) this.#coverage.onMishap("cut", host); }
     if (kind === "break") return fabric.breakBetween(a.name, b.name);
     if (kind === "line-slow") {
       const line = fabric.line(a.name, b.name);

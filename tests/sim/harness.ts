@@ -5,12 +5,15 @@
  */
 import type { CascadeNode } from "../../core/node.ts";
 import { overflowedHosts, unrest } from "./convergence.ts";
+import { Coverage } from "./coverage.ts";
 import { Faults } from "./faults.ts";
 import { isDeath } from "./life.ts";
 import { Oracle } from "./oracle.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { Prng } from "./prng.ts";
-import { type HostEvents, SimHost } from "./sim_host.ts";
+import { Requests } from "./requests.ts";
+import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
+import { Verifying } from "./verifying.ts";
 import { Workload } from "./workload.ts";
 import { type Failure, Violation, World } from "./world.ts";
 
@@ -67,6 +70,9 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
   return run.result();
 }
 
+/** The part of runs in which links are verified. */
+const VERIFYING = 0.4;
+
 class Run implements HostEvents {
   readonly world: World;
   readonly #plan: Plan;
@@ -74,6 +80,9 @@ class Run implements HostEvents {
   readonly #oracle: Oracle;
   readonly #hosts: SimHost[];
   readonly #faults: Faults;
+  readonly #requests: Requests;
+  readonly #coverage: Coverage;
+  readonly #verifying: Verifying;
   #workload: Workload | null = null;
   #workloads = 0;
   #batches = 0;
@@ -89,8 +98,13 @@ class Run implements HostEvents {
     this.#hosts = plan.nodes.map((node) =>
       new SimHost(this.world, node, prng.fork(`host ${node.config.name}`), this)
     );
-    const faults = prng.fork("faults");
-    this.#faults = new Faults(this.world, faults, plan.weather, this.#hosts);
+    const [faults, asked] = [prng.fork("faults"), prng.fork("requests")];
+    const coverage = this.#coverage = new Coverage(this.#hosts);
+    const durableOf = (host: SimHost) => this.#oracle.durableOf(host);
+    this.#requests = new Requests(this.world, asked, this.#hosts, coverage, durableOf);
+    const { weather } = plan;
+    this.#faults = new Faults(this.world, faults, weather, this.#hosts, this.#requests, coverage);
+    this.#verifying = new Verifying(this.world, prng.fork("verifying"), this.#hosts);
   }
 
   get #primary(): SimHost {
@@ -106,10 +120,12 @@ class Run implements HostEvents {
       this.world.scheduler.after(order.below(300), null, () => host.start());
     }
     this.#look(order);
+    if (this.#prng.fork("who verifies").chance(VERIFYING)) this.#verifying.begin();
     await this.#until("chaos", this.#plan.weather.chaosMs);
     this.#faults.end();
     await this.#until("aftermath", AFTERMATH_MS);
     this.#isWorkOver = true;
+    this.#verifying.isOver = true;
     if (this.#workload !== null) this.#workload.isOver = true;
     await this.#rest("calm");
     await this.#stopAndStart();
@@ -119,8 +135,7 @@ class Run implements HostEvents {
   /** What is on the disks before the first start. */
   #prepare(): void {
     for (const { disk, planned } of this.#hosts) {
-      disk.placeFolder("/srv");
-      disk.placeFolder("/vol");
+      for (const folder of HOST_FOLDERS) disk.placeFolder(folder);
       for (const { name, sizeBytes, path } of planned.config.volumes) {
         const image = planned.isBlank ? undefined : this.#plan.images.get(name);
         const isDevice = planned.devices.includes(name);
@@ -136,7 +151,11 @@ class Run implements HostEvents {
     const { scheduler } = this.world;
     const endMs = scheduler.nowMs + ms;
     const end = await scheduler.run({
-      until: () => this.world.failure !== null || scheduler.nowMs >= endMs,
+      until: () => {
+        this.#coverage.look();
+        this.#faults.look();
+        return this.world.failure !== null || scheduler.nowMs >= endMs;
+      },
       timeMsMax: endMs,
       stepsMax: STEPS_MAX,
     });
@@ -183,7 +202,7 @@ class Run implements HostEvents {
   #unrest(): string[] {
     const waiting = this.#workload?.waiting ?? 0;
     const unanswered = waiting === 0 ? [] : [`${waiting} requests are not answered`];
-    return [...unrest(this.#hosts), ...unanswered];
+    return [...unrest(this.#hosts), ...unanswered, ...this.#requests.unanswered];
   }
 
   /** A clean stop of all nodes loses nothing and begins no epoch. */
@@ -251,7 +270,12 @@ class Run implements HostEvents {
     workload.isOver = this.#isWorkOver;
   }
 
+  onWiped(host: SimHost): void {
+    this.#oracle.onWiped(host);
+  }
+
   onGone(host: SimHost, node: CascadeNode | null, how: Parameters<HostEvents["onGone"]>[2]): void {
+    if (how !== "stop") this.#coverage.onMishap(`loss of ${how}`, host);
     this.#oracle.onGone(host, node, how);
     if (how === "power") this.#faults.rot.onPowerLoss(host);
     if (how !== "failure" && !this.#isEnding) this.#faults.restartLater(host);
@@ -272,7 +296,7 @@ class Run implements HostEvents {
   result(): RunResult {
     this.#count();
     const { trace, scheduler } = this.world;
-    const faults = [...this.#faults.counts].map(([kind, count]) => [`fault ${kind}`, count]);
+    const faults = [...this.#faults.counts].map(([kind, count]) => [`fault: ${kind}`, count]);
     return {
       seed: this.#plan.seed,
       plan: this.#plan,
@@ -287,9 +311,12 @@ class Run implements HostEvents {
         ops: this.#oracle.history.ops.length,
         endLsn: this.#oracle.history.endLsn,
         checks: this.#oracle.checks,
+        verified: this.#verifying.done,
+        repairs: this.#verifying.repairs,
         overflowed: overflowedHosts(this.#hosts).size,
         "flips found": this.#faults.rot.found,
         ...Object.fromEntries(faults),
+        ...Object.fromEntries(this.#coverage.counts),
       },
     };
   }

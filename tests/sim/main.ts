@@ -35,6 +35,21 @@ function report(result: RunResult): void {
   console.error(tail.join("\n"));
 }
 
+/** What was met, by kind, and how often; then the plain figures. */
+function summary(totals: Readonly<Record<string, number>>): string {
+  const entries = Object.entries(totals);
+  const line = (list: typeof entries) => list.map(([name, total]) => `${name} ${total}`).join(", ");
+  const kindOf = (name: string) => /^(.+?): /.exec(name)?.[1] ?? "";
+  const lines = [...new Set(entries.map(([name]) => kindOf(name)))].sort().map((kind) => {
+    const list = entries.filter(([name]) => kindOf(name) === kind)
+      .map((
+        [name, total],
+      ): [string, number] => [name.slice(kind === "" ? 0 : kind.length + 2), total]);
+    return kind === "" ? line(list) : `${kind}: ${line(list.sort((a, b) => b[1] - a[1]))}`;
+  });
+  return lines.join("\n");
+}
+
 async function main(): Promise<number> {
   const one = values.seed === undefined ? null : Number(values.seed);
   const from = one ?? Number(values.from);
@@ -55,7 +70,7 @@ async function main(): Promise<number> {
     if (!values.all) break;
   }
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
-  console.log(Object.entries(totals).map(([name, total]) => `${name} ${total}`).join(", "));
+  console.log(summary(totals));
   console.log(failed === 0 ? `${count} seeds passed in ${seconds} s` : `${failed} seeds failed`);
   return failed === 0 ? 0 : 1;
 }

@@ -16,6 +16,7 @@ import type { CascadeNode } from "../../core/node.ts";
 import { nodeStatusSchema } from "../../core/status.ts";
 import { describeError, isCascadeError } from "../../core/errors.ts";
 import { INJECTED } from "./disk.ts";
+import { DeltaJudge } from "./delta_judge.ts";
 import { History, Replica } from "./history.ts";
 import type { CrashKind } from "./life.ts";
 import type { Plan } from "./plan.ts";
@@ -59,10 +60,15 @@ export class Oracle {
   readonly #world: World;
   readonly #hosts = new Map<SimHost, Known>();
   readonly #epochs = new Set<string>();
+  readonly #deltas: DeltaJudge;
+  /** The volumes were not blank at LSN 0. */
+  readonly #isAnImage: boolean;
 
   constructor(world: World, plan: Plan) {
     this.#world = world;
     this.history = new History(plan);
+    this.#deltas = new DeltaJudge(this.history);
+    this.#isAnImage = plan.images.size > 0;
   }
 
   #known(host: SimHost): Known {
@@ -111,6 +117,19 @@ export class Oracle {
     if (how === "power" || how === "failure") {
       known.heldLsn = Math.min(known.heldLsn, known.durableLsn);
     }
+  }
+
+  /** The host has lost all that it had: nothing is asked of it but that it comes back. */
+  onWiped(host: SimHost): void {
+    const known = this.#known(host);
+    known.endFloor = known.stableFloor = known.appliedFloor = 0;
+    known.durableLsn = known.heldLsn = 0;
+  }
+
+  /** How far the host was, durably, when it was last seen, or at any time of this reign. */
+  durableOf(host: SimHost): number {
+    const { durableMax, durableLsn } = this.#known(host);
+    return Math.max(durableMax, durableLsn, host.node?.pipeline.durableLsn ?? 0);
   }
 
   /** Remembers how far a node is. */
@@ -254,9 +273,10 @@ export class Oracle {
     this.#checkPositions(host, node, known);
     this.#checkBudget(host);
     if (node.pipeline.blocked !== null) return; // A record may be half applied: room ran out.
-    // Half of a delta is in the volumes, and all of it is durable beside them; or it says itself that
-    // it has no image yet.
-    if (node.pipeline.isInDelta || node.deltas.isInPlace || this.#awaitsImage(host, node)) return;
+    this.#judgeDeltas(host, node);
+    // Half of a delta is in the volumes; or it says itself that it has no whole image.
+    const { consistent } = node.status();
+    if (node.pipeline.isInDelta || !consistent || this.#awaitsImage(host, node)) return;
     const { appliedLsn } = node.pipeline;
     known.replica.goTo(appliedLsn);
     const { next } = known.replica;
@@ -269,9 +289,16 @@ export class Oracle {
     }
   }
 
+  /** What a node has committed of deltas must be right, and be there in full while it is applied. */
+  #judgeDeltas(host: SimHost, node: CascadeNode): void {
+    const wrong = this.#deltas.shelfOf(host, node) ??
+      (node.pipeline.isInDelta ? this.#deltas.halfAppliedAt(host, node) : null);
+    if (wrong !== null) this.#expect(false, wrong);
+  }
+
   /** A blank node of volumes that were not blank at LSN 0, before its first copy. */
   #awaitsImage(host: SimHost, node: CascadeNode): boolean {
-    return host.planned.isBlank && node.deltas.isFresh;
+    return this.#isAnImage && host.planned.isBlank && node.deltas.isFresh;
   }
 
   #compare(host: SimHost, number: number, path: string, replica: Replica, lsn: number): void {

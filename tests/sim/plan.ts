@@ -69,7 +69,9 @@ export const FAULT_KINDS = [
   "rot",
   "pause",
 ] as const;
-export type FaultKind = (typeof FAULT_KINDS)[number];
+/** The same, and what operators ask for. Drawn apart, so that older seeds meet what they met before. */
+const LATER_KINDS = ["wipe", "exile", "sync", "aim"] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number] | (typeof LATER_KINDS)[number];
 
 /** See the module's text. */
 export interface Plan {
@@ -86,14 +88,21 @@ export function makePlan(seed: number, prng: Prng): Plan {
   const count = shape.between(3, 6);
   const syncChance = shape.pick([0.2, 0.5, 0.9]);
   const names = Array.from({ length: count }, (_, i) => `n${i + 1}`);
-  const links = names.slice(1).map((to, i) => {
+  const tidal = prng.fork("tidal");
+  const isTidal = tidal.chance(0.25);
+  const links = names.slice(1).map((to, i): LinkConfig => {
     // Chains and bushes: the parent is any node above.
     const from = names[shape.chance(0.5) ? i : shape.below(i + 1)] ?? "n1";
-    return makeLink(shape, from, to, syncChance);
+    const link = makeLink(shape, from, to, syncChance);
+    if (!isTidal || link.mode !== "async") return link;
+    return { ...link, mode: "periodic", schedule: makeSchedule(tidal) };
   });
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
-  const budgetBytes = segmentBytes * shape.pick([12, 24, 48]);
+  // Where the log is short for what is written, whoever is away for long overflows.
+  const isTight = prng.fork("tight").chance(0.3);
+  const segments = shape.pick([12, 24, 48]);
+  const budgetBytes = segmentBytes * (isTight ? 8 : segments);
   const log = { segmentBytes, budgetBytes, deltaBudgetBytes: DELTA_BUDGET_BYTES };
   const images = makeImages(prng.fork("images"), sizes);
   const nodes = names.map((name) => {
@@ -108,7 +117,7 @@ export function makePlan(seed: number, prng: Prng): Plan {
     // Nobody but a node with volumes can give a first copy.
     node.isBlank &&= hasVolumes(node.config.upstream?.from);
   }
-  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log) };
+  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log, isTight) };
 }
 
 function makeLink(prng: Prng, from: string, to: string, syncChance: number): LinkConfig {
@@ -204,14 +213,19 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
   return { config, devices, isBlank: upstream !== null && prng.chance(0.25) };
 }
 
-function makeWeather(prng: Prng, log: NodeConfig["log"]): Weather {
+function makeWeather(prng: Prng, log: NodeConfig["log"], isTight: boolean): Weather {
   // Each run leaves some kinds of faults out, so that the others are met in pure form too.
-  const faults = FAULT_KINDS.filter(() => prng.chance(0.5));
+  const later = prng.fork("later kinds");
+  const faults = [
+    ...FAULT_KINDS.filter(() => prng.chance(0.5)),
+    ...LATER_KINDS.filter((kind) => later.chance(kind === "aim" ? 0.8 : 0.4)),
+  ];
   const chaosMs = prng.between(5_000, 40_000);
   // A quarter of a segment: the log counts on any record to fit many times.
   const payloadBytesMax = Math.min(prng.pick([2, 8, 32]) * KIB, log.segmentBytes / 4 - KIB);
   // Beyond the budget a log must forget, and links may overflow.
-  const workBytesMax = log.budgetBytes * prng.pick([0.2, 0.5, 2]);
+  const budgets = prng.pick([0.2, 0.5, 2]);
+  const workBytesMax = log.budgetBytes * (isTight ? 4 : budgets);
   const batches = Math.min(2_000, workBytesMax / (payloadBytesMax + 4 * KIB));
   return {
     chaosMs,

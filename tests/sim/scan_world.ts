@@ -130,6 +130,7 @@ class ScanWorld {
     const events: HostEvents = {
       onStarted: () => {},
       onReady: () => {},
+      onWiped: () => {},
       onGone: (host) => {
         if (host === this.#primary) this.#isSyncing = false;
       },

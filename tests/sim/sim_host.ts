@@ -14,6 +14,9 @@ import type { Prng } from "./prng.ts";
 import { SimJournal, SimRandom } from "./random.ts";
 import type { World } from "./world.ts";
 
+/** What is there on every machine. */
+export const HOST_FOLDERS = ["/srv", "/vol"] as const;
+
 /** What the host tells of its node. */
 export interface HostEvents {
   /** The node runs; its links may not. */
@@ -22,6 +25,8 @@ export interface HostEvents {
   onReady(host: SimHost, node: CascadeNode): void;
   /** The node is about to be gone; `node` is null when it had not started. */
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
+  /** The disk of a host without a process is as of a new machine. */
+  onWiped(host: SimHost): void;
   /** The node stopped by itself, or would not start; it is gone by now. */
   onFailed(host: SimHost, error: unknown): void;
 }
@@ -53,6 +58,11 @@ export class SimHost {
   /** The node, from when its start has settled until it is gone. */
   get node(): CascadeNode | null {
     return this.#node;
+  }
+
+  /** Processes that were started here so far. */
+  get lives(): number {
+    return this.#lives;
   }
 
   /** Whether a process runs, started or not. */
@@ -152,6 +162,14 @@ export class SimHost {
     }
     this.#world.trace.note(this.#life.name, `loss of ${kind}`);
     this.#end(kind, kind);
+  }
+
+  /** All that was on the machine is lost: it comes back as a new one would. */
+  wipe(): void {
+    this.crash("power");
+    this.disk.wipe(HOST_FOLDERS);
+    this.planned.isBlank = true;
+    this.#events.onWiped(this);
   }
 
   /** Crashes in the midst of the `operations`-th change of the disk from now. */

@@ -101,6 +101,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     advance: () => Promise.resolve(),
     times,
     tide,
+    onRequest: false,
     pauses: new Pauses([], () => Promise.resolve()),
     instance: "1",
     base: { data: "blank" },

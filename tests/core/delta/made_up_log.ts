@@ -45,6 +45,17 @@ export class MadeUpLog {
     this.endLsn = at;
   }
 
+  /** Where record number `index` begins; behind the last one, the end. */
+  startOf(index: number): number {
+    return this.#starts[index] ?? this.endLsn;
+  }
+
+  /** How many records end at or below `lsn`. */
+  countAt(lsn: number): number {
+    const index = this.#starts.findIndex((start) => start >= lsn);
+    return index < 0 ? this.#starts.length : index;
+  }
+
   read(lsn: number, into: Uint8Array, limitLsn: number): number {
     const index = this.#starts.indexOf(lsn);
     const end = Math.min(limitLsn, this.#starts[index + this.#recordsMax] ?? this.endLsn);

@@ -20,6 +20,8 @@ interface Here {
   base?: Record<string, string> | null;
   isInPlace?: boolean;
   volumesHere?: boolean;
+  /** What a peer lacks of the log that is gone is known. */
+  mapped?: boolean;
 }
 
 /** As much of a host as the judge looks at. */
@@ -42,9 +44,10 @@ function makeHost(here: Here) {
 
 /** How the log, deltas and maps of a host reach back; without volumes nothing else does. */
 function makeWays(here: Here) {
+  const goesOnFrom = (lsn: number) => lsn >= (here.startLsn ?? 0);
   return {
-    reaches: (lsn: number) => lsn >= (here.startLsn ?? 0),
-    leadsOn: (lsn: number) => lsn >= (here.startLsn ?? 0),
+    goesOnFrom,
+    reaches: (lsn: number) => goesOnFrom(lsn) || (here.mapped ?? false),
     hasVolumes: here.volumesHere ?? false,
   };
 }
@@ -278,4 +281,14 @@ Deno.test("a refusal is one that the peer can read, however many volumes there a
   }));
   const verdict = judge({ volumes }, makePosition());
   assertEquals(verdict.kind === "refuse" && refuseSchema.safeParse(verdict.refusal).success, true);
+});
+
+Deno.test("a blank peer is filled in place, however well it is known what it lacks", () => {
+  const blank = { history: [], endLsn: 0, stableLsn: 0, fresh: true };
+  const here = { startLsn: 1516, volumesHere: true, mapped: true };
+  const verdicts = [judge(here, makePosition(blank)), judge({}, makePosition(blank))];
+  assertEquals(verdicts.map((verdict) => verdict.kind === "accept" && verdict.needsSeed), [
+    true,
+    false,
+  ]);
 });

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { whyAway } from "../../../core/link/why_away.ts";
 import { makeLink } from "../../support/small.ts";
 
-const NOTHING = { pausedWhy: null, reason: null, listening: [], waitedMs: 10_000 };
+const NOTHING = { pausedWhy: null, refused: null, reason: null, listening: [], waitedMs: 10_000 };
 
 Deno.test("who waits for a peer is told where it was waited for, and what to do", () => {
   const link = makeLink({ addresses: ["tcp://b:1"] });
@@ -17,6 +17,11 @@ Deno.test("who waits for a peer is told where it was waited for, and what to do"
     "a could not connect to b at tcp://b:1 within 10 s (nobody answers); " +
       "start b, or see what it says",
   );
+});
+
+Deno.test("of a refused peer it is told why, and not that it was not there", () => {
+  const refused = { ...NOTHING, refused: "the secret of a and of b differ" };
+  assertEquals(whyAway(makeLink(), refused), "b is refused: the secret of a and of b differ");
 });
 
 Deno.test("of a paused link it is told how it goes on", () => {

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "node:path";
-import type { NodeStatus } from "../../../core/status.ts";
+import type { LinkStatus, NodeStatus } from "../../../core/status.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
@@ -19,7 +19,9 @@ const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;
 export interface LinkSpec {
   readonly from: string;
   readonly to: string;
-  readonly mode: "sync" | "async";
+  readonly mode: "sync" | "async" | "periodic";
+  /** Of a periodic link. */
+  readonly every?: string;
   readonly onDisconnect?: "degrade" | "fail";
   readonly onOverflow?: "map" | "stall" | "fail";
   readonly timeout?: string;
@@ -44,7 +46,14 @@ export interface ClusterSpec {
   readonly tcp?: boolean;
   /** The name of the cluster. */
   readonly name?: string;
+  /** What else stands in the topology of a node; `log` is put beside its budget. */
+  readonly settings?: Readonly<Record<string, NodeSettings>>;
 }
+
+/** Keys of a node, as in the file. */
+export type NodeSettings = Readonly<Record<string, unknown>> & {
+  readonly log?: Readonly<Record<string, unknown>>;
+};
 
 /** The nodes of one test. Everything that it starts ends with the test. */
 export class Cluster {
@@ -100,6 +109,7 @@ export class Cluster {
     const listen = spec.tcp ? `tcp://127.0.0.1:${port}` : `unix:${join(folder, name)}.link`;
     const exports = isPrimary || (spec.exporting ?? []).includes(name);
     const logOnly = (spec.logOnly ?? []).includes(name);
+    const { log, ...settings } = spec.settings?.[name] ?? {};
     return {
       role: isPrimary ? "primary" : feeds ? "intermediate" : "secondary",
       dir: join(folder, name),
@@ -107,9 +117,10 @@ export class Cluster {
       ...(logOnly ? {} : {
         volumes: Object.fromEntries(volumes.map((volume) => [volume, this.image(name, volume)])),
       }),
-      log: { budget: spec.budget ?? "256MiB" },
+      log: { budget: spec.budget ?? "256MiB", ...log },
       ...(exports ? { nbd: [`unix:${this.socket(name)}`] } : {}),
       admin: this.admin(name),
+      ...settings,
     };
   }
 
@@ -232,6 +243,15 @@ export class Cluster {
       }
       return (await this.status()).lsn.appended === end;
     }, { deadlineMs: 90_000 });
+  }
+
+  /** A link, as a node (its upstream end, unless named) tells of it. */
+  async link(name: string, teller?: string): Promise<LinkStatus> {
+    const from = teller ?? this.spec.links.find(({ from, to }) => `${from}-${to}` === name)?.from;
+    const { links } = await this.status(from);
+    const link = links.find((one) => one.name === name);
+    if (link === undefined) throw new Error(`${from} tells nothing of the link ${name}`);
+    return link;
   }
 
   /** Waits until a node has applied up to `lsn`. */
