@@ -7,13 +7,18 @@
 import { RECORD_PAYLOAD_BYTES_MAX } from "../limits.ts";
 import { RecordType } from "../log/record.ts";
 import type { Bytes, DataRange } from "../ports.ts";
-import type { BlockExtent, BlockSet } from "./block_set.ts";
+import type { BlockSet } from "./block_set.ts";
 import type { Run } from "./run.ts";
 
 /** Data ranges that are asked for at once. */
 const RANGES_MAX = 1024;
 /** An extent of the set that is looked at in one go. */
 const EXTENT_BYTES_MAX = 256 * 1024 * 1024;
+/**
+ * Ranges are asked for so far ahead: to find the end of one, a file system may go over all that a file has,
+ * which is too much for every block of a set.
+ */
+const AHEAD_BYTES = 64 * 1024 * 1024;
 
 /** A volume, as far as its applied image goes. */
 export interface AppliedImage {
@@ -28,7 +33,8 @@ export interface SourceVolume extends AppliedImage {
 
 /**
  * What remains of the set at or behind a place, ascending; an extent that spans it is cut. What is added
- * to the set behind the last run is met, what is added before it is not.
+ * to the set behind the last run is met, what is added before it is not. Data and holes are as they were
+ * at some moment since the first run.
  */
 export function* volumeRuns(
   set: BlockSet,
@@ -36,6 +42,7 @@ export function* volumeRuns(
   from = { volume: 0, offset: 0 },
 ): Generator<Run> {
   let { volume, offset } = from;
+  let ahead = null as RangesAhead | null;
   for (;;) {
     const extent = set.next(volume, offset, EXTENT_BYTES_MAX);
     if (extent === null) return;
@@ -43,28 +50,63 @@ export function* volumeRuns(
     const end = extent.offset + extent.length;
     const image = volumes[extent.volume];
     if (image === undefined) return;
-    if (start < end) {
-      yield* extentRuns(image, { volume: extent.volume, offset: start, length: end - start });
+    if (ahead?.volume !== extent.volume) {
+      ahead = new RangesAhead(image, extent.volume, set.sizes[extent.volume] ?? end);
     }
+    if (start < end) yield* extentRuns(ahead, start, end);
     [volume, offset] = [extent.volume, end];
     const isLast = offset >= (set.sizes[volume] ?? 0);
     if (isLast) [volume, offset] = [volume + 1, 0];
   }
 }
 
-function* extentRuns(image: AppliedImage, { volume, offset, length }: BlockExtent): Generator<Run> {
-  const end = offset + length;
-  let at = offset;
-  while (at < end) {
-    const ranges = image.appliedDataRanges(at, end - at, RANGES_MAX);
-    for (const range of ranges) {
-      if (range.start > at) yield zeroRun(volume, at, range.start);
-      yield* dataRuns(volume, Math.max(at, range.start), range.end);
-      at = range.end;
-    }
-    if (ranges.length >= RANGES_MAX) continue;
-    if (at < end) yield zeroRun(volume, at, end);
-    return;
+function* extentRuns(ahead: RangesAhead, start: number, end: number): Generator<Run> {
+  const { volume } = ahead;
+  for (let at = start; at < end;) {
+    const range = ahead.at(at);
+    const data = Math.min(end, range?.start ?? ahead.knownTo);
+    if (data > at) yield zeroRun(volume, at, data);
+    at = Math.max(at, data);
+    if (range === null || at >= end) continue;
+    const stop = Math.min(end, range.end);
+    yield* dataRuns(volume, at, stop);
+    at = stop;
+  }
+}
+
+/** The data ranges of a volume, asked for ahead, looked up in ascending order. */
+class RangesAhead {
+  readonly volume: number;
+  readonly #image: AppliedImage;
+  readonly #sizeBytes: number;
+  #ranges: readonly DataRange[] = [];
+  #index = 0;
+  #knownTo = 0;
+
+  constructor(image: AppliedImage, volume: number, sizeBytes: number) {
+    this.#image = image;
+    this.volume = volume;
+    this.#sizeBytes = sizeBytes;
+  }
+
+  /** What was asked for reaches to here. */
+  get knownTo(): number {
+    return this.#knownTo;
+  }
+
+  /** The first range that ends behind `offset`; null: there is none below {@linkcode knownTo}. */
+  at(offset: number): DataRange | null {
+    if (offset >= this.#knownTo) this.#ask(offset);
+    while ((this.#ranges[this.#index]?.end ?? Infinity) <= offset) this.#index++;
+    return this.#ranges[this.#index] ?? null;
+  }
+
+  #ask(offset: number): void {
+    const length = Math.min(AHEAD_BYTES, this.#sizeBytes - offset);
+    this.#ranges = this.#image.appliedDataRanges(offset, length, RANGES_MAX);
+    this.#index = 0;
+    const isAll = this.#ranges.length < RANGES_MAX;
+    this.#knownTo = isAll ? offset + length : this.#ranges.at(-1)?.end ?? offset + length;
   }
 }
 

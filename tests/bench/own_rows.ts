@@ -13,6 +13,7 @@ import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureSeed } from "./seed_rows.ts";
+import { measureSync, measureWire } from "./sync_rows.ts";
 
 const MB = 1e6;
 const GIB = 1024 ** 3;
@@ -35,6 +36,8 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   cpu: measureCpu,
   // Half of what the others write: a volume of 1 GiB in a full run.
   seed: (cleanup, bytes) => measureSeed(cleanup, bytes / 2),
+  sync: (cleanup, bytes) => measureSync(cleanup, bytes / 2),
+  wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
 };
 
 /** Twice the largest load: a peer that is away for it does not overflow. */

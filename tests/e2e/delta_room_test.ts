@@ -75,7 +75,10 @@ e2e("a delta that does not fit is refused, and everybody says how much room it l
   const overflow = await overflowed(cleanup, { log: { deltaBudget: "8MiB" } });
   const { cluster, load } = overflow;
   await cluster.start("dr");
-  const before = await cluster.status("dr");
+  const before = await until("dr has applied what its own log holds", async () => {
+    const status = await cluster.status("dr");
+    return status.lsn.applied === status.lsn.appended ? status : null;
+  });
   const reason = await refused(cluster, /MiB more than the node has room for.*deltaBudget/);
   const missing = Number(/needs (\d+) MiB more/.exec(reason)![1]);
   assert(missing > 30 && missing < 80, reason);

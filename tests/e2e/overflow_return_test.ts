@@ -16,7 +16,8 @@ const PHASES = ["shipping", "applying", "forwarding"] as const;
 type Phase = (typeof PHASES)[number];
 
 function cascade(cleanup: Cleanup): Cluster {
-  const log = { deltaBudget: "256MiB" };
+  // Far more than a delta of both volumes: on a busy machine much is written while one is shipped.
+  const log = { deltaBudget: "1GiB" };
   return Cluster.create(cleanup, {
     volumes: { data: `${VOLUME_MIB}MiB`, journal: `${VOLUME_MIB}MiB` },
     nodes: ["hq", "dr", "far"],

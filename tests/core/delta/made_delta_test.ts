@@ -1,14 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
 import { BlockSet } from "../../../core/delta/block_set.ts";
-import { BODY_START, BodyChecker, type BodyCursor } from "../../../core/delta/delta_body.ts";
-import type { DeltaHeader, DeltaTrailer } from "../../../core/delta/delta_format.ts";
+import { BODY_START } from "../../../core/delta/delta_body.ts";
+import type { DeltaHeader } from "../../../core/delta/delta_format.ts";
 import { MadeDelta } from "../../../core/delta/made_delta.ts";
 import { RECORD_BYTES_MAX } from "../../../core/limits.ts";
-import { RecordReader, RecordType } from "../../../core/log/record.ts";
-import { assertRejectsCode, must } from "../../support/small.ts";
+import { RecordType } from "../../../core/log/record.ts";
+import { assertRejectsCode } from "../../support/small.ts";
 import { MadeUpGround } from "./made_up_ground.ts";
 import { applied, type MadeUp } from "./made_up_log.ts";
+import { assertImages, Peer, ship } from "./made_up_peer.ts";
 
 /** Several pieces of a body each. */
 const SIZES = [2_500_000, 1_200_000];
@@ -46,60 +47,8 @@ function all(): BlockSet {
   return set;
 }
 
-/** A peer that takes a body into images, and checks it as a receiver does. */
-class Peer {
-  readonly images: Uint8Array[];
-  #checker = new BodyChecker(SIZES);
-
-  constructor(images: readonly Uint8Array[] = SIZES.map((size) => new Uint8Array(size))) {
-    this.images = images.map((image) => Uint8Array.from(image));
-  }
-
-  get place(): { position: number; cursor: BodyCursor } {
-    return { position: this.#checker.position, cursor: this.#checker.cursor };
-  }
-
-  take(body: Uint8Array): void {
-    this.#checker.take(body);
-    const record = new RecordReader();
-    for (let at = 0; at < body.length; at += record.totalBytes) {
-      const { type, volume, offset, length, payloadStart } = record.at(body, at);
-      const image = this.images[volume];
-      must(image !== undefined);
-      if (type === RecordType.WRITE) {
-        image.set(body.subarray(payloadStart, payloadStart + length), offset);
-      } else image.fill(0, offset, offset + length);
-    }
-  }
-}
-
-/** Ships to the end; `between` is called after each piece. */
-async function ship(
-  delta: MadeDelta,
-  peer: Peer,
-  between: () => Promise<void> | void = () => {},
-): Promise<DeltaTrailer> {
-  const buffer = new Uint8Array(RECORD_BYTES_MAX);
-  for (;;) {
-    const bytes = await delta.next(buffer);
-    if (bytes > 0) {
-      peer.take(buffer.subarray(0, bytes));
-      await between();
-      continue;
-    }
-    const trailer = await delta.endPass();
-    if (trailer === null) continue;
-    assertEquals(trailer.bodyBytes, peer.place.position);
-    return trailer;
-  }
-}
-
-/** Tells the first difference alone. */
-function assertImages(found: readonly Uint8Array[], expected: readonly Uint8Array[]): void {
-  for (const [number, image] of expected.entries()) {
-    const at = image.findIndex((byte, index) => byte !== found[number]?.[index]);
-    if (at >= 0) throw new Error(`volume ${number} differs at ${at}`);
-  }
+function blank(): Uint8Array[] {
+  return SIZES.map((size) => new Uint8Array(size));
 }
 
 /** What the volumes are at `lsn`. */
@@ -114,7 +63,7 @@ Deno.test("a delta of the log is exact as of its end, whatever the volumes hold 
   const toLsn = ground.made.startOf(40);
   ground.goTo(ground.made.endLsn);
   const delta = new MadeDelta(ground, header(ground, { source: "log", toLsn, sinceLsn: 0 }), null);
-  const peer = new Peer();
+  const peer = new Peer(blank());
   const trailer = await ship(delta, peer);
   assertEquals(trailer.toLsn, toLsn);
   assertImages(peer.images, imageAt(made, ground, toLsn));
@@ -126,7 +75,7 @@ Deno.test("a delta of a volume that is written meanwhile is exact as of its end"
     const ground = new MadeUpGround(made, SIZES);
     ground.goTo(ground.made.startOf(20));
     const delta = new MadeDelta(ground, header(ground), all());
-    const peer = new Peer();
+    const peer = new Peer(blank());
     let at = 20;
     const trailer = await ship(delta, peer, () => {
       at = Math.min(80, at + seed % 7);
@@ -203,7 +152,7 @@ Deno.test("what was being read when a peer came back is not counted as sent", as
   await Promise.resolve();
   await Promise.resolve();
   delta.seek(0, BODY_START);
-  const peer = new Peer();
+  const peer = new Peer(blank());
   const shipped = ship(delta, peer);
   for (let i = 0; i < 10_000; i++) {
     await Promise.resolve();
