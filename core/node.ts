@@ -164,8 +164,7 @@ export class CascadeNode implements LinkHost {
       save: (change: Partial<NodeState>) => this.#saveState(change),
       onFatal: (error: unknown) => this.onFatal(error),
     };
-    const trim = (bytes: number) => this.deltas.trim(bytes);
-    this.scans = config.capture === "scan" ? new NodeCapture({ ...parts, trim }) : null;
+    this.scans = NodeCapture.of({ ...parts, trim: (bytes) => this.deltas.trim(bytes) });
     this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
     this.hub = new LinkHub(this);
@@ -272,14 +271,6 @@ export class CascadeNode implements LinkHost {
     this.hub.onAppended();
   }
 
-  get needsScan(): boolean {
-    return this.scans?.isNeeded ?? false;
-  }
-
-  get scan(): LinkHost["scan"] {
-    return this.scans?.share ?? null;
-  }
-
   advance(lsn: number, wanted: () => boolean): Promise<void> {
     return advance(this, lsn, wanted);
   }
@@ -374,7 +365,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker?.cancel();
     this.front.stop("failed");
     this.hub.stop();
-    this.scans?.stop().catch(() => {/* told, and the next run closes it */});
+    this.scans?.stop();
     this.nbd.abort();
     this.pipeline.stop(null).catch(() => {/* it had failed already */})
       .finally(() => this.#opened.lock.close());
@@ -393,7 +384,7 @@ export class CascadeNode implements LinkHost {
       this.pipeline.flushNow();
       await drainLinks(this.hub, this.pipeline, this.ports.clock);
       this.hub.stop();
-      await this.scans?.stop().catch(() => {/* told, and the next run closes it */});
+      await this.scans?.stop();
       // Clean means: no peer holds records of this reign beyond the end of this log.
       const clean = this.recovery === null;
       await this.pipeline.stop(() => this.#saveState({ clean }));

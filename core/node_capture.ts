@@ -45,7 +45,12 @@ export class NodeCapture {
   readonly #unsure: UnsureBlocks;
   #stopped = false;
 
-  constructor(node: CapturingNode) {
+  /** Null where clients write, and nothing is scanned. */
+  static of(node: CapturingNode): NodeCapture | null {
+    return node.config.capture === "scan" ? new NodeCapture(node) : null;
+  }
+
+  private constructor(node: CapturingNode) {
     this.#node = node;
     const { config, ports } = node;
     const sizes = config.volumes.map(({ sizeBytes }) => sizeBytes);
@@ -77,12 +82,14 @@ export class NodeCapture {
   }
 
   /** A scan for a link that is due. */
-  readonly share = (): Promise<ScanLease> => this.capture.take({ full: false, isFresh: false });
+  share(): Promise<ScanLease> {
+    return this.capture.take({ full: false, isFresh: false });
+  }
 
-  /** Settles when nothing is open any more. Throws `hook-failed`. */
-  stop(): Promise<void> {
+  /** Settles when nothing is open any more, or that failed. */
+  async stop(): Promise<void> {
     this.#stopped = true;
-    return this.capture.stop();
+    await this.capture.stop().catch(() => {/* told, and the next run closes it */});
   }
 
   /** The log begins where all began, and nothing was ever found. */

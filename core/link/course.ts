@@ -26,7 +26,7 @@ export interface CourseParts {
   readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scan">;
+  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scans">;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
@@ -172,10 +172,10 @@ export class Course {
 
   /** Where something else writes the volumes, what they are now comes first. */
   async #scan(): Promise<{ release(): Promise<void> } | null> {
-    const { scan } = this.#parts.host;
-    if (scan === null) return null;
+    const { scans } = this.#parts.host;
+    if (scans === null) return null;
     try {
-      return await scan();
+      return await scans.share();
     } catch (error) {
       // The connection can do nothing for it, and what the peer has staged stays good.
       throw new CascadeError("refused", describeError(error), { retryable: true, cause: error });

@@ -255,11 +255,6 @@ export class DownstreamLink {
     else if (!sender.caughtUp) this.#wire?.kickSoon();
   }
 
-  /** What was scanned can be read. */
-  onScanned(): void {
-    if (this.gate.isOpen) this.gate.ask();
-  }
-
   /** Time passes: heartbeats, silence, grace. */
   tick(): void {
     const now = this.#host.ports.clock.monotonicMs();
@@ -360,10 +355,9 @@ export class DownstreamLink {
     return this.#everConnected ? "disconnected" : "connecting";
   }
 
-  /** The peer needs a delta: the log that it lacks is gone. */
+  /** The peer needs a delta: the log that it lacks is gone. A node that scans goes on by maps anyhow. */
   get isOverflowed(): boolean {
-    // To a node that scans a map is how it goes on, not a trouble.
-    const isMapped = this.map.map !== null && this.#host.scan === null;
+    const isMapped = this.map.map !== null && this.#host.scans === null;
     return isMapped || this.#refusal?.code === "delta-needed";
   }
 

@@ -24,10 +24,8 @@ export interface LinkHost {
   readonly tide: PrimaryTide;
   /** The links that are paused at this node. */
   readonly pauses: Pauses;
-  /** With `capture: scan`, before the first scan: what the volumes are is not known. */
-  readonly needsScan: boolean;
-  /** The same: has what the volumes are now in the log, and lets it be read until it is released. */
-  readonly scan: (() => Promise<{ release(): Promise<void> }>) | null;
+  /** With `capture: scan`; else null. */
+  readonly scans: HostScans | null;
   /** Links to nodes below ship when a sync asks for it, and not by themselves. */
   readonly onRequest: boolean;
   /** Random for this run of the process. */
@@ -72,6 +70,14 @@ export interface TailRecovery {
   heard(link: string): void;
   /** Settles once the new epoch has begun. */
   readonly over: Promise<void>;
+}
+
+/** See core/node_capture.ts. */
+export interface HostScans {
+  /** Before the first scan: what the volumes are is not known. */
+  readonly isNeeded: boolean;
+  /** Has what the volumes are now in the log, and lets it be read until it is released. */
+  share(): Promise<{ release(): Promise<void> }>;
 }
 
 /** See core/node_deltas.ts. */

@@ -312,7 +312,7 @@ export class LinkHub {
 
   /** What was scanned can be read: see core/scan/capture.ts. */
   onScanned(): void {
-    for (const link of this.downstream) link.onScanned();
+    for (const { gate } of this.downstream) if (gate.isOpen) gate.ask();
   }
 
   tick(): void {

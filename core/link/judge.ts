@@ -28,7 +28,7 @@ export interface Ways {
 
 /** Judges the position of a node below. */
 export function judgePosition(
-  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas" | "needsScan">,
+  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas" | "scans">,
   position: PositionMessage,
   ways: Ways,
 ): Verdict {
@@ -42,7 +42,7 @@ export function judgePosition(
     const message = `${config.name} is being filled itself, and has no whole image yet`;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
   }
-  if (host.needsScan) {
+  if (host.scans?.isNeeded) {
     // A peer that had a part of the log could not be given a first copy in place any more.
     const message = `${config.name} has not scanned its volumes yet: run \`cascade sync\``;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
