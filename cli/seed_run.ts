@@ -26,10 +26,14 @@ import {
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { printJson, printLine, tell } from "./output.ts";
+import { stopOnSignal, type StopSignal } from "./stop_signal.ts";
 import { SeedBar, seedSummary } from "./ui/seed_view.ts";
 
 /** The command line, read. */
 export interface SeedRequest {
+  readonly topology: string;
+  /** Somebody named it. */
+  readonly isTopologyGiven: boolean;
   readonly source: string;
   readonly target: string;
   readonly compare: boolean;
@@ -45,8 +49,8 @@ interface Sides {
   readonly target: SeedPlace<BlockTarget>;
 }
 
-/** Runs it. Throws an {@linkcode ExitWith} or what failed. */
-export async function runSeed(request: SeedRequest): Promise<void> {
+/** Copies from place to place. Throws an {@linkcode ExitWith} or what failed. */
+export async function copySeed(request: SeedRequest): Promise<void> {
   const world = denoPorts({ journal: stderrJournal("seed", "text", "warn") });
   refuseSame(request.source, request.target);
   const stop = stopOnSignal();
@@ -90,7 +94,7 @@ async function seedBetween(
     if (path !== null) checkpoint ??= Checkpoint.open(world.disk, path, folderOf(path));
     const state = freshState(start.at);
     const began = world.clock.monotonicMs();
-    const bar = request.quiet ? null : SeedBar.onTerminal(state, identity.sizeBytes);
+    const bar = request.quiet ? null : SeedBar.onTerminal(state, () => identity.sizeBytes);
     let end: SeedEnd;
     try {
       end = await seed({
@@ -197,24 +201,4 @@ function report(request: SeedRequest, end: SeedEnd, outcome: Outcome): void {
           : "Run it again with --compare to write only what is missing; --resume-file keeps count."),
     );
   }
-}
-
-interface StopSignal {
-  readonly asked: () => boolean;
-  end(): void;
-}
-
-/** The first Ctrl-C or SIGTERM stops in good order; a second one ends the process at once. */
-function stopOnSignal(): StopSignal {
-  const signals = ["SIGINT", "SIGTERM"] as const;
-  let asked = false;
-  const end = () => {
-    for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
-  };
-  const onSignal = () => {
-    asked = true;
-    end();
-  };
-  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
-  return { asked: () => asked, end: () => asked ? undefined : end() };
 }

@@ -110,6 +110,7 @@ async function openAdmin(
     control,
     sync,
     verify: node.verify,
+    seeds: { maker: node.seeds, secret: node.config.secret, journal: node.ports.journal },
   });
 }
 

@@ -21,6 +21,7 @@ import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
 import { NodeVerify } from "./node_verify.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
@@ -57,6 +58,8 @@ export class CascadeNode implements LinkHost {
   readonly sync: NodeSync;
   /** Compares the ends of links. */
   readonly verify: NodeVerify;
+  /** Makes seed files. */
+  readonly seeds: NodeSeeds;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<void>;
@@ -167,6 +170,7 @@ export class CascadeNode implements LinkHost {
     this.scans = NodeCapture.of({ ...parts, trim: (bytes) => this.deltas.trim(bytes) });
     this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
+    this.seeds = new NodeSeeds(parts, this.deltas);
     this.hub = new LinkHub(this);
     this.sync = new NodeSync(parts, this.scans?.capture ?? null);
     const sync = {

@@ -18,7 +18,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { isLoopback } from "../core/topology/address.ts";
@@ -116,6 +116,7 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
     keepAliveTimeout: IDLE_TIMEOUT_MS,
   }, async (request, response) => {
     const answer = await answerTo(request, options, hostMatters);
+    if (answer.stream !== undefined) return await streamAnswer(response, answer);
     const body = Buffer.from(answer.body);
     response.writeHead(answer.code, {
       "content-type": answer.type ?? "text/plain; charset=utf-8",
@@ -130,6 +131,35 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
   });
   server.maxConnections = CONNECTIONS_MAX;
   return server;
+}
+
+/** Sends a body of unknown length; a client that goes away ends it. */
+async function streamAnswer(response: ServerResponse, answer: Answer): Promise<void> {
+  response.writeHead(answer.code, {
+    "content-type": answer.type ?? "application/octet-stream",
+    "cache-control": "no-store",
+    ...answer.headers,
+    connection: "close",
+  });
+  const gone = new Promise<never>((_, reject) => {
+    response.once("close", () => reject(new CascadeError("connection-lost", "the client is gone")));
+  });
+  gone.catch(() => {/* it may go once all is sent */});
+  const write = (bytes: Uint8Array) =>
+    Promise.race([
+      gone,
+      new Promise<void>((go, fail) => {
+        // Settles once the bytes were handed on: their memory is used again.
+        response.write(bytes, (error) => error ? fail(error) : go());
+      }),
+    ]);
+  try {
+    await answer.stream?.(write);
+    response.end();
+  } catch {
+    // The maker has told why: the client sees that the file has no end.
+    response.destroy();
+  }
 }
 
 async function answerTo(

@@ -133,7 +133,7 @@ export async function verifyLink(
 }
 
 /** Why a node did not do what it was asked. */
-function notDone(address: string, code: number, body: string): CascadeError {
+export function notDone(address: string, code: number, body: string): CascadeError {
   const where = { address };
   const told = body.trim() || `HTTP ${code}`;
   if (code === 401) return wrongToken(where);
@@ -150,12 +150,38 @@ export function fetchPage(
   return request(target, "GET", path);
 }
 
-/** `fetch` starts in a third of the time that a client of `node:http` takes. */
 async function request(
   target: AdminTarget,
   method: "GET" | "POST",
   path: string,
 ): Promise<{ code: number; body: string }> {
+  const answer = await openAnswer(target, method, path);
+  try {
+    return { code: answer.response.status, body: await readBody(answer.response) };
+  } catch (error) {
+    throw unreachable(target.address, error);
+  } finally {
+    answer.close();
+  }
+}
+
+/** An answer of which the body is yet to come, within the time that the whole may take. */
+export interface OpenAnswer {
+  readonly response: Response;
+  /** Breaks off what did not come yet. */
+  close(): void;
+}
+
+/**
+ * Asks, and returns once the answer has begun. Throws `unreachable`, `bad-address`. (`fetch` starts in a
+ * third of the time that a client of `node:http` takes.)
+ */
+export async function openAnswer(
+  target: AdminTarget,
+  method: "GET" | "POST",
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<OpenAnswer> {
   const client = Deno.createHttpClient({ proxy: endpoint(target.address), poolMaxIdlePerHost: 0 });
   const stop = new AbortController();
   const late = () => stop.abort(new Error(`no answer within ${target.timeoutMs / 1000} s`));
@@ -163,6 +189,10 @@ async function request(
   const signal = target.signal === undefined
     ? stop.signal
     : AbortSignal.any([stop.signal, target.signal]);
+  const close = () => {
+    clearTimeout(timer);
+    client.close();
+  };
   try {
     const response = await fetch(`http://localhost${path}`, {
       client,
@@ -173,14 +203,13 @@ async function request(
         ...(target.node === undefined ? {} : { [NODE_HEADER]: target.node }),
         ...(method === "POST" ? { [CONTROL_HEADER]: "1" } : {}),
         ...(target.token === null ? {} : { authorization: `Bearer ${target.token}` }),
+        ...headers,
       },
     });
-    return { code: response.status, body: await readBody(response) };
+    return { response, close };
   } catch (error) {
+    close();
     throw unreachable(target.address, error);
-  } finally {
-    clearTimeout(timer);
-    client.close();
   }
 }
 
@@ -192,7 +221,8 @@ function endpoint(address: string): Deno.Proxy {
   return { transport: "tcp", hostname, port: parsed.port };
 }
 
-async function readBody(response: Response): Promise<string> {
+/** The whole body of an answer. Throws when it is too long, or breaks off. */
+export async function readBody(response: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
@@ -220,7 +250,8 @@ function reasonOf(error: unknown): string {
     .replace(/^client error \(\w+\): /, "").replace(/^(?:tcp connect|dns) error: /, "");
 }
 
-function unreachable(address: string, error: unknown): CascadeError {
+/** Nobody answers, or what told it. */
+export function unreachable(address: string, error: unknown): CascadeError {
   if (isCascadeError(error)) return error;
   return new CascadeError("unreachable", `nobody answers: ${reasonOf(error)}`, {
     where: { address },

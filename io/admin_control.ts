@@ -5,6 +5,7 @@
  *     POST /links/NAME/resume                        204 when it is durable, else why not
  *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
  *     POST /verify?link=NAME&repair=1                200 and a report (core/verify_report.ts) at the end
+ *     POST /seed                                     a seed file: admin_seed.ts
  *
  * Every request bears the header `cascade-control: 1`, which no web page can send to another site
  * without asking first.
@@ -15,6 +16,8 @@ import type { IncomingHttpHeaders } from "node:http";
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
+import type { Bytes } from "../core/ports.ts";
+import { answerSeed, type SeedGiver } from "./admin_seed.ts";
 
 /** The header that a request must bear to change anything. */
 export const CONTROL_HEADER = "cascade-control";
@@ -32,6 +35,7 @@ export interface Controls {
   readonly control?: AdminControl;
   readonly sync?: SyncRunner;
   readonly verify?: Verifier;
+  readonly seeds?: SeedGiver;
 }
 
 /** What is answered to a request. */
@@ -40,12 +44,15 @@ export interface Answer {
   readonly body: string;
   readonly type?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Writes the body, in place of `body`; if it throws, the answer breaks off. */
+  stream?(write: (bytes: Bytes) => Promise<void>): Promise<void>;
 }
 
 /** Whether a request for `url` is meant to change something that can be changed here. */
-export function isControlUrl(url: string, { control, sync, verify }: Controls): boolean {
+export function isControlUrl(url: string, { control, sync, verify, seeds }: Controls): boolean {
   if (url.startsWith("/links/")) return control !== undefined;
   const path = url.split("?", 1)[0];
+  if (path === "/seed") return seeds !== undefined;
   return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
 }
 
@@ -68,11 +75,16 @@ export async function actOn(
   try {
     if (url.pathname === "/sync") return await sync(url, controls);
     if (url.pathname === "/verify") return await verify(url, controls);
+    if (url.pathname === "/seed" && controls.seeds !== undefined) {
+      return await answerSeed(headers, url, controls.seeds, node);
+    }
     return await change(url, controls);
   } catch (error) {
     const body = `${describeError(error)}\n`;
     if (isCascadeError(error, "not-found")) return { code: 404, body };
-    if (isCascadeError(error, "usage")) return { code: 409, body };
+    if (isCascadeError(error, "usage") || isCascadeError(error, "refused")) {
+      return { code: 409, body };
+    }
     if (isCascadeError(error, "locked")) return { code: 423, body };
     if (isCascadeError(error, "unreachable") || isCascadeError(error, "connection-lost")) {
       return { code: 504, body };

@@ -12,6 +12,12 @@ const BAR_WIDTH = 24;
 /** Of a terminal that does not know its own width. */
 const WIDTH_DEFAULT = 80;
 
+/** What is drawn of a seed, of whatever kind. */
+export interface BarState
+  extends Pick<SeedState, "doneBytes" | "verifiedBytes" | "zeroBytes" | "equalBytes"> {
+  phase: string;
+}
+
 /** What the pictures are drawn from, beside the state. */
 export interface SeedFigures {
   readonly sizeBytes: number;
@@ -21,7 +27,7 @@ export interface SeedFigures {
 }
 
 /** The bar: share, bytes, rate, time left, bytes skipped. */
-export function seedBar(state: SeedState, figures: SeedFigures, width: number): string {
+export function seedBar(state: BarState, figures: SeedFigures, width: number): string {
   const { sizeBytes, tookMs } = figures;
   const isVerifying = state.phase === "verifying";
   const done = isVerifying ? state.verifiedBytes : state.doneBytes;
@@ -64,15 +70,17 @@ export class SeedBar {
   readonly #picture: LivePicture;
   readonly #timer: ReturnType<typeof setInterval>;
 
-  private constructor(screen: Screen, state: SeedState, sizeBytes: number) {
+  private constructor(screen: Screen, state: BarState, sizeBytes: () => number) {
     this.#picture = new LivePicture(screen);
-    const start = state.doneBytes;
+    let start = state.doneBytes;
     // Each phase has a rate of its own.
     let phase = state.phase;
     let began = performance.now();
     this.#timer = setInterval(() => {
-      if (phase !== state.phase) [phase, began] = [state.phase, performance.now()];
-      const figures = { sizeBytes, start, tookMs: performance.now() - began };
+      if (phase !== state.phase) {
+        [phase, began, start] = [state.phase, performance.now(), state.doneBytes];
+      }
+      const figures = { sizeBytes: sizeBytes(), start, tookMs: performance.now() - began };
       this.#picture.draw([
         seedBar(state, figures, (this.#picture.width || WIDTH_DEFAULT) - 1),
       ]);
@@ -80,7 +88,7 @@ export class SeedBar {
   }
 
   /** Null when stderr is no terminal that can be drawn on. */
-  static onTerminal(state: SeedState, sizeBytes: number): SeedBar | null {
+  static onTerminal(state: BarState, sizeBytes: () => number): SeedBar | null {
     if (!Deno.stderr.isTerminal() || Deno.env.get("TERM") === "dumb") return null;
     const encoder = new TextEncoder();
     const screen: Screen = {

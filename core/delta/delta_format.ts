@@ -42,6 +42,16 @@ export const HEADER_READ_BYTES = HEADER_FIXED_BYTES + DELTA_JSON_BYTES_MAX;
 const lsn = z.number().int().nonnegative();
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
 
+/** What makes a delta a seed file, which is carried to a blank node by hand. */
+export const seedNoteSchema = z.object({
+  /** The node that made it. */
+  node: z.string().min(1).max(128),
+  /** Fingerprints of the volumes at LSN 0, by name. */
+  base: z.record(z.string().max(128), z.string().max(64)),
+  madeAtMs: z.number().nonnegative(),
+});
+export type SeedNote = z.infer<typeof seedNoteSchema>;
+
 /** What is known of a delta before its body. */
 export const deltaHeaderSchema = z.object({
   id: hex32,
@@ -59,6 +69,8 @@ export const deltaHeaderSchema = z.object({
   /** The whole volume: for a peer that has no image. */
   full: z.boolean(),
   volumes: z.array(z.object({ name: z.string().min(1).max(128), sizeBytes: lsn })).max(1024),
+  /** Of a seed file alone: what a link would tell beside the delta. */
+  seed: seedNoteSchema.optional(),
 });
 export type DeltaHeader = z.infer<typeof deltaHeaderSchema>;
 
@@ -109,6 +121,12 @@ export function decodeDeltaHeader(bytes: Uint8Array): { header: DeltaHeader; bod
   if (crc32(json) !== view.getUint32(12, true)) throw damaged("its header's checksum does not fit");
   const header = decodeJson(json, deltaHeaderSchema, "header");
   return { header, bodyAt: Math.ceil(end / PAGE_BYTES) * PAGE_BYTES };
+}
+
+/** Whether a file that begins like this is a delta of some version. */
+export function isDelta(head: Uint8Array): boolean {
+  return head.length >= 4 &&
+    new DataView(head.buffer, head.byteOffset).getUint32(0, true) === HEADER_MAGIC;
 }
 
 /** The last part of a delta. */

@@ -137,7 +137,7 @@ export class DeltaShelf {
     if (!this.#disk.exists(path)) return;
     const file = this.#disk.open(path);
     try {
-      this.#incoming = await resume(file, clock);
+      this.#incoming = await resumeIncoming(file, clock);
     } catch (error) {
       file.close();
       // Nothing depends on it: it comes again.
@@ -276,7 +276,7 @@ function readHeader(file: DiskFile): { header: DeltaHeader; bodyAt: number } {
  * failed in an earlier life, and what is read may then be in memory alone, with no flush to come that
  * would write it. Throws `state-corrupt`, `disk-full`, or what else the disk throws.
  */
-async function resume(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
+export async function resumeIncoming(file: DiskFile, clock: Clock): Promise<IncomingDelta> {
   const { header, bodyAt } = readHeader(file);
   const head = new Uint8Array(bodyAt);
   file.readAt(head, 0);

@@ -9,10 +9,19 @@ import { describeError, isCascadeError } from "../errors.ts";
 import type { DownstreamLink } from "./downstream.ts";
 import type { LinkHost } from "./host.ts";
 
+/** What reads old log beside the links. */
+export interface LogHolder {
+  /** The log from here on is needed. */
+  readonly heldLsn: number;
+  /** The log below `lsn` goes. Never throws. */
+  foldTo(lsn: number): Promise<void>;
+}
+
 /** See the module's text. */
 export class Folding {
   readonly #host: LinkHost;
   readonly #links: readonly DownstreamLink[];
+  readonly #holders = new Set<LogHolder>();
   #folding = false;
   #stopped = false;
   #toldFull = false;
@@ -23,9 +32,17 @@ export class Folding {
     this.#links = links;
   }
 
-  /** The least LSN that a link below needs. */
+  /** The least LSN that a link below, or another holder, needs. */
   neededLsn(): number {
-    return Math.min(...this.#links.map((link) => link.neededLsn()), Infinity);
+    let needed = Math.min(...this.#links.map((link) => link.neededLsn()), Infinity);
+    for (const { heldLsn } of this.#holders) needed = Math.min(needed, heldLsn);
+    return needed;
+  }
+
+  /** From now on `holder` is asked, until what is returned is called. */
+  hold(holder: LogHolder): () => void {
+    this.#holders.add(holder);
+    return () => void this.#holders.delete(holder);
   }
 
   /** Whether the log below `lsn` may go now; else what its peers lack of it is being written down. */
@@ -49,6 +66,7 @@ export class Folding {
       for (const link of this.#links) {
         if (link.neededLsn() < lsn && !this.#stopped) await link.foldTo(lsn);
       }
+      for (const holder of this.#holders) await holder.foldTo(lsn);
     });
   }
 

@@ -1,0 +1,24 @@
+/**
+ * `cascade seed` is three commands in one; each is loaded when it is meant.
+ *
+ * @module
+ */
+import type { SeedRequest } from "./seed_run.ts";
+
+/** Runs it. Throws an `ExitWith` or what failed. */
+export async function runSeed(request: SeedRequest): Promise<void> {
+  const plan = await planOf(request);
+  switch (plan.kind) {
+    case "copy":
+      return await (await import("./seed_run.ts")).copySeed(request);
+    case "save":
+      return await (await import("./seed_save.ts")).saveSeed(request, plan.node);
+    case "load":
+      return await (await import("./seed_load.ts")).loadSeedFile(request, plan.node);
+  }
+}
+
+async function planOf(request: SeedRequest) {
+  const { planSeed } = await import("./seed_sides.ts");
+  return planSeed(request);
+}
