@@ -183,12 +183,8 @@ export class CascadeNode implements LinkHost {
     };
     this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
     this.exports = makeExports(this, opened.volumes);
-    this.nbd = new NbdServer({
-      network: ports.network,
-      clock: ports.clock,
-      journal: ports.journal,
-      exports: this.exports,
-    });
+    const { network, clock, journal } = ports;
+    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports });
     this.ready = new Promise((go, fail) => {
       this.#setReady = go;
       this.done.catch(fail);
