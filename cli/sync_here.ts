@@ -20,6 +20,7 @@ import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { diskError } from "../io/disk_errors.ts";
 import { type FileLock, lockFile, lockHolder } from "../io/file_lock.ts";
 import { TIMEOUT_NEVER_MS } from "../io/admin_client.ts";
+import { WarmHashers } from "../io/scan_pool.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { tell } from "./output.ts";
@@ -43,13 +44,19 @@ export interface SyncNode extends SyncRunner {
 export type StartNode = (setup: NodeSetup, journal: Journal) => Promise<SyncNode>;
 
 const startNode: StartNode = async (setup, journal) => {
-  const node = await CascadeNode.start(setup.config, denoPorts({ journal }), true);
+  const hashers = new WarmHashers();
+  if (setup.config.capture === "scan") hashers.warm();
+  const ports = denoPorts({ journal, openHasher: hashers.open });
+  const node = await CascadeNode.start(setup.config, ports, true).catch((error) => {
+    hashers.close();
+    throw error;
+  });
   return {
     ready: node.ready,
     done: node.done,
     sync: (links, options) => node.sync.sync(links, options),
     status: () => node.status(),
-    stop: () => node.stop(),
+    stop: () => node.stop().finally(() => hashers.close()),
   };
 };
 

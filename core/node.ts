@@ -19,6 +19,7 @@ import type { Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
+import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
 import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
@@ -47,6 +48,7 @@ export class CascadeNode implements LinkHost {
   readonly tide: PrimaryClock;
   readonly pauses: Pauses;
   readonly deltas: NodeDeltas;
+  readonly scans: NodeCapture | null;
   readonly hub: LinkHub;
   readonly front: NodeFront;
   /** The exports: writable on the primary, the applied image elsewhere. */
@@ -165,11 +167,12 @@ export class CascadeNode implements LinkHost {
       save: (change: Partial<NodeState>) => this.#saveState(change),
       onFatal: (error: unknown) => this.onFatal(error),
     };
-    this.deltas = new NodeDeltas(parts);
+    this.scans = NodeCapture.of({ ...parts, trim: (bytes) => this.deltas.trim(bytes) });
+    this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
     this.seeds = new NodeSeeds(parts, this.deltas);
     this.hub = new LinkHub(this);
-    this.sync = new NodeSync(config.name, this.pipeline, () => this.hub, ports.clock);
+    this.sync = new NodeSync(parts, this.scans?.capture ?? null);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
       durableLsn: () => this.hub.groupDurableLsn(),
@@ -180,12 +183,8 @@ export class CascadeNode implements LinkHost {
     };
     this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
     this.exports = makeExports(this, opened.volumes);
-    this.nbd = new NbdServer({
-      network: ports.network,
-      clock: ports.clock,
-      journal: ports.journal,
-      exports: this.exports,
-    });
+    const { network, clock, journal } = ports;
+    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports });
     this.ready = new Promise((go, fail) => {
       this.#setReady = go;
       this.done.catch(fail);
@@ -366,6 +365,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker?.cancel();
     this.front.stop("failed");
     this.hub.stop();
+    this.scans?.stop();
     this.nbd.abort();
     this.pipeline.stop(null).catch(() => {/* it had failed already */})
       .finally(() => this.#opened.lock.close());
@@ -384,6 +384,7 @@ export class CascadeNode implements LinkHost {
       this.pipeline.flushNow();
       await drainLinks(this.hub, this.pipeline, this.ports.clock);
       this.hub.stop();
+      await this.scans?.stop();
       // Clean means: no peer holds records of this reign beyond the end of this log.
       const clean = this.recovery === null;
       await this.pipeline.stop(() => this.#saveState({ clean }));

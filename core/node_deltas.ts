@@ -16,6 +16,7 @@ import type { TimeIndex } from "./link/time_index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
 import type { PrimaryClock } from "./primary_clock.ts";
+import type { ScanImage } from "./scan/scan_image.ts";
 import type { NodeState } from "./state.ts";
 import { BLANK } from "./volume/base.ts";
 
@@ -32,6 +33,15 @@ export interface NodeParts {
   readonly onFatal: (error: unknown) => void;
 }
 
+/** With `capture: scan`: what was scanned, in place of the volumes. */
+export interface ScannedVolumes {
+  readonly images: readonly ScanImage[];
+  /** See core/delta/made_delta.ts. */
+  settled(): Promise<void>;
+}
+
+const NO_SCAN = "the peer is given what it lacks with the next scan: run `cascade sync`";
+
 /** See the module's text. */
 export class NodeDeltas {
   readonly ground: PlanGround;
@@ -41,7 +51,7 @@ export class NodeDeltas {
   readonly #node: NodeParts;
   #settled: Promise<void> = Promise.resolve();
 
-  constructor(node: NodeParts) {
+  constructor(node: NodeParts, scanned: ScannedVolumes | null = null) {
     this.#node = node;
     const { config, ports, pipeline } = node;
     this.runLog = {
@@ -52,7 +62,10 @@ export class NodeDeltas {
       log: pipeline.log,
       shelf: pipeline.shelf,
       clock: ports.clock,
-      volumes: pipeline.volumes,
+      volumes: scanned?.images ?? pipeline.volumes,
+      scans: scanned !== null,
+      imageLacks: () => scanned?.images.every(({ isOpen }) => isOpen) === false ? NO_SCAN : null,
+      settled: () => scanned?.settled() ?? Promise.resolve(),
       sizes: config.volumes.map(({ sizeBytes }) => sizeBytes),
       volumeNames: config.volumes.map(({ name }) => name),
       history: pipeline.history,
@@ -80,7 +93,7 @@ export class NodeDeltas {
       saveInPlace: (inPlace, base) => this.#saveInPlace(inPlace, base),
       beforeInconsistent: () => this.#beforeInconsistent(),
       onBeginInPlace: () => node.hub().closeDownstream("this node is being filled"),
-      trim: (bytes) => this.#trim(bytes),
+      trim: (bytes) => this.trim(bytes),
       beginTouched: () => this.#beginTouched(),
       touched: (records) => this.#touched(records),
       saveTouched: (toLsn) => this.#saveTouched(toLsn),
@@ -124,11 +137,12 @@ export class NodeDeltas {
   }
 
   /**
-   * After a crash: the log goes on behind what was committed. There may be no room for that before nodes
+   * After a start: what was kept is read, and the log goes on behind what was committed. There may be no room for that before nodes
    * below have taken older log: it is not waited for, but by the link from above.
    */
   async finish(): Promise<void> {
-    const { pipeline, onFatal } = this.#node;
+    const { pipeline, onFatal, ports } = this.#node;
+    await this.seedMap.load(ports.journal);
     await this.taker.finishInPlace();
     this.#settled = this.#takeCommitted();
     if (pipeline.reigns) return await this.#settled;
@@ -192,7 +206,7 @@ export class NodeDeltas {
   }
 
   /** Gives room back for `bytes` more: what peers lack of deltas that go is kept in their maps. */
-  async #trim(bytes: number): Promise<void> {
+  async trim(bytes: number): Promise<void> {
     const { pipeline, config, hub } = this.#node;
     const { shelf } = pipeline;
     const isShort = () => shelf.bytes + bytes > config.log.deltaBudgetBytes;

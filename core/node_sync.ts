@@ -2,7 +2,8 @@
  * One-shot sync: ships over links of a node what is pending now, and tells what that was.
  *
  * A `periodic` link makes a run at once, whatever its schedule says. The others ship by themselves: it is
- * waited until the peer has, durably, all that was stable here when the sync began.
+ * waited until the peer has, durably, all that was stable here when the sync began. A node with `capture: scan`
+ * scans first.
  *
  * @module
  */
@@ -15,8 +16,17 @@ import { linksNamed, reachPeer, wait } from "./link_access.ts";
 import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock } from "./ports.ts";
+import type { Capture } from "./scan/capture.ts";
 import type { LinkRun } from "./status.ts";
 import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
+
+/** What a sync works with. */
+export interface SyncParts {
+  readonly config: { readonly name: string };
+  readonly pipeline: Pipeline;
+  readonly hub: () => LinkHub;
+  readonly ports: { readonly clock: Clock };
+}
 
 /** See the module's text. */
 export class NodeSync implements SyncRunner {
@@ -24,33 +34,55 @@ export class NodeSync implements SyncRunner {
   readonly #pipeline: Pipeline;
   readonly #hub: () => LinkHub;
   readonly #clock: Clock;
+  /** Where something else writes the volumes: it is looked first what that was. */
+  readonly #capture: Capture | null;
 
-  constructor(node: string, pipeline: Pipeline, hub: () => LinkHub, clock: Clock) {
-    this.#node = node;
+  constructor({ config, pipeline, hub, ports }: SyncParts, capture: Capture | null = null) {
+    this.#node = config.name;
     this.#pipeline = pipeline;
     this.#hub = hub;
-    this.#clock = clock;
+    this.#clock = ports.clock;
+    this.#capture = capture;
   }
 
-  /** See {@linkcode SyncRunner.sync}; also throws `usage`. */
+  /** See {@linkcode SyncRunner.sync}; also throws `usage`, `hook-failed`, and what a scan throws. */
   async sync(names: readonly string[] | null, options: SyncOptions): Promise<SyncReport> {
-    if (options.full) {
-      throw new CascadeError("usage", "--full is not available in this version", {
-        hint: "Leave it out: what changed is known from the log",
+    const { full, dryRun } = options;
+    if (full && this.#capture === null) {
+      throw new CascadeError("usage", "--full is for nodes with `capture: scan`", {
+        hint: "Leave it out: what changed is known from the log. To compare, use `cascade verify`",
       });
     }
     const links = linksNamed(this.#node, this.#hub(), names);
+    if (this.#capture === null) return await this.#all(links, dryRun, 0);
+    if (dryRun) return await this.#all(links, true, await this.#capture.preview(full));
+    const lease = await this.#capture.take({ full, isFresh: true });
+    try {
+      return await this.#all(links, false, 0);
+    } finally {
+      await lease.release();
+    }
+  }
+
+  /** `foundBytes`: what a scan that changed nothing found. */
+  async #all(
+    links: readonly DownstreamLink[],
+    dryRun: boolean,
+    foundBytes: number,
+  ): Promise<SyncReport> {
     await this.#pipeline.log.flushed();
     const toLsn = this.#pipeline.stableLsn;
-    return {
-      links: await Promise.all(
-        links.map((link) => options.dryRun ? this.#preview(link, toLsn) : this.#sync(link, toLsn)),
-      ),
-    };
+    const one = (link: DownstreamLink) =>
+      dryRun ? this.#preview(link, toLsn, foundBytes) : this.#sync(link, toLsn);
+    return { links: await Promise.all(links.map(one)) };
   }
 
   /** What there would be to send. */
-  async #preview(link: DownstreamLink, toLsn: number): Promise<SyncLinkReport> {
+  async #preview(
+    link: DownstreamLink,
+    toLsn: number,
+    foundBytes: number,
+  ): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
     const fromLsn = await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
@@ -61,9 +93,9 @@ export class NodeSync implements SyncRunner {
       link: link.config.name,
       outcome: "planned",
       fromLsn,
-      toLsn: Math.max(fromLsn, toLsn),
-      logBytes,
-      deltaBytes,
+      toLsn: Math.max(fromLsn, toLsn) + foundBytes,
+      logBytes: logBytes + foundBytes,
+      deltaBytes: deltaBytes + foundBytes,
       sentBytes: 0,
       durationMs: this.#clock.monotonicMs() - startMs,
       reason: null,

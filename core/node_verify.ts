@@ -50,9 +50,14 @@ export class NodeVerify implements Verifier {
 
   /** See {@linkcode Verifier.verify}. */
   async verify(name: string, repair: boolean): Promise<VerifyReport> {
-    const { config: { name: node }, hub, pipeline, ports: { clock } } = this.#parts;
+    const { config: { name: node, capture }, hub, pipeline, ports: { clock } } = this.#parts;
     const [link] = linksNamed(node, hub(), [name]);
     if (link === undefined) throw new CascadeError("bug", "a named link is found");
+    if (capture === "scan") {
+      throw new CascadeError("usage", `something else writes the volumes of ${node}`, {
+        hint: "To send all of them, and not only what changed, use `cascade sync --full`",
+      });
+    }
     if (pipeline.volumes.length === 0) {
       throw new CascadeError("usage", `${node} has no volumes to compare`);
     }

@@ -21,7 +21,7 @@ import { type Epoch, History } from "./history.ts";
 import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
-import { fingerprint } from "./volume/base.ts";
+import { BLANK, fingerprint } from "./volume/base.ts";
 import { flushOwnerNote } from "./volume/owner_note.ts";
 import { openVolumeFile, Volume } from "./volume/volume.ts";
 
@@ -63,7 +63,8 @@ export async function openNode(
     else checkFirst(config, ports.disk, stateFile.path);
     // Before the state file: a folder whose own name is not durable takes all in it along.
     if (loaded === null) { for (const folder of made) await ports.disk.flushFolder(folder); }
-    const files = openVolumes(config, ports, loaded, opened);
+    // What something else writes is opened when it is scanned.
+    const files = config.capture === "scan" ? [] : openVolumes(config, ports, loaded, opened);
     const state = loaded ?? await firstState(config, ports, files, stateFile);
     const holder: { log: Log | null } = { log: null };
     const volumes = files.map(({ volume, file }) =>
@@ -125,6 +126,14 @@ function checkIdentity(state: NodeState, config: NodeConfig, path: string): void
     wrong(
       state.reigned ? "is that of a primary" : "is that of a node below the primary",
       "This version cannot change who is primary: give the node its old role back, or a new `dir`",
+    );
+  }
+  if ((state.scan !== null) !== (config.capture === "scan")) {
+    wrong(
+      state.scan === null
+        ? "is that of a node whose clients write through it"
+        : "is that of a node with capture: scan",
+      "Give the node its old `capture` back, or a new `dir`",
     );
   }
   const names = (volumes: readonly { name: string; sizeBytes: number }[]) =>
@@ -194,18 +203,24 @@ async function firstState(
     node: config.name,
     reigned: config.role === "primary",
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, sizeBytes, path })),
-    base: files.length === 0 ? null : base,
+    base: config.capture === "scan" ? blankBase(config) : files.length === 0 ? null : base,
     checkpointLsn: 0,
     inPlace: null,
     deltaSeries: Buffer.from(ports.random.bytes(8)).toString("hex"),
     paused: [],
     runs: [],
+    scan: config.capture === "scan" ? { isOpen: false, last: null } : null,
     verified: [],
     history: [],
     clean: true,
   };
   await stateFile.save(state);
   return state;
+}
+
+/** Before the first scan nothing is known: all that is not zero is a change. */
+function blankBase(config: NodeConfig): Record<string, string> {
+  return Object.fromEntries(config.volumes.map(({ name }) => [name, BLANK]));
 }
 
 async function openLog(

@@ -9,6 +9,8 @@
  * @module
  */
 
+import type { OpenHasher } from "./scan/hasher.ts";
+
 /** A byte buffer that core reads from or writes to; never a view over shared memory. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -159,10 +161,10 @@ export interface Journal {
 /** Commands of the operator, run at certain moments. */
 export interface Hooks {
   /**
-   * Runs a command, and waits for it; `name` is that of the hook. Returns the first line of what it
-   * printed. Throws `hook-failed` with what it said.
+   * Runs a command, and waits for it; `name` is that of the hook. Returns the lines that it printed,
+   * less the empty ones. Throws `hook-failed` with what it said.
    */
-  run(name: string, command: readonly string[]): Promise<string>;
+  run(name: string, command: readonly string[]): Promise<readonly string[]>;
 }
 
 /** The world, as core sees it. */
@@ -173,4 +175,6 @@ export interface Ports {
   readonly random: Random;
   readonly journal: Journal;
   readonly hooks: Hooks;
+  /** How volumes are hashed: on all cores. Left out: in this thread. */
+  readonly openHasher?: OpenHasher;
 }

@@ -14,7 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
-import { verifiedSchema } from "./status.ts";
+import { scanLastSchema, verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
 export const STATE_FORMAT = 1;
@@ -52,6 +52,11 @@ const stateSchema = z.object({
   paused: z.array(pauseSchema).default([]),
   /** When the last run of each periodic link that sent something began: ms since 1970. */
   runs: z.array(z.object({ link: z.string(), startedAtMs: z.number() })).default([]),
+  /** Scans of volumes that others write; null: clients write them through this node. */
+  scan: z.object({
+    isOpen: z.boolean(),
+    last: scanLastSchema.nullable(),
+  }).nullable().default(null),
   /** How links were verified last. */
   verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */

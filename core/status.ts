@@ -101,6 +101,26 @@ export const linkStatusSchema = z.object({
     .describe("null: its ends were never compared, and are not to be"),
 });
 
+/** A scan of volumes that others write, once it has gone to its end. */
+export const scanLastSchema = z.object({
+  startedAtMs: when,
+  endedAtMs: when,
+  lsn: lsn.describe("where the log ended with what it found"),
+  readBytes: bytes.describe("what was read and hashed; the rest was holes"),
+  changedBytes: bytes.describe("blocks that were not what they had been"),
+});
+
+/** The scans of a node with `capture: scan`. */
+export const scanStatusSchema = z.object({
+  state: z.enum(["idle", "scanning", "open"])
+    .describe("open: what was scanned is kept open for links that read from it"),
+  startedAtMs: when.nullable().describe("of the one under way"),
+  bytesTotal: bytes.describe("sizes of the volumes"),
+  bytesDone: bytes.describe("looked at by the scan under way"),
+  last: scanLastSchema.nullable().describe("null: none has gone to its end yet"),
+  reason: z.string().nullable().describe("why the last try failed"),
+});
+
 /** One node. */
 export const nodeStatusSchema = z.object({
   cluster: z.string(),
@@ -121,6 +141,8 @@ export const nodeStatusSchema = z.object({
   lagSeconds: z.number().nonnegative().nullable(),
   log: z.object({ start: lsn, bytes, budget: bytes, segments: z.number().int() }),
   volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
+  scan: scanStatusSchema.nullable().default(null)
+    .describe("null: clients write the volumes, not something else"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),
@@ -140,6 +162,8 @@ export const nodeStatusSchema = z.object({
 });
 
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
+export type ScanLast = z.infer<typeof scanLastSchema>;
+export type ScanStatus = z.infer<typeof scanStatusSchema>;
 export type LinkRun = z.infer<typeof linkRunSchema>;
 export type LinkSchedule = z.infer<typeof linkScheduleSchema>;
 export type Verified = z.infer<typeof verifiedSchema>;

@@ -23,7 +23,7 @@ export const hooks: Hooks = {
       });
       const { code, stdout, stderr } = await child.output();
       const decoder = new TextDecoder();
-      if (code === 0) return decoder.decode(stdout).split("\n")[0] ?? "";
+      if (code === 0) return decoder.decode(stdout).split("\n").filter((line) => line !== "");
       throw failed(name, program, `it ended with ${code}: ${decoder.decode(stderr).trim()}`);
     } catch (error) {
       if (error instanceof CascadeError) throw error;

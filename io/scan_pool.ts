@@ -14,22 +14,52 @@ const WORKERS_MAX = 16;
 /** The next piece waits in the worker while it hashes one. */
 const PIECES_PER_WORKER = 2;
 
-/** A pool for each volume that is opened, with a worker a core unless said otherwise. */
+/** The workers of one volume, which is opened with them; a worker a core unless said otherwise. */
 export function hashInWorkers(workers = navigator.hardwareConcurrency): OpenHasher {
-  const count = Math.max(1, Math.min(workers, WORKERS_MAX));
-  return (path, key) => Promise.resolve(new WorkerHasher(path, key, count));
+  return new WarmHashers(workers).open;
+}
+
+/** The same, with the workers for the first volume started at once: beside all else that starts then. */
+export class WarmHashers {
+  readonly #count: number;
+  #warm: HashWorker[] | null = null;
+
+  constructor(workers = navigator.hardwareConcurrency) {
+    this.#count = Math.max(1, Math.min(workers, WORKERS_MAX));
+  }
+
+  warm(): void {
+    this.#warm ??= this.#start();
+  }
+
+  #start(): HashWorker[] {
+    return Array.from({ length: this.#count }, () => new HashWorker());
+  }
+
+  readonly open: OpenHasher = (path, key) => {
+    const workers = this.#warm ?? this.#start();
+    this.#warm = null;
+    return Promise.resolve(new WorkerHasher(path, key, workers));
+  };
+
+  /** Ends what was started and not used. */
+  close(): void {
+    for (const worker of this.#warm ?? []) worker.end();
+    this.#warm = null;
+  }
 }
 
 /** See {@linkcode BlockHasher}. */
 class WorkerHasher implements BlockHasher {
   readonly key: DigestKey;
   readonly depth: number;
-  readonly #workers: HashWorker[];
+  readonly #workers: readonly HashWorker[];
 
-  constructor(path: string, key: DigestKey, count: number) {
+  constructor(path: string, key: DigestKey, workers: readonly HashWorker[]) {
     this.key = key;
-    this.depth = count * PIECES_PER_WORKER;
-    this.#workers = Array.from({ length: count }, () => new HashWorker(path, key));
+    this.depth = workers.length * PIECES_PER_WORKER;
+    this.#workers = workers;
+    for (const worker of workers) worker.open(path, key);
   }
 
   hash(offset: number, length: number): Promise<Bytes> {
@@ -51,14 +81,13 @@ interface Waiting {
 
 /** One worker, and who waits for its answers, in the order of the questions. */
 class HashWorker {
-  readonly #path: string;
   readonly #worker: Worker;
+  #path = "";
   readonly #waiting: Waiting[] = [];
   /** Why it answers no more. */
   #failure: CascadeError | null = null;
 
-  constructor(path: string, { seed, blockBytes }: DigestKey) {
-    this.#path = path;
+  constructor() {
     this.#worker = new Worker(new URL("./scan_worker.ts", import.meta.url), {
       type: "module",
       name: "scan",
@@ -69,7 +98,16 @@ class HashWorker {
       this.#fail(event.message);
     };
     this.#worker.onmessageerror = () => this.#fail("a message could not be read");
+  }
+
+  /** Once, before all else. */
+  open(path: string, { seed, blockBytes }: DigestKey): void {
+    this.#path = path;
     this.#send({ kind: "open", path, seed, blockBytes });
+  }
+
+  end(): void {
+    this.#worker.terminate();
   }
 
   get waiting(): number {

@@ -4,21 +4,24 @@
  * @module
  */
 import type { Journal, LogLevel, Ports } from "../core/ports.ts";
+import type { OpenHasher } from "../core/scan/hasher.ts";
 import { DenoClock } from "./clock.ts";
 import { DenoDisk } from "./disk.ts";
 import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
+import { hashInWorkers } from "./scan_pool.ts";
 
 /** What {@linkcode denoPorts} can be told. */
 export interface WorldOptions {
   readonly journal: Journal;
   readonly dialTimeoutMs?: number;
+  readonly openHasher?: OpenHasher;
 }
 
 /** The real world. */
-export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
+export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions): Ports {
   const network = dialTimeoutMs === undefined ? { journal } : { journal, dialTimeoutMs };
   return {
     disk: new DenoDisk(),
@@ -27,6 +30,7 @@ export function denoPorts({ journal, dialTimeoutMs }: WorldOptions): Ports {
     random: new DenoRandom(),
     journal,
     hooks,
+    openHasher: openHasher ?? hashInWorkers(),
   };
 }
 

@@ -21,7 +21,6 @@ import type { Log } from "../log/log.ts";
 import { RECORD_HEADER_BYTES, recordBytes, RecordType } from "../log/record.ts";
 import { isZero } from "../seed/runs.ts";
 import type { Bytes } from "../ports.ts";
-import type { Volume } from "../volume/volume.ts";
 import { BlockSet } from "./block_set.ts";
 import { LogCoalescer } from "./coalesce.ts";
 import { BODY_START, type BodyCursor, writeRun } from "./delta_body.ts";
@@ -29,7 +28,7 @@ import type { DeltaHeader, DeltaTrailer } from "./delta_format.ts";
 import type { DeltaSource } from "./delta_source.ts";
 import { type HistorySource, visitExtents } from "./fold.ts";
 import type { Run } from "./run.ts";
-import { volumeRuns } from "./volume_runs.ts";
+import { type SourceVolume, volumeRuns } from "./volume_runs.ts";
 
 /** How often it is looked whether what is to be read is applied. */
 const LOOK_MS = 5;
@@ -37,7 +36,7 @@ const LOOK_MS = 5;
 /** What a delta is made from: a node, as far as deltas see it. */
 export interface DeltaGround extends HistorySource {
   readonly log: Pick<Log, "read" | "readAt" | "gapAt" | "nextGap" | "gaps">;
-  readonly volumes: readonly Volume[];
+  readonly volumes: readonly SourceVolume[];
   /** Bytes of the volumes by number, also where they are not here. */
   readonly sizes: readonly number[];
   readonly history: History;
@@ -45,6 +44,8 @@ export interface DeltaGround extends HistorySource {
   readonly stableLsn: () => number;
   /** The primary's time at which the record before `lsn` was made. */
   readonly timeAtMs: (lsn: number) => number;
+  /** What was read of the volumes may be sent once this settles. */
+  readonly settled: () => Promise<void>;
 }
 
 type Stage =
@@ -153,6 +154,7 @@ export class MadeDelta implements DeltaSource {
       if (this.#carried !== null) break;
       at += this.#write(into, at, run, bytes);
     }
+    await this.#ground.settled();
     return at;
   }
 

@@ -6,7 +6,7 @@
  */
 import { RECORD_PAYLOAD_BYTES_MAX } from "../limits.ts";
 import { RecordType } from "../log/record.ts";
-import type { DataRange } from "../ports.ts";
+import type { Bytes, DataRange } from "../ports.ts";
 import type { BlockSet } from "./block_set.ts";
 import type { Run } from "./run.ts";
 
@@ -23,6 +23,12 @@ const AHEAD_BYTES = 64 * 1024 * 1024;
 /** A volume, as far as its applied image goes. */
 export interface AppliedImage {
   appliedDataRanges(offset: number, length: number, rangesMax: number): DataRange[];
+}
+
+/** A volume whose blocks deltas are made of. */
+export interface SourceVolume extends AppliedImage {
+  readonly sizeBytes: number;
+  readApplied(into: Bytes, offset: number): void;
 }
 
 /**

@@ -26,7 +26,7 @@ export interface CourseParts {
   readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports">;
+  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scans">;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
@@ -42,8 +42,7 @@ export class Course {
   #planned: Planned | null = null;
   #courier: DeltaCourier | null = null;
   #startedAtMs = 0;
-  /** Why the last delta was not taken, until one is. */
-  #refused: string | null = null;
+  #refused: { readonly why: string; readonly isHere: boolean } | null = null;
   #wake: () => void = () => {};
 
   constructor(parts: CourseParts, peer: PeerPlace) {
@@ -61,8 +60,14 @@ export class Course {
     return this.#startedAtMs;
   }
 
+  /** Why the last delta was not taken, until one is. */
   get refused(): string | null {
-    return this.#refused;
+    return this.#refused?.why ?? null;
+  }
+
+  /** The same, if the reason is on this side, and will pass. */
+  get waits(): boolean {
+    return this.#refused?.isHere ?? false;
   }
 
   /** The log from here on is needed for what is under way. */
@@ -103,8 +108,9 @@ export class Course {
         if (isCascadeError(error, "log-gone")) this.#endDelta();
         if (wire.closed || !isCascadeError(error, "refused")) throw error;
         this.#endDelta();
-        this.#refused = describeError(error);
-        this.#peer = { ...this.#peer, staged: null };
+        this.#refused = { why: describeError(error), isHere: error.retryable };
+        // What it has staged was not looked at yet if the reason is on this side.
+        if (!error.retryable) this.#peer = { ...this.#peer, staged: null };
         this.#parts.host.onLinkProgress();
         await this.#pause();
       }
@@ -144,25 +150,47 @@ export class Course {
 
   /** A run: all that is stable when it begins, in as many deltas as this node's log has gaps. */
   async #run(runs: Runs): Promise<void> {
-    const { planner } = this.#parts;
     const fromLsn = this.#peer.lsn;
-    // What is finished out of its time is all that is shipped then.
-    const goalLsn = runs.isDue ? planner.ground.stableLsn() : 0;
+    const { isDue } = runs;
     const run = runs.begin();
-    let sentBytes: number | null = null;
+    let sentBytes: number | null;
     try {
-      do {
-        const bytes = await this.#shipNext(true);
-        if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
-        if (bytes === null) break;
-        sentBytes = (sentBytes ?? 0) + bytes;
-      } while (this.#peer.lsn < goalLsn);
+      const lease = await this.#scan();
+      try {
+        // What is finished out of its time is all that is shipped then.
+        sentBytes = await this.#shipTo(isDue ? this.#parts.planner.ground.stableLsn() : 0);
+      } finally {
+        await lease?.release().catch(() => {/* the node tells it */});
+      }
     } catch (error) {
       run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
     if (sentBytes === null) run.nothing(fromLsn);
     else run.done(fromLsn, this.#peer.lsn, sentBytes);
+  }
+
+  /** Where something else writes the volumes, what they are now comes first. */
+  async #scan(): Promise<{ release(): Promise<void> } | null> {
+    const { scans } = this.#parts.host;
+    if (scans === null) return null;
+    try {
+      return await scans.share();
+    } catch (error) {
+      // The connection can do nothing for it, and what the peer has staged stays good.
+      throw new CascadeError("refused", describeError(error), { retryable: true, cause: error });
+    }
+  }
+
+  async #shipTo(goalLsn: number): Promise<number | null> {
+    let sentBytes: number | null = null;
+    do {
+      const bytes = await this.#shipNext(true);
+      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
+      if (bytes === null) break;
+      sentBytes = (sentBytes ?? 0) + bytes;
+    } while (this.#peer.lsn < goalLsn);
+    return sentBytes;
   }
 
   /** Ships the next delta; its bytes that went over this connection, or null: none is due. */

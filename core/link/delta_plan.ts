@@ -5,7 +5,7 @@
  * @module
  */
 import { assert } from "../assert.ts";
-import { isCascadeError } from "../errors.ts";
+import { CascadeError, isCascadeError } from "../errors.ts";
 import { BlockSet } from "../delta/block_set.ts";
 import { LogCoalescer } from "../delta/coalesce.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
@@ -39,6 +39,10 @@ export interface PlanGround extends DeltaGround {
   readonly newId: () => string;
   /** What was touched since the last seed file was made here, or null. */
   readonly seedMap?: () => DirtyMap | null;
+  /** Something else writes the volumes: they are read as they were scanned. */
+  readonly scans: boolean;
+  /** Why the volumes cannot be read now, or null. */
+  readonly imageLacks: () => string | null;
   /** Whether such an id was given out by this node, in this life or an earlier one of its folder. */
   readonly isOwn: (id: string) => boolean;
 }
@@ -109,14 +113,25 @@ export class DeltaPlanner {
     return lsn >= log.startLsn && log.gapAt(lsn) === null;
   }
 
-  /** Whether the log goes on from here, or a delta that is here does. */
+  /** Whether all that follows here is kept as it came: log, and the deltas that it goes on behind. */
   goesOnFrom(lsn: number): boolean {
-    return this.streamsFrom(lsn) || this.ground.shelf.covering(lsn) !== null;
+    const { log, shelf } = this.ground;
+    const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
+    return from >= log.startLsn &&
+      log.gaps.every(({ fromLsn, toLsn }) =>
+        toLsn <= from || shelf.covering(Math.max(fromLsn, from)) !== null
+      );
   }
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
     return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapFrom(lsn) !== null);
+  }
+
+  /** The volumes are about to be read. Throws `refused` when they cannot be now. */
+  #needImage(): void {
+    const lacking = this.ground.imageLacks();
+    if (lacking !== null) throw new CascadeError("refused", lacking, { retryable: true });
   }
 
   get hasVolumes(): boolean {
@@ -215,8 +230,10 @@ export class DeltaPlanner {
     const { log, volumes, stableLsn, appliedLsn, isOwn } = this.ground;
     if (!isOwn(header.id)) return null;
     if (header.fromLsn > peer.lsn || header.source === "scan") return null;
-    if (header.sinceLsn < log.startLsn || log.nextGap(header.sinceLsn) !== null) return null;
-    if (log.gapAt(header.sinceLsn) !== null) return null;
+    if (header.sinceLsn < log.startLsn) return null;
+    const isSolid = log.gaps.every(({ toLsn }) => toLsn <= header.sinceLsn);
+    if (!isSolid && !this.#isScanned(header)) return null;
+    if (header.source === "volume") this.#needImage();
     // The peer has all of the first pass. What the later ones carry was touched since that began: the
     // log from there on, in a pass of its own behind what is staged, overrides all of it.
     if (pass > 1) return new MadeDelta(this.ground, header, new BlockSet(this.ground.sizes));
@@ -231,9 +248,15 @@ export class DeltaPlanner {
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
+  /** What each scan found since is here, to be read again: that is how such a node goes on. */
+  #isScanned({ source, sinceLsn }: DeltaHeader): boolean {
+    return this.ground.scans && source === "volume" && this.goesOnFrom(sinceLsn);
+  }
+
   /** `isBegun`: an earlier first copy left something there, also where there are holes here now. */
   #seed(isBegun: boolean): Planned | null {
     if (this.ground.volumes.length === 0) return null;
+    this.#needImage();
     const header = this.#header(0, "volume", null, this.ground.appliedLsn(), true);
     if (isBegun) return { source: this.#ofAll(header), staged: null };
     return { source: new MadeDelta(this.ground, header, this.#allData()), staged: null };
@@ -252,6 +275,7 @@ export class DeltaPlanner {
   async #ofVolume(fromLsn: number): Promise<Planned | null> {
     const { volumes, appliedLsn } = this.ground;
     if (volumes.length === 0) return null;
+    this.#needImage();
     const sinceLsn = appliedLsn();
     const set = await this.#setOf(fromLsn, sinceLsn);
     const header = this.#header(set === null ? 0 : fromLsn, "volume", null, sinceLsn, false);

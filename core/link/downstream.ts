@@ -275,7 +275,8 @@ export class DownstreamLink {
   /** The least LSN that this link needs from the log. */
   neededLsn(): number {
     const neededLsn = this.map.map?.foldLsn ?? this.#ack?.durableLsn ?? this.#floorLsn;
-    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, this.planner.heldLsn);
+    const heldLsn = Math.min(this.planner.heldLsn, this.map.heldLsn);
+    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, heldLsn);
   }
 
   /** The peer has all that its map covers. */
@@ -295,8 +296,7 @@ export class DownstreamLink {
 
   /** Whether clients wait, or get errors, rather than that the log goes which this link needs. */
   get isHeld(): boolean {
-    if (this.policy.required) return true;
-    return this.config.onOverflow !== "map" && this.pausedWhy === null;
+    return this.policy.required || (this.config.onOverflow !== "map" && this.pausedWhy === null);
   }
 
   /**
@@ -355,14 +355,15 @@ export class DownstreamLink {
     return this.#everConnected ? "disconnected" : "connecting";
   }
 
-  /** The peer needs a delta: the log that it lacks is gone. */
+  /** The peer needs a delta: the log that it lacks is gone. A node that scans goes on by maps anyhow. */
   get isOverflowed(): boolean {
-    return this.map.map !== null || this.#refusal?.code === "delta-needed";
+    const isMapped = this.map.map !== null && this.#host.scans === null;
+    return isMapped || this.#refusal?.code === "delta-needed";
   }
 
   #streamState(sender: Sender): LinkState {
     if (this.#course?.courier) return "delta";
-    if (this.#course?.refused) return "refused";
+    if (this.#course?.refused) return this.#course.waits ? "waiting" : "refused";
     if (this.config.mode === "periodic") return "waiting";
     if (this.config.mode === "sync") {
       return this.policy.state === "joined" ? "streaming" : "catching-up";
@@ -374,7 +375,7 @@ export class DownstreamLink {
 
   #stateReason(): string | null {
     const paused = this.pausedWhy;
-    if (this.#sender === null && this.map.map !== null && this.#refusal === null) {
+    if (this.#sender === null && this.isOverflowed && this.#refusal === null) {
       return paused === null ? OVERFLOWED_WHY : `${paused}; ${OVERFLOWED_WHY}`;
     }
     if (paused !== null) return paused;

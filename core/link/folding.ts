@@ -30,6 +30,7 @@ export class Folding {
   constructor(host: LinkHost, links: readonly DownstreamLink[]) {
     this.#host = host;
     this.#links = links;
+    this.hold(host.deltas.seedMap);
   }
 
   /** The least LSN that a link below, or another holder, needs. */

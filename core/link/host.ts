@@ -25,6 +25,8 @@ export interface LinkHost {
   readonly tide: PrimaryTide;
   /** The links that are paused at this node. */
   readonly pauses: Pauses;
+  /** With `capture: scan`; else null. */
+  readonly scans: HostScans | null;
   /** Links to nodes below ship when a sync asks for it, and not by themselves. */
   readonly onRequest: boolean;
   /** Random for this run of the process. */
@@ -69,6 +71,14 @@ export interface TailRecovery {
   heard(link: string): void;
   /** Settles once the new epoch has begun. */
   readonly over: Promise<void>;
+}
+
+/** See core/node_capture.ts. */
+export interface HostScans {
+  /** Before the first scan: what the volumes are is not known. */
+  readonly isNeeded: boolean;
+  /** Has what the volumes are now in the log, and lets it be read until it is released. */
+  share(): Promise<{ release(): Promise<void> }>;
 }
 
 /** See core/node_deltas.ts. */

@@ -76,8 +76,6 @@ export class LinkHub {
   async load(): Promise<void> {
     const { ports, deltas } = this.#host;
     for (const { map } of this.downstream) await map.load(ports.journal, deltas.isInPlace);
-    await deltas.seedMap.load(ports.journal);
-    this.folding.hold(deltas.seedMap);
   }
 
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
@@ -310,6 +308,11 @@ export class LinkHub {
   onProgress(): void {
     for (const link of this.downstream) link.kick();
     this.upstream?.progress();
+  }
+
+  /** What was scanned can be read: see core/scan/capture.ts. */
+  onScanned(): void {
+    for (const { gate } of this.downstream) if (gate.isOpen) gate.ask();
   }
 
   tick(): void {

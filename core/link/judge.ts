@@ -19,7 +19,7 @@ export type Verdict =
 
 /** What there is here for a peer. */
 export interface Ways {
-  /** Whether the log goes on from here, or a delta that is here does. */
+  /** Whether all that follows here is kept as it came. */
   goesOnFrom(lsn: number): boolean;
   /** Or, if not, whether what the peer lacks is known: less than all. */
   reaches(lsn: number): boolean;
@@ -28,7 +28,7 @@ export interface Ways {
 
 /** Judges the position of a node below. */
 export function judgePosition(
-  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas">,
+  host: Pick<LinkHost, "config" | "base" | "pipeline" | "deltas" | "scans">,
   position: PositionMessage,
   ways: Ways,
 ): Verdict {
@@ -40,6 +40,11 @@ export function judgePosition(
   }
   if (host.deltas.isInPlace || host.deltas.isFresh) {
     const message = `${config.name} is being filled itself, and has no whole image yet`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
+  if (host.scans?.isNeeded) {
+    // A peer that had a part of the log could not be given a first copy in place any more.
+    const message = `${config.name} has not scanned its volumes yet: run \`cascade sync\``;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
   }
   const different = volumesDiffer(host, position);

@@ -47,6 +47,7 @@ export class HashMapWriter {
   readonly #section = new Uint8Array(SECTION_BYTES);
   #held: number | null = null;
   #isChanged = false;
+  #isSealed = false;
   #digester: BlockDigester | null = null;
 
   /** Begins a new map; what an interrupted one left behind is overwritten. */
@@ -59,7 +60,7 @@ export class HashMapWriter {
   }
 
   get #temporary(): string {
-    return `${this.#place.folder}/${this.#place.name}.new`;
+    return temporaryMapPath(this.#place);
   }
 
   /** The digests of a section, in place of any that it had. */
@@ -150,25 +151,44 @@ export class HashMapWriter {
 
   /** The map is that of this position, durably, and takes the place of the one before. */
   async finish(position: Position): Promise<void> {
+    await this.seal(position);
+    await keepMap(this.#place);
+  }
+
+  /** The map is whole, durably, under its temporary name: see {@linkcode keepMap}. */
+  async seal(position: Position): Promise<void> {
     this.#save();
     const index = encodeIndex(this.#numbers);
-    const { folder, name, disk } = this.#place;
     try {
       this.#file.writeAt(index, HEAD_BYTES + this.#numbers.length * SECTION_BYTES);
       const [sections, indexCrc] = [this.#numbers.length, crc32(index)];
       const [owner, key] = [this.#owner, this.key];
       this.#file.writeAt(encodeHead({ owner, key, position, sections, indexCrc }), 0);
       await this.#file.flush();
+      // Its name is durable before anything depends on it.
+      await this.#place.disk.flushFolder(this.#place.folder);
     } finally {
+      this.#isSealed = true;
       this.#file.close();
     }
-    disk.rename(this.#temporary, `${folder}/${name}`);
-    await disk.flushFolder(folder);
   }
 
   /** Gives it up; the map before stays. */
   discard(): void {
-    this.#file.close();
-    this.#place.disk.remove(this.#temporary);
+    if (!this.#isSealed) this.#file.close();
+    this.#isSealed = true;
+    if (this.#place.disk.exists(this.#temporary)) this.#place.disk.remove(this.#temporary);
   }
+}
+
+/** Where a map is made. */
+export function temporaryMapPath({ folder, name }: Pick<MapPlace, "folder" | "name">): string {
+  return `${folder}/${name}.new`;
+}
+
+/** A map that was sealed takes the place of the one before, durably. */
+export async function keepMap(place: MapPlace): Promise<void> {
+  const { disk, folder, name } = place;
+  disk.rename(temporaryMapPath(place), `${folder}/${name}`);
+  await disk.flushFolder(folder);
 }

@@ -10,6 +10,8 @@ import { SCAN_BLOCK_BYTES_MAX } from "./block_digest.ts";
 export const PIECE_BYTES = 8 * 1024 * 1024;
 /** Smaller holes are read along: to read zeroes from the page cache costs less than another piece. */
 const GAP_BYTES = 512 * 1024;
+/** Holes are not asked for in less than this. */
+const ASK_BYTES_MIN = 256 * 1024;
 /** Asked of the file in one go. */
 const RANGES = 256;
 
@@ -58,4 +60,41 @@ function* dataRanges(file: Pick<DiskFile, "dataRanges">, sizeBytes: number): Gen
     if (last === undefined || ranges.length < RANGES) return;
     at = last.end;
   }
+}
+
+/** What {@linkcode alignedRanges} is asked. */
+export interface RangesWanted {
+  readonly offset: number;
+  readonly length: number;
+  /** At least 1. */
+  readonly rangesMax: number;
+  readonly blockBytes: number;
+}
+
+/**
+ * As `DiskFile.dataRanges`, in whole blocks of the volume, and never beyond what was asked for; may be
+ * more than `rangesMax`.
+ */
+export function alignedRanges(
+  file: Pick<DiskFile, "dataRanges">,
+  { offset, length, rangesMax, blockBytes }: RangesWanted,
+): DataRange[] {
+  // Little is read, and seen to be zeroes, for less than it costs to ask.
+  if (length <= ASK_BYTES_MIN) return [{ start: offset, end: offset + length }];
+  const ranges: DataRange[] = [];
+  const stop = offset + length;
+  for (let at = offset; at < stop;) {
+    const found = file.dataRanges(at, stop - at, rangesMax);
+    for (const range of found) {
+      const start = Math.max(offset, Math.floor(range.start / blockBytes) * blockBytes);
+      const end = Math.min(stop, Math.ceil(range.end / blockBytes) * blockBytes);
+      const last = ranges.at(-1);
+      if (last === undefined || start > last.end) ranges.push({ start, end });
+      else ranges[ranges.length - 1] = { start: last.start, end: Math.max(end, last.end) };
+    }
+    // Ranges that share a block became one: there may be more behind them.
+    if (found.length < rangesMax || ranges.length >= rangesMax) break;
+    at = found.at(-1)?.end ?? stop;
+  }
+  return ranges;
 }

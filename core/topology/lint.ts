@@ -5,7 +5,7 @@
  * @module
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
-import { lintDeltas, lintSchedules } from "./lint_deltas.ts";
+import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
 import { quote } from "./problem.ts";
@@ -40,6 +40,7 @@ export function lint(topology: Topology): void {
     if (link.mode === "sync") lintTimeout(link, reporter);
     lintSchedules(link, reporter);
   }
+  lintScanLinks(topology, reporter);
   lintTree(topology, reporter);
   // Every path is compared with every other: not for a file that is wrong throughout.
   if (reporter.errors < ERRORS_ENOUGH) lintHosts(topology, reporter);

@@ -9,7 +9,7 @@ import { comesWithin, formatWindow, windowMs } from "./cron.ts";
 import type { DocumentPath } from "./problem.ts";
 import { quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
-import type { TopologyLink, TopologyNode } from "./topology.ts";
+import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 import { formatDuration, formatSize } from "./units.ts";
 
 const EVERY_MS_MIN = 1000; // below that, mode: async costs less
@@ -59,6 +59,28 @@ function lintCapture(
   for (const key of ["beforeScan", "afterScan"] as const) {
     if (node[key] === null) continue;
     reporter.report(path(key), "key", { message: `${key} never runs without capture: scan` });
+  }
+}
+
+/** Reports links that want more of a node with `capture: scan` than it can do. */
+export function lintScanLinks(topology: Topology, reporter: Reporter): void {
+  for (const link of topology.links) {
+    const from = topology.nodes.find(({ name }) => name === link.from);
+    if (from?.capture !== "scan") continue;
+    if (link.mode === "sync") {
+      reporter.report(["links", link.index, "mode"], "value", {
+        message: `${quote(from.name)} has capture: scan, so no write can wait for ` +
+          `${quote(link.to)}; expected periodic, or async and \`cascade sync\``,
+        found: "sync",
+        expected: "periodic or async",
+      });
+    }
+    if (link.verify !== null) {
+      const message =
+        `${quote(from.name)} has capture: scan: what it has cannot be compared while ` +
+        "something else writes it";
+      reporter.report(["links", link.index, "verify"], "key", { message });
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 import type { LinkConfig, NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
 import { dialAddresses } from "./hosts.ts";
+import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
@@ -59,7 +60,8 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
       sizeBytes,
       path: node.volumes?.get(name) ?? null,
     })),
-    log: node.log,
+    // A scan makes deltas: the log itself holds next to nothing, and begins a segment behind each.
+    log: node.capture === "scan" ? { ...node.log, segmentBytes: SEGMENT_BYTES_MIN } : node.log,
     nbd: node.nbd,
     capture: node.capture,
     beforeScan: node.beforeScan,

@@ -18,6 +18,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     inPlace: null,
     paused: [],
     runs: [],
+    scan: null,
     verified: [],
     checkpointLsn: 160,
     history: [makeEpoch(1, 0)],

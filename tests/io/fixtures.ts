@@ -22,6 +22,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     lagSeconds: 0,
     log: { start: 0, bytes: 64 * at, budget: 256 * at, segments: 4 },
     volumes: [{ name: "data", size: 1024 * at, path: "/srv/data.img" }],
+    scan: null,
     exports: [{ address: "unix:/run/hq.sock", clients: 1 }],
     links: [],
     counters: {

@@ -19,6 +19,8 @@ export interface PlannedNode {
   readonly devices: readonly string[];
   /** Its volumes are blank before its first start, whatever those of the others hold. */
   isBlank: boolean;
+  /** What its hooks do, by their names; returns what they print. */
+  readonly hook?: (name: string) => readonly string[];
 }
 
 /** How often what goes wrong, and how the clients work. */

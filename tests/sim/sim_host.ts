@@ -94,12 +94,20 @@ export class SimHost {
       clock: new SimClock(scheduler, life, prng.fork("clock"), this.wall),
       random: new SimRandom(life, prng.fork("random")),
       journal: new SimJournal(life, trace),
-      hooks: { run: () => Promise.resolve("") },
+      hooks: { run: (name: string) => this.#runHook(name, life) },
     };
     CascadeNode.start(this.planned.config, ports).then(
       (node) => this.#started(life, node),
       (error) => this.#failed(life, error),
     ).catch((error) => this.#world.fail("correctness", error));
+  }
+
+  /** Takes a while, as commands do. */
+  #runHook(name: string, life: Life): Promise<readonly string[]> {
+    const ms = this.#prng.fraction() * 20;
+    return new Promise((end) => {
+      this.#world.scheduler.after(ms, life, () => end(this.planned.hook?.(name) ?? []));
+    });
   }
 
   #started(life: Life, node: CascadeNode): void {

@@ -10,7 +10,7 @@ import type { Bytes, Hooks, Journal, LogLevel, Random } from "../../core/ports.t
 
 /** Bytes that count up from a start: distinct, and the same in every run. */
 /** Hooks that do nothing. */
-export const noHooks: Hooks = { run: () => Promise.resolve("") };
+export const noHooks: Hooks = { run: () => Promise.resolve([]) };
 
 export class CountingRandom implements Random {
   #next: number;

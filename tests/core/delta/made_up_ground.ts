@@ -23,6 +23,9 @@ export class MadeUpGround implements PlanGround {
   readonly volumeNames: readonly string[];
   readonly history = new History([makeEpoch(1, 0)]);
   readonly cluster = "payroll";
+  readonly scans = false;
+  readonly imageLacks = () => null;
+  readonly settled = () => Promise.resolve();
   /** Deltas that the node holds; a test that needs some gives a real shelf. */
   shelf: DeltaShelf;
   clock = quickClock;

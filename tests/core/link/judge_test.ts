@@ -35,6 +35,7 @@ function makeHost(here: Here) {
   };
   return {
     config: { name: "a", volumes } as unknown as NodeConfig,
+    scans: null,
     base: here.base === undefined ? { data: "blank" } : here.base,
     pipeline: pipeline as unknown as Pipeline,
     deltas: { isInPlace: here.isInPlace ?? false, isFresh: false } as unknown as HostDeltas,
