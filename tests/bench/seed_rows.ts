@@ -13,7 +13,7 @@ import { median, type OwnRow } from "./report.ts";
 
 const ROUNDS = 3;
 const STEP_BYTES = 1024 * 1024;
-const MOD = new URL("../../mod.ts", import.meta.url).pathname;
+const MOD = Deno.env.get("CASCADE_E2E_MOD") ?? new URL("../../mod.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 type Contest = Readonly<Record<string, readonly string[]>>;
