@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { isPlainCopy } from "./seed_look.ts";
 import type { SeedRequest } from "./seed_run.ts";
+import type { SeedPlan } from "./seed_sides.ts";
 
 /** Runs it. Throws an `ExitWith` or what failed. */
 export async function runSeed(request: SeedRequest): Promise<void> {
@@ -18,7 +20,8 @@ export async function runSeed(request: SeedRequest): Promise<void> {
   }
 }
 
-async function planOf(request: SeedRequest) {
+async function planOf(request: SeedRequest): Promise<SeedPlan> {
+  if (isPlainCopy(request)) return { kind: "copy" };
   const { planSeed } = await import("./seed_sides.ts");
   return planSeed(request);
 }

@@ -4,14 +4,13 @@
  *
  * @module
  */
-import { isDelta } from "../core/delta/delta_format.ts";
 import { CascadeError } from "../core/errors.ts";
 import { isNbdUri } from "../core/nbd_client/uri.ts";
 import { nearest } from "../core/topology/nearest.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
-import { NAME_PATTERN } from "../core/topology/scalars.ts";
 import type { Topology } from "../core/topology/topology.ts";
 import { loadTopology } from "../io/topology_file.ts";
+import { hasTopology, isBare, isSeedFile, statOf } from "./seed_look.ts";
 import type { SeedRequest } from "./seed_run.ts";
 
 /** What a seed is to do. */
@@ -37,7 +36,7 @@ export function planSeed(request: SeedRequest): SeedPlan {
   }
   const isSeed = isSeedFile(source);
   if (topology !== null && to !== null) {
-    if (!isSeed && !isNbdUri(source) && stat(source) === null) throw nobody(topology, source);
+    if (!isSeed && !isNbdUri(source) && statOf(source) === null) throw nobody(topology, source);
     if (!isSeed) throw noImage(topology, source, to);
     refuseOptions(request, ["compare", "verify", "resumeFile", "force"]);
     return { kind: "load", topology, node: to };
@@ -49,46 +48,24 @@ export function planSeed(request: SeedRequest): SeedPlan {
       hint: "cascade seed -t TOPOLOGY FILE NODE. To copy the file itself, use cp.",
     });
   }
-  if (topology !== null && isBare(source) && stat(source) === null) throw nobody(topology, source);
+  if (topology !== null && isBare(source) && statOf(source) === null) {
+    throw nobody(topology, source);
+  }
   return { kind: "copy" };
 }
 
-/** Whether it could be the name of a node. */
-function isBare(text: string): boolean {
-  return NAME_PATTERN.test(text);
-}
-
 /** Null: nobody named one, and there is none where it is looked for. */
-function topologyOf({ topology, isTopologyGiven }: SeedRequest): Topology | null {
-  return isTopologyGiven || stat(topology) !== null ? loadTopology(topology) : null;
+function topologyOf(request: SeedRequest): Topology | null {
+  return hasTopology(request) ? loadTopology(request.topology) : null;
 }
 
 function nodeIn(topology: Topology | null, text: string): string | null {
   if (!isBare(text) || topology?.nodes.some(({ name }) => name === text) !== true) return null;
   // A node's folder often bears its name: no folder is ever copied.
-  if (stat(text)?.isDirectory !== false) return text;
+  if (statOf(text)?.isDirectory !== false) return text;
   throw new CascadeError("usage", `${text} is a node of ${topology.file}, and a file here`, {
     hint: `The file is ./${text}. For the node, run the command in another folder, with -t.`,
   });
-}
-
-function stat(path: string): Deno.FileInfo | null {
-  try {
-    return Deno.statSync(path);
-  } catch {
-    return null; // Whoever opens it tells why not.
-  }
-}
-
-function isSeedFile(path: string): boolean {
-  if (isNbdUri(path) || stat(path)?.isFile !== true) return false;
-  try {
-    using file = Deno.openSync(path);
-    const head = new Uint8Array(4);
-    return file.readSync(head) === head.length && isDelta(head);
-  } catch {
-    return false; // As above.
-  }
 }
 
 function refuseOptions(

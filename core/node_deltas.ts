@@ -11,6 +11,7 @@ import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
+import { SeedMap } from "./link/seed_map.ts";
 import type { TimeIndex } from "./link/time_index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
@@ -45,6 +46,7 @@ const NO_SCAN = "the peer is given what it lacks with the next scan: run `cascad
 export class NodeDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  readonly seedMap: SeedMap;
   readonly runLog: RunLog;
   readonly #node: NodeParts;
   #settled: Promise<void> = Promise.resolve();
@@ -72,8 +74,13 @@ export class NodeDeltas {
       stableLsn: () => pipeline.stableLsn,
       timeAtMs: (lsn) => this.#timeAtMs(lsn),
       newId: () => this.#series + Buffer.from(ports.random.bytes(8)).toString("hex"),
+      seedMap: () => this.seedMap.map,
       isOwn: (id) => node.state().deltaSeries !== undefined && id.startsWith(this.#series),
     };
+    this.seedMap = new SeedMap(this.ground, ports.disk, `${config.dir}/maps`, (lsn) => {
+      const { downstream } = node.hub();
+      return downstream.every((link) => (link.durableLsn ?? -1) >= lsn);
+    });
     this.taker = new DeltaTaker({
       pipeline,
       cluster: config.cluster,
@@ -130,11 +137,12 @@ export class NodeDeltas {
   }
 
   /**
-   * After a crash: the log goes on behind what was committed. There may be no room for that before nodes
+   * After a start: what was kept is read, and the log goes on behind what was committed. There may be no room for that before nodes
    * below have taken older log: it is not waited for, but by the link from above.
    */
   async finish(): Promise<void> {
-    const { pipeline, onFatal } = this.#node;
+    const { pipeline, onFatal, ports } = this.#node;
+    await this.seedMap.load(ports.journal);
     await this.taker.finishInPlace();
     this.#settled = this.#takeCommitted();
     if (pipeline.reigns) return await this.#settled;
@@ -194,6 +202,8 @@ export class NodeDeltas {
     const { downstream, folding } = hub();
     await folding.alone(async () => {
       for (const link of downstream) await link.beginTouched(pipeline.appendedLsn);
+      // It is not told of what comes in place.
+      await this.seedMap.clear();
     });
   }
 

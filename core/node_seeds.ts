@@ -7,6 +7,7 @@
 import { CascadeError, describeError } from "./errors.ts";
 import { type DeltaTrailer, encodeDeltaHeader, encodeDeltaTrailer } from "./delta/delta_format.ts";
 import type { DeltaSource } from "./delta/delta_source.ts";
+import { seedProof } from "./delta/seed_file.ts";
 import { RECORD_BYTES_MAX } from "./limits.ts";
 import { DeltaPlanner } from "./link/delta_plan.ts";
 import type { LogHolder } from "./link/folding.ts";
@@ -53,7 +54,7 @@ export class NodeSeeds implements SeedMaker {
 
   /** See {@linkcode SeedMaker.begin}. */
   async begin(staged: StagedMessage | null): Promise<SeedMaking> {
-    const { config: { name }, hub, ports, state } = this.#node;
+    const { config: { name, secret }, hub, ports, state } = this.#node;
     const { ground, isInPlace, isFresh } = this.#deltas;
     if (ground.volumes.length === 0) {
       throw new CascadeError("usage", `${name} keeps no volumes, it is a log-only node`, {
@@ -73,10 +74,19 @@ export class NodeSeeds implements SeedMaker {
       const planned = await planner.plan(peer, false);
       if (planned === null) throw new CascadeError("bug", "a node with volumes can be copied");
       const { source } = planned;
-      const note = { node: name, base: { ...base }, madeAtMs: ports.clock.nowMs() };
+      const { id } = source.header;
+      const note = {
+        node: name,
+        base: { ...base },
+        madeAtMs: ports.clock.nowMs(),
+        proof: seedProof(secret, id),
+      };
       const header = encodeDeltaHeader({ ...source.header, seed: note });
       const resumed = planned.staged !== null;
-      const making = new Making(source, resumed ? null : header, ports.clock);
+      const making = new Making(source, resumed ? null : header, ports.clock, (lsn) => {
+        // From here on what is touched is kept apart: the log may be gone when the seed is loaded.
+        return hub().folding.alone(() => this.#deltas.seedMap.begin(lsn));
+      });
       making.onClose(hub().folding.hold(making));
       return making;
     });
@@ -87,11 +97,18 @@ class Making implements SeedMaking, LogHolder {
   readonly #source: DeltaSource;
   readonly #header: Bytes | null;
   readonly #clock: Clock;
+  readonly #onMade: (toLsn: number) => Promise<void>;
   #failure: unknown = null;
   #isClosed = false;
   #letGo: () => void = () => {};
 
-  constructor(source: DeltaSource, header: Bytes | null, clock: Clock) {
+  constructor(
+    source: DeltaSource,
+    header: Bytes | null,
+    clock: Clock,
+    onMade: (toLsn: number) => Promise<void>,
+  ) {
+    this.#onMade = onMade;
     this.#source = source;
     this.#header = header;
     this.#clock = clock;
@@ -136,6 +153,7 @@ class Making implements SeedMaking, LogHolder {
       const trailer = await this.#source.endPass();
       this.#check();
       if (trailer === null) continue;
+      await this.#onMade(trailer.toLsn);
       await sink(encodeDeltaTrailer(trailer));
       return trailer;
     }

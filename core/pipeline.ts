@@ -52,6 +52,8 @@ export class Pipeline {
   #flushTimer: Timer | null = null;
   #blocked: string | null = null;
   #stopped = false;
+  #isStopping = false;
+  #jumping: Promise<void> = Promise.resolve();
   #flushWantedLsn = 0;
 
   constructor(parts: PipelineParts) {
@@ -202,7 +204,7 @@ export class Pipeline {
 
   #applySoon(): void {
     if (this.#applyScheduled || this.#stopped || this.volumes.length === 0) return;
-    const bytes = this.stableLsn - this.#applier.appliedLsn;
+    const bytes = this.stableLsn - this.appliedLsn;
     if (bytes <= 0) return;
     // Little can wait for more: the turn of the event loop belongs to whoever waits for an answer.
     if (bytes < Math.min(APPLY_SLICE_BYTES, this.#parts.segmentBytes / 4)) {
@@ -302,14 +304,21 @@ export class Pipeline {
     this.onDurable();
   }
 
+  #jump(lsn: number, epochs: readonly Epoch[]): Promise<void> {
+    const done = this.#jumpWithRoom(lsn, epochs);
+    this.#jumping = done.catch(() => {});
+    return done;
+  }
+
   /** Waits for room: it is in sight as soon as older log goes. */
-  async #jump(lsn: number, epochs: readonly Epoch[]): Promise<void> {
+  async #jumpWithRoom(lsn: number, epochs: readonly Epoch[]): Promise<void> {
     const endLsn = this.appendedLsn;
     while (this.appendedLsn < lsn) {
+      if (this.#isStopping) throw new CascadeError("stopping", "the node stops");
       try {
         await this.log.jump(lsn);
       } catch (error) {
-        if (!isCascadeError(error, "log-full") || this.#stopped) throw error;
+        if (!isCascadeError(error, "log-full")) throw error;
         this.makeRoom(this.#parts.segmentBytes);
         await new Promise<void>((go) => this.#parts.clock.after(APPLY_DELAY_MS, go));
       }
@@ -364,11 +373,13 @@ export class Pipeline {
   }
 
   /**
-   * Stops applying and flushing; what runs is waited for. With `markClean`, everything is made
-   * durable, applied and checkpointed first, and then said to be so.
+   * Stops applying and flushing; what runs is waited for. With `markClean`, everything is made durable,
+   * applied and checkpointed first, and then said to be so: the volumes are an image that existed.
    */
   async stop(markClean: (() => Promise<void>) | null): Promise<void> {
+    this.#isStopping = true;
     if (markClean !== null) {
+      await this.#jumping;
       this.log.requestFlush();
       await this.log.flushed();
       await this.applyAll();

@@ -38,6 +38,11 @@ export interface DiskFile {
   /** Writes all of `bytes` at `offset`; grows a regular file when it lies past the end. */
   writeAt(bytes: Uint8Array, offset: number): void;
   /**
+   * Lets the disk begin with what was written there, for a flush that is to come; does not wait. Left out
+   * where it would change nothing.
+   */
+  beginFlush?(offset: number, length: number): void;
+  /**
    * Makes [offset, offset + length) read as zero. With `hole` it gives the room back where the
    * system can, else it writes zeroes. Never changes the size of the file.
    */

@@ -11,7 +11,7 @@
  * @module
  */
 import type { NodeConfig } from "./config.ts";
-import type { SeedFile } from "./delta/seed_file.ts";
+import { type SeedFile, seedProof } from "./delta/seed_file.ts";
 import { CascadeError } from "./errors.ts";
 import { RECORD_BYTES_MAX } from "./limits.ts";
 import { CascadeNode } from "./node.ts";
@@ -57,6 +57,12 @@ export function placeOf(config: NodeConfig, { delta, note }: SeedFile, ports: Po
     throw wrong(
       `the seed is of the cascade ${header.cluster}, ${config.name} is of ${config.cluster}`,
       "Use the topology that the seed was made with.",
+    );
+  }
+  if (note.proof !== seedProof(config.secret, header.id)) {
+    throw wrong(
+      `the seed was made with another secret than that of ${config.name}`,
+      "Use the topology and the secret that the seed was made with.",
     );
   }
   if (config.role === "primary" || note.node === config.name) {

@@ -115,6 +115,10 @@ export class OpenFile implements DiskFile {
     this.#unflushedBytes += done;
   }
 
+  beginFlush(offset: number, length: number): void {
+    this.#libc?.beginWriting(this.#fd, offset, length);
+  }
+
   zeroAt(offset: number, length: number, hole: boolean): void {
     // What lies past the end reads as zero already, and the size must not change.
     const asked = offset + length;

@@ -1,6 +1,6 @@
 /**
  * The few calls of the C library that the runtime does not offer: punching holes, zeroing ranges,
- * finding data, and claiming a block device. Linux only, and all of it optional: without it (another
+ * finding data, keeping the disk busy, and claiming a block device. Linux only, and all of it optional: without it (another
  * system, no permission for FFI, a file system that cannot) zeroes are written and everything counts as data.
  *
  * No call here looks at `errno`: between two FFI calls the runtime may make system calls of its own.
@@ -15,6 +15,7 @@
 const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_ZERO_RANGE = 0x10;
+const SYNC_FILE_RANGE_WRITE = 2;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const O_EXCL = 0o200;
@@ -22,6 +23,7 @@ const O_CLOEXEC = 0o2000000;
 
 const SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
+  sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
@@ -47,6 +49,12 @@ export class Libc {
   zeroRange(fd: number, offset: number, length: number): boolean {
     const mode = FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
     return this.#library.symbols.fallocate(fd, mode, BigInt(offset), BigInt(length)) === 0;
+  }
+
+  /** Begins to write what is dirty there, and takes no error: a flush still tells of any. */
+  beginWriting(fd: number, offset: number, length: number): void {
+    const { sync_file_range } = this.#library.symbols;
+    sync_file_range(fd, BigInt(offset), BigInt(length), SYNC_FILE_RANGE_WRITE);
   }
 
   /** Where data next begins, at `offset` or after it; -1: nowhere, or it cannot tell. */

@@ -26,9 +26,8 @@ import { CascadeError } from "../errors.ts";
 import { epochSchema } from "../epoch_schema.ts";
 import { PAGE_BYTES } from "../limits.ts";
 import type { Bytes } from "../ports.ts";
+import { DELTA_MAGIC } from "./delta_magic.ts";
 
-/** "CSDH" */
-const HEADER_MAGIC = 0x48445343;
 /** "CSDE" */
 const FOOTER_MAGIC = 0x45445343;
 export const DELTA_VERSION = 1;
@@ -49,6 +48,8 @@ export const seedNoteSchema = z.object({
   /** Fingerprints of the volumes at LSN 0, by name. */
   base: z.record(z.string().max(128), z.string().max(64)),
   madeAtMs: z.number().nonnegative(),
+  /** An HMAC-SHA256 over the delta's id with the secret of the cluster: two may bear one name. */
+  proof: z.string().regex(/^[0-9a-f]{64}$/),
 });
 export type SeedNote = z.infer<typeof seedNoteSchema>;
 
@@ -97,7 +98,7 @@ export function encodeDeltaHeader(header: DeltaHeader): Bytes {
   const end = HEADER_FIXED_BYTES + json.length;
   const bytes = new Uint8Array(Math.ceil(end / PAGE_BYTES) * PAGE_BYTES);
   const view = new DataView(bytes.buffer);
-  view.setUint32(0, HEADER_MAGIC, true);
+  view.setUint32(0, DELTA_MAGIC, true);
   view.setUint32(4, DELTA_VERSION, true);
   view.setUint32(8, json.length, true);
   view.setUint32(12, crc32(json), true);
@@ -109,7 +110,7 @@ export function encodeDeltaHeader(header: DeltaHeader): Bytes {
 export function decodeDeltaHeader(bytes: Uint8Array): { header: DeltaHeader; bodyAt: number } {
   if (bytes.length < HEADER_FIXED_BYTES) throw damaged("it is too short for a delta");
   const view = new DataView(bytes.buffer, bytes.byteOffset, HEADER_FIXED_BYTES);
-  if (view.getUint32(0, true) !== HEADER_MAGIC) throw damaged("it does not begin as a delta");
+  if (view.getUint32(0, true) !== DELTA_MAGIC) throw damaged("it does not begin as a delta");
   const version = view.getUint32(4, true);
   if (version !== DELTA_VERSION) {
     throw damaged(`it has version ${version}, this program reads ${DELTA_VERSION}`);
@@ -121,12 +122,6 @@ export function decodeDeltaHeader(bytes: Uint8Array): { header: DeltaHeader; bod
   if (crc32(json) !== view.getUint32(12, true)) throw damaged("its header's checksum does not fit");
   const header = decodeJson(json, deltaHeaderSchema, "header");
   return { header, bodyAt: Math.ceil(end / PAGE_BYTES) * PAGE_BYTES };
-}
-
-/** Whether a file that begins like this is a delta of some version. */
-export function isDelta(head: Uint8Array): boolean {
-  return head.length >= 4 &&
-    new DataView(head.buffer, head.byteOffset).getUint32(0, true) === HEADER_MAGIC;
 }
 
 /** The last part of a delta. */

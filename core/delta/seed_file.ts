@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { createHmac } from "node:crypto";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECORD_BYTES_MAX } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
@@ -23,6 +24,11 @@ export interface SeedStaged {
   readonly header: DeltaHeader;
   readonly position: number;
   readonly cursor: BodyCursor;
+}
+
+/** What a seed file bears to tell whose it is. */
+export function seedProof(secret: Uint8Array, id: string): string {
+  return createHmac("sha256", secret).update(`cascade seed file\n${id}`).digest("hex");
 }
 
 /** Where a seed file is while it is written. */
@@ -72,6 +78,7 @@ export class SeedFileWriter {
   /** Takes the next bytes. Throws `disk-full`, `disk-failed`. */
   append(bytes: Uint8Array): void {
     this.#file.writeAt(bytes, this.#end);
+    this.#file.beginFlush?.(this.#end, bytes.length);
     this.#end += bytes.length;
   }
 

@@ -37,6 +37,8 @@ export interface PlanGround extends DeltaGround {
   readonly log: DeltaGround["log"] & { readonly startLsn: number };
   /** 32 hexadecimal digits, random. */
   readonly newId: () => string;
+  /** What was touched since the last seed file was made here, or null. */
+  readonly seedMap?: () => DirtyMap | null;
   /** Something else writes the volumes: they are read as they were scanned. */
   readonly scans: boolean;
   /** Why the volumes cannot be read now, or null. */
@@ -123,7 +125,7 @@ export class DeltaPlanner {
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapServes(lsn));
+    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapFrom(lsn) !== null);
   }
 
   /** The volumes are about to be read. Throws `refused` when they cannot be now. */
@@ -136,10 +138,15 @@ export class DeltaPlanner {
     return this.ground.volumes.length > 0;
   }
 
-  #mapServes(lsn: number): boolean {
-    const map = this.#map();
-    if (map === null || lsn < map.fromLsn) return false;
-    return map.fromLsn === 0 || this.ground.history.idAt(map.fromLsn) === map.epochId;
+  /** The map that serves a peer which stands here, with the least that it has already; or null. */
+  #mapFrom(lsn: number): DirtyMap | null {
+    const { history, seedMap } = this.ground;
+    let best: DirtyMap | null = null;
+    for (const map of [this.#map(), seedMap?.() ?? null]) {
+      if (map === null || lsn < map.fromLsn || map.fromLsn < (best?.fromLsn ?? 0)) continue;
+      if (map.fromLsn === 0 || history.idAt(map.fromLsn) === map.epochId) best = map;
+    }
+    return best;
   }
 
   /** What a peer would be sent; `coalesce` as for a plan. Makes nothing. */
@@ -235,7 +242,9 @@ export class DeltaPlanner {
       return new MadeDelta(this.ground, header, null);
     }
     if (volumes.length === 0 || header.sinceLsn > appliedLsn()) return null;
-    const set = header.full ? this.#allData() : await this.#setOf(header.fromLsn, header.sinceLsn);
+    // Whether the first one was for blank volumes is not known any more.
+    if (header.full) return this.#ofAll(header);
+    const set = await this.#setOf(header.fromLsn, header.sinceLsn);
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
@@ -282,12 +291,12 @@ export class DeltaPlanner {
   async #setOf(fromLsn: number, untilLsn: number): Promise<BlockSet | null> {
     const set = new BlockSet(this.ground.sizes);
     const { log, shelf } = this.ground;
-    const map = this.#map();
     let lsn = fromLsn;
     if (
       fromLsn < log.startLsn || (log.gapAt(fromLsn) !== null && shelf.covering(fromLsn) === null)
     ) {
-      if (map === null || !this.#mapServes(fromLsn)) return null;
+      const map = this.#mapFrom(fromLsn);
+      if (map === null) return null;
       set.addAll(map.set);
       lsn = map.foldLsn;
     }

@@ -275,7 +275,8 @@ export class DownstreamLink {
   /** The least LSN that this link needs from the log. */
   neededLsn(): number {
     const neededLsn = this.map.map?.foldLsn ?? this.#ack?.durableLsn ?? this.#floorLsn;
-    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, this.planner.heldLsn);
+    const heldLsn = Math.min(this.planner.heldLsn, this.map.heldLsn);
+    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, heldLsn);
   }
 
   /** The peer has all that its map covers. */
@@ -295,8 +296,7 @@ export class DownstreamLink {
 
   /** Whether clients wait, or get errors, rather than that the log goes which this link needs. */
   get isHeld(): boolean {
-    if (this.policy.required) return true;
-    return this.config.onOverflow !== "map" && this.pausedWhy === null;
+    return this.policy.required || (this.config.onOverflow !== "map" && this.pausedWhy === null);
   }
 
   /**

@@ -13,7 +13,7 @@ import type { LinkHost } from "./host.ts";
 export interface LogHolder {
   /** The log from here on is needed. */
   readonly heldLsn: number;
-  /** The log below `lsn` goes. Never throws. */
+  /** The log below `lsn` goes. Throws what the disk throws. */
   foldTo(lsn: number): Promise<void>;
 }
 
@@ -30,6 +30,7 @@ export class Folding {
   constructor(host: LinkHost, links: readonly DownstreamLink[]) {
     this.#host = host;
     this.#links = links;
+    this.hold(host.deltas.seedMap);
   }
 
   /** The least LSN that a link below, or another holder, needs. */

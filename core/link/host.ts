@@ -13,6 +13,7 @@ import type { DeltaTaker } from "../delta/delta_taker.ts";
 import type { PlanGround } from "./delta_plan.ts";
 import type { Pauses } from "./pauses.ts";
 import type { RunLog } from "./runs.ts";
+import type { SeedMap } from "./seed_map.ts";
 import type { PrimaryTide } from "./sender.ts";
 import type { TimeIndex } from "./time_index.ts";
 
@@ -84,6 +85,8 @@ export interface HostScans {
 export interface HostDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  /** What was touched since the last seed file was made here. */
+  readonly seedMap: SeedMap;
   /** Settles when nothing that an earlier life committed is left to be taken. */
   readonly settled: Promise<void>;
   /** When the periodic links of this node ran last. */

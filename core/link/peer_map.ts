@@ -21,6 +21,7 @@ export class PeerMap {
   readonly #disk: Disk;
   #map: DirtyMap | null = null;
   #isOnDisk = false;
+  #heldLsn = Infinity;
 
   constructor(ground: DeltaGround, disk: Disk, folder: string, link: string) {
     this.#ground = ground;
@@ -55,14 +56,24 @@ export class PeerMap {
     }
   }
 
+  /** The log from here on is being read: it stays, though the peer may tell meanwhile that it has it. */
+  get heldLsn(): number {
+    return this.#heldLsn;
+  }
+
   /** Takes in all that [.., lsn) touched since `neededLsn`, durably: that log may go then. */
   async foldTo(lsn: number, neededLsn: number): Promise<void> {
     if (this.#map !== null && this.#map.foldLsn >= lsn) return;
-    await makeDurableFolder(this.#disk, this.#folder);
-    const map = await this.#grown(lsn) ?? await this.#begun(lsn, neededLsn);
-    await this.#file.save(map, this.#ground.clock);
-    this.#map = map;
-    this.#isOnDisk = true;
+    this.#heldLsn = Math.min(this.#map?.foldLsn ?? Infinity, neededLsn);
+    try {
+      await makeDurableFolder(this.#disk, this.#folder);
+      const map = await this.#grown(lsn) ?? await this.#begun(lsn, neededLsn);
+      await this.#file.save(map, this.#ground.clock);
+      this.#map = map;
+      this.#isOnDisk = true;
+    } finally {
+      this.#heldLsn = Infinity;
+    }
   }
 
   /** The map there is, with all below `lsn`; null: there is none that is of use. */

@@ -10,25 +10,20 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import { z } from "zod";
 import { CascadeError } from "../errors.ts";
 import type { Disk, DiskFile } from "../ports.ts";
 
 const SLOT_BYTES = 4096;
 const SLOTS = 2;
+const VERSION = 1;
 
-const bodySchema = z.strictObject({
-  cascadeSeed: z.literal(1),
-  sequence: z.number().int().nonnegative(),
-  source: z.string(),
-  target: z.string(),
-  sizeBytes: z.number().int().nonnegative(),
-  /** Of the run of the machine in which `written` was told. */
-  boot: z.string(),
-  written: z.number().int().nonnegative(),
-  flushed: z.number().int().nonnegative(),
-});
-const slotSchema = z.strictObject({ crc: z.number(), body: z.string() });
+/** What a slot holds. */
+interface Body extends SeedIdentity {
+  readonly cascadeSeed: typeof VERSION;
+  readonly sequence: number;
+  readonly written: number;
+  readonly flushed: number;
+}
 
 /** Where the checkpoint of a target file lies: while it is there, the file is not whole. */
 export function checkpointPath(targetFile: string): string {
@@ -40,7 +35,7 @@ export interface SeedIdentity {
   readonly source: string;
   readonly target: string;
   readonly sizeBytes: number;
-  /** Changes when the machine starts: what was written and not flushed is then unknown. */
+  /** Of this run of the machine; changes when it starts: what was written and not flushed is then unknown. */
   readonly boot: string;
 }
 
@@ -83,7 +78,7 @@ export class Checkpoint {
 
   /** Where an interrupted copy between these two goes on, or why it cannot. */
   resumeAt(identity: SeedIdentity): Resume | Mismatch {
-    let best: z.infer<typeof bodySchema> | null = null;
+    let best: Body | null = null;
     for (let slot = 0; slot < SLOTS; slot++) {
       const body = readSlot(this.#file, slot);
       if (body !== null && body.sequence >= (best?.sequence ?? 0)) best = body;
@@ -101,7 +96,7 @@ export class Checkpoint {
   /** Notes how far the copy is: a write into the page cache. */
   save(identity: SeedIdentity, written: number, flushed: number): void {
     const sequence = this.#sequence++;
-    const body = JSON.stringify({ cascadeSeed: 1, sequence, ...identity, written, flushed });
+    const body = JSON.stringify({ cascadeSeed: VERSION, sequence, ...identity, written, flushed });
     const slot = new TextEncoder().encode(
       JSON.stringify({ crc: crc32(body), body }).padEnd(SLOT_BYTES - 1) + "\n",
     );
@@ -137,13 +132,32 @@ function looksLikeOne(file: DiskFile): boolean {
   return Array.from({ length: SLOTS }, (_, slot) => readSlot(file, slot)).some((it) => it !== null);
 }
 
-function readSlot(file: DiskFile, slot: number): z.infer<typeof bodySchema> | null {
+function readSlot(file: DiskFile, slot: number): Body | null {
   const bytes = new Uint8Array(SLOT_BYTES);
   file.readAt(bytes, slot * SLOT_BYTES);
   try {
-    const { crc, body } = slotSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
-    return crc === crc32(body) ? bodySchema.parse(JSON.parse(body)) : null;
+    const { crc, body }: Slot = JSON.parse(new TextDecoder().decode(bytes));
+    if (typeof body !== "string" || crc !== crc32(body)) return null;
+    const value: unknown = JSON.parse(body);
+    return isBody(value) ? value : null;
   } catch {
     return null; // Never written, or torn: the other slot counts.
   }
+}
+
+/** As it was parsed. */
+interface Slot {
+  readonly crc?: unknown;
+  readonly body?: unknown;
+}
+
+/** By hand: a schema would take longer to load than a small copy takes. */
+function isBody(value: unknown): value is Body {
+  if (typeof value !== "object" || value === null) return false;
+  const fields = value as Partial<Record<keyof Body, unknown>>;
+  const isCount = (name: keyof Body) =>
+    Number.isSafeInteger(fields[name]) && Number(fields[name]) >= 0;
+  const isText = (name: keyof Body) => typeof fields[name] === "string";
+  return fields.cascadeSeed === VERSION && isText("source") && isText("target") && isText("boot") &&
+    isCount("sequence") && isCount("sizeBytes") && isCount("written") && isCount("flushed");
 }

@@ -17,7 +17,7 @@ import { type Difference, firstDifference } from "./look.ts";
 
 /** So much is copied again at most where the target outlives this process. */
 const SAVE_BYTES = 4 * 1024 * 1024;
-/** A flush is begun behind so much, or after this time when there is less. */
+/** A flush is begun after this time, and where only that keeps what was written, behind so much. */
 const FLUSH_BYTES = 64 * 1024 * 1024;
 const FLUSH_AFTER_MS = 1000;
 
@@ -128,7 +128,7 @@ class CheckpointPace {
       this.#save(doneBytes);
     }
     if (this.#flushing !== null || this.failed) return;
-    const isMuch = doneBytes - this.#flushedBytes >= FLUSH_BYTES;
+    const isMuch = !target.outlivesUs && doneBytes - this.#flushedBytes >= FLUSH_BYTES;
     if (!isMuch && clock.monotonicMs() - this.#lastFlushMs < FLUSH_AFTER_MS) return;
     this.#flushing = this.flush(doneBytes).catch((error) => {
       this.#failure = { error };

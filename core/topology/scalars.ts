@@ -17,12 +17,11 @@ import {
   timezoneExpected,
   WINDOW_EXPECTED,
 } from "./cron.ts";
+import { NAME_PATTERN } from "./name_pattern.ts";
 import { nearest } from "./nearest.ts";
 import { quote } from "./problem.ts";
 import { parseDuration, parseRate, parseSize, type UnitResult } from "./units.ts";
 
-/** Names of the cluster, of nodes, volumes and links. */
-export const NAME_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$/;
 const NAME_EXPECTED =
   "a name of up to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit";
 const PATH_LENGTH_MAX = 4096;

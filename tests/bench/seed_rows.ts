@@ -13,6 +13,8 @@ import { median, type OwnRow } from "./report.ts";
 
 const ROUNDS = 3;
 const STEP_BYTES = 1024 * 1024;
+const BLOCK_BYTES = 4096;
+const CHANGED = 0.01;
 const MOD = new URL("../../mod.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
@@ -29,6 +31,18 @@ function fillRandom(path: string, sizeBytes: number): void {
     for (let i = 0; i < STEP_BYTES; i += 65536) {
       crypto.getRandomValues(block.subarray(i, i + 65536));
     }
+    file.writeSync(block);
+  }
+}
+
+/** Writes random bytes over 1 % of the blocks. */
+function changeSome(path: string, sizeBytes: number): void {
+  using file = Deno.openSync(path, { write: true });
+  const block = new Uint8Array(BLOCK_BYTES);
+  for (let i = 0; i < sizeBytes / BLOCK_BYTES * CHANGED; i++) {
+    crypto.getRandomValues(block);
+    const at = Math.floor(Math.random() * sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    file.seekSync(at, Deno.SeekMode.Start);
     file.writeSync(block);
   }
 }
@@ -96,7 +110,21 @@ export async function measureSeed(cleanup: Cleanup, bytes: number): Promise<OwnR
     "nbdcopy --flush": ["nbdcopy", "--flush", source, uri],
     "qemu-img convert": ["qemu-img", "convert", "-n", ...convert(source, uri).slice(2)],
   }, blank);
-  return [file, compare, nbd];
+  await run("cp", [source, image]);
+  await run("cp", [source, target]);
+  let turn = 0;
+  const compared = await contest("seed-compare-nbd", "seed --compare, 1 % changed, to nbdkit", {
+    cascade: seedLine("--compare", source, uri),
+    rsync: ["rsync", "--inplace", "--no-whole-file", "--ignore-times", source, target],
+  }, () => {
+    // Both have the same to do: the source changes once for both.
+    if (turn++ % 2 === 0) changeSome(source, bytes);
+    return Promise.resolve();
+  });
+  await run("cmp", [source, image]);
+  const { value, details: { rsync } } = compared;
+  const factor = { "factor (required 2)": rsync! / value };
+  return [file, compare, nbd, { ...compared, details: { ...compared.details, ...factor } }];
 }
 
 function convert(source: string, target: string): string[] {

@@ -9,6 +9,7 @@ import { encodeBlockSet } from "../../core/delta/block_set_format.ts";
 import { writeRun } from "../../core/delta/delta_body.ts";
 import { encodeDeltaHeader, encodeDeltaTrailer } from "../../core/delta/delta_format.ts";
 import { DirtyMap, DirtyMapFile } from "../../core/delta/dirty_map.ts";
+import { seedProof } from "../../core/delta/seed_file.ts";
 import type { Run } from "../../core/delta/run.ts";
 import { RecordFlag, RecordType } from "../../core/log/record.ts";
 import type { Bytes } from "../../core/ports.ts";
@@ -66,8 +67,8 @@ function writeAt(volume: number, offset: number, length: number): Run {
   return { volume, offset, length, type: RecordType.WRITE, flags: 0, source: null };
 }
 
-/** The file of a committed delta. */
-export function goldenDelta(): Bytes {
+/** What the delta and the seed file have in common. */
+function goldenParts() {
   const body = new Uint8Array(4096);
   let bodyBytes = 0;
   for (const { pass, ...run } of RUNS) {
@@ -76,6 +77,12 @@ export function goldenDelta(): Bytes {
   }
   const id = "00112233445566778899aabbccddeeff";
   const epoch = { number: 1, id: "0123456789abcdef0123456789abcdef", firstLsn: 0, node: "a" };
+  return { body: body.subarray(0, bodyBytes), id, epoch };
+}
+
+/** The file of a committed delta. */
+export function goldenDelta(): Bytes {
+  const { body, id, epoch } = goldenParts();
   return joined([
     encodeDeltaHeader({
       id,
@@ -88,14 +95,49 @@ export function goldenDelta(): Bytes {
       full: false,
       volumes: VOLUMES,
     }),
-    body.subarray(0, bodyBytes),
+    body,
     encodeDeltaTrailer({
       id,
       toLsn: 4800,
-      bodyBytes,
+      bodyBytes: body.length,
       records: RUNS.length,
       payloadBytes: 133,
       logBytes: 3200,
+      history: [epoch],
+      timeMs: 1_700_000_000_000,
+    }),
+  ]);
+}
+
+/** A seed file: all that the first pass holds is of a node that stands at LSN 3200, the second follows. */
+export function goldenSeed(): Bytes {
+  const { body, id, epoch } = goldenParts();
+  return joined([
+    encodeDeltaHeader({
+      id,
+      cluster: "payroll",
+      epochId: epoch.id,
+      fromLsn: 0,
+      source: "volume",
+      toLsn: null,
+      sinceLsn: 3200,
+      full: true,
+      volumes: VOLUMES,
+      seed: {
+        node: "a",
+        base: { data: "blank", wal: "blank" },
+        madeAtMs: 1_700_000_000_500,
+        proof: seedProof(new Uint8Array(32).fill(7), id),
+      },
+    }),
+    body,
+    encodeDeltaTrailer({
+      id,
+      toLsn: 4800,
+      bodyBytes: body.length,
+      records: RUNS.length,
+      payloadBytes: 133,
+      logBytes: 4800,
       history: [epoch],
       timeMs: 1_700_000_000_000,
     }),
@@ -110,4 +152,5 @@ export const GOLDEN_DELTA: readonly {
   { name: "block-set-v1.bin", make: () => joined(encodeBlockSet(goldenSet())) },
   { name: "dirty-map-v1.map", make: goldenMap },
   { name: "delta-v1.delta", make: goldenDelta },
+  { name: "seed-v1.seed", make: goldenSeed },
 ];

@@ -102,6 +102,7 @@ export class Oracle {
 
   /** Before the host's process is gone. */
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void {
+    if (how === "stop" && node !== null) this.#checkStopped(host, node);
     const known = this.#known(host);
     if (node !== null) {
       this.#note(known, node);
@@ -117,6 +118,12 @@ export class Oracle {
     if (how === "power" || how === "failure") {
       known.heldLsn = Math.min(known.heldLsn, known.durableLsn);
     }
+  }
+
+  /** Whoever stops a node in order finds an image in its volumes that existed. */
+  #checkStopped(host: SimHost, { pipeline }: CascadeNode): void {
+    const isApplied = !pipeline.isInDelta && pipeline.appliedLsn === pipeline.stableLsn;
+    this.#expect(isApplied, `${host.name} stopped in order, and did not apply what is stable`);
   }
 
   /** The host has lost all that it had: nothing is asked of it but that it comes back. */

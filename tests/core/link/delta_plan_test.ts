@@ -152,6 +152,39 @@ Deno.test("a first copy carries no holes, but where an earlier one was begun", a
   );
 });
 
+Deno.test("a first copy over a begun one leaves nothing of that, also if its sender is another life", async () => {
+  const { ground, planner } = makeNode(20);
+  const left = new Peer([new Uint8Array(SIZES[0] ?? 0).fill(77)]);
+  const begun = place(0, { needsSeed: true, inPlace: true });
+  const staged = await cutOff(await planner.plan(begun, false), left, 1);
+  const again = await new DeltaPlanner(ground, () => null).plan({ ...begun, staged }, false);
+  assertEquals(again?.staged, staged);
+  await shipAll(again, left, ground);
+});
+
+Deno.test("a peer that a seed file filled lacks what was touched since, not what the link's map has", async () => {
+  const { ground } = makeNode(30);
+  const mapFrom = (from: number, to: number) => {
+    const set = new BlockSet(SIZES);
+    for (const { volume, offset, length } of RECORDS.slice(from, to)) {
+      set.add(volume, offset, length);
+    }
+    const [fromLsn, foldLsn] = [ground.made.startOf(from), ground.made.startOf(to)];
+    return new DirtyMap(set, ground.history.idAt(fromLsn), fromLsn, foldLsn);
+  };
+  const [all, seed] = [mapFrom(0, 25), mapFrom(20, 25)];
+  ground.startLsn = ground.made.startOf(25);
+  const seeded: MadeUpGround = Object.create(ground, { seedMap: { value: () => seed } });
+  const planner = new DeltaPlanner(seeded, () => all);
+  const planned = await planner.plan(place(ground.made.startOf(20)), false);
+  assertEquals(planned?.source.header.fromLsn, ground.made.startOf(20));
+  assert((planned?.source.bytesExpected ?? 0) < 1_200_000);
+  await shipAll(planned, peerAt(20), ground);
+  // One that stands before the seed needs all that its own map has.
+  const before = await planner.plan(place(ground.made.startOf(12)), false);
+  await shipAll(before, peerAt(12), ground);
+});
+
 /** Ships some of a delta to a peer; what the peer has then. */
 async function cutOff(planned: Planned | null, peer: Peer, pieces: number) {
   must(planned !== null);

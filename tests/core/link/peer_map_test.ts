@@ -119,3 +119,17 @@ Deno.test("a map that the peer has caught up with is gone, durably", async () =>
   world.crash("power");
   assertEquals((await load(world)).map.map, null);
 });
+
+Deno.test("what a map is made from stays while it is read, however far the peer is by then", async () => {
+  const world = new LogWorld(1);
+  const { map, ground } = makeMap(world);
+  assertEquals(map.heldLsn, Infinity);
+  const folding = map.foldTo(ground.made.startOf(9), ground.made.startOf(4));
+  assertEquals(map.heldLsn, ground.made.startOf(4));
+  await world.settle(folding);
+  assertEquals(map.heldLsn, Infinity);
+  const growing = map.foldTo(ground.made.startOf(12), ground.made.startOf(11));
+  assertEquals(map.heldLsn, ground.made.startOf(9));
+  await world.settle(growing);
+  assertEquals([map.heldLsn, map.map?.foldLsn], [Infinity, ground.made.startOf(12)]);
+});
