@@ -350,7 +350,7 @@ export class DownstreamLink {
     const refused = this.isOverflowed ? "overflowed" : refusedState(this.#refusal);
     if (refused !== null) return refused;
     if (this.config.mode === "sync" && !this.policy.required) return "degraded";
-    return this.#everConnected ? "disconnected" : "connecting";
+    return this.#everConnected && !this.planner.isRepairing ? "disconnected" : "connecting";
   }
 
   /** The peer needs a delta: the log that it lacks is gone. A node that scans goes on by maps anyhow. */
