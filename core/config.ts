@@ -107,6 +107,8 @@ export interface NodeConfig {
   readonly allowInconsistent: boolean;
   /** Run before a delta is applied in place; if it fails, the delta is refused. */
   readonly beforeInconsistent: Hook | null;
+  /** How long any of these may take. */
+  readonly hookTimeoutMs: number;
   /** The link from the upstream node; null on the primary. */
   readonly upstream: LinkConfig | null;
   /** The links to nodes below. */

@@ -77,8 +77,7 @@ export class CascadeNode implements LinkHost {
   readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
   #ticker: Timer | null = null;
-  #finish: () => void = () => {};
-  #fail: (error: unknown) => void = () => {};
+  readonly #end = Promise.withResolvers<void>();
 
   /**
    * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks
@@ -124,10 +123,7 @@ export class CascadeNode implements LinkHost {
     this.#state = opened.state;
     this.startedAtMs = ports.clock.nowMs();
     this.instance = Buffer.from(ports.random.bytes(16)).toString("hex");
-    this.done = new Promise((finish, fail) => {
-      this.#finish = finish;
-      this.#fail = fail;
-    });
+    this.done = this.#end.promise;
     this.done.catch(() => {/* whoever awaits it is told; nobody has to */});
     const reigns = config.role === "primary";
     this.pipeline = new Pipeline({
@@ -172,7 +168,7 @@ export class CascadeNode implements LinkHost {
     this.verify = new NodeVerify(parts);
     this.seeds = new NodeSeeds(parts, this.deltas);
     this.hub = new LinkHub(this);
-    this.sync = new NodeSync(parts, this.scans?.capture ?? null);
+    this.sync = new NodeSync(parts, this.verify, this.scans);
     const sync = {
       receivedLsn: () => this.hub.groupReceivedLsn(),
       durableLsn: () => this.hub.groupDurableLsn(),
@@ -332,6 +328,7 @@ export class CascadeNode implements LinkHost {
     this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
     this.hub.tick();
     this.verify.tick();
+    this.scans?.tick();
     this.pipeline.tick();
     this.#roomTeller.look(this.pipeline.blocked);
     this.#roomQueue.wake();
@@ -356,7 +353,7 @@ export class CascadeNode implements LinkHost {
     if (this.phase === "failed" || this.phase === "stopped") return;
     this.#shut(error);
     this.ports.journal.write("error", "the node stops", { reason: describeError(error) });
-    this.#fail(error);
+    this.#end.reject(error);
   }
 
   #shut(error: unknown): void {
@@ -395,6 +392,6 @@ export class CascadeNode implements LinkHost {
     this.#ticker?.cancel();
     this.phase = "stopped";
     this.#opened.lock.close();
-    this.#finish();
+    this.#end.resolve();
   }
 }

@@ -8,8 +8,9 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import type { BlockSet } from "./delta/block_set.ts";
 import type { DeltaHeader, DeltaTrailer } from "./delta/delta_format.ts";
-import { CascadeError } from "./errors.ts";
+import { CascadeError, describeError } from "./errors.ts";
 import type { LinkHub } from "./link/hub.ts";
+import { RUN_RETRY_MAX_MS } from "./link/link_limits.ts";
 import type { TimeIndex } from "./link/time_index.ts";
 import { RECORD_ALIGN_BYTES } from "./log/record.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -44,6 +45,8 @@ export class NodeCapture {
   readonly #node: CapturingNode;
   readonly #unsure: UnsureBlocks;
   #stopped = false;
+  /** When the first scan may be tried. */
+  #firstAtMs = 0;
 
   /** Null where clients write, and nothing is scanned. */
   static of(node: CapturingNode): NodeCapture | null {
@@ -60,6 +63,7 @@ export class NodeCapture {
       ground: this.#ground(sizes),
       ...{ disk: ports.disk, clock: ports.clock, hooks: ports.hooks, journal: ports.journal },
       ...{ beforeScan: config.beforeScan, afterScan: config.afterScan },
+      hookTimeoutMs: config.hookTimeoutMs,
       volumes: config.volumes.map(({ name, path, sizeBytes }) => {
         if (path === null) throw new CascadeError("topology", `${name} has no place to be scanned`);
         return { name, path, sizeBytes };
@@ -83,7 +87,19 @@ export class NodeCapture {
 
   /** A scan for a link that is due. */
   share(): Promise<ScanLease> {
-    return this.capture.take({ full: false, isFresh: false });
+    return this.capture.take(false);
+  }
+
+  /** A node that serves begins with a scan, once a link is due: before that no peer is let in. */
+  tick(): void {
+    const { hub, ports: { clock, journal } } = this.#node;
+    if (!this.isNeeded || this.#stopped || clock.monotonicMs() < this.#firstAtMs) return;
+    if (!hub().downstream.some(({ runs }) => runs?.isDue)) return;
+    this.#firstAtMs = Infinity;
+    this.share().then((lease) => lease.release()).catch((error) => {
+      journal.write("error", "the first scan failed", { reason: describeError(error) });
+      this.#firstAtMs = clock.monotonicMs() + RUN_RETRY_MAX_MS;
+    });
   }
 
   /** Settles when nothing is open any more, or that failed. */

@@ -181,7 +181,9 @@ export class NodeDeltas {
     const { config, ports } = this.#node;
     const command = config.beforeInconsistent;
     try {
-      if (command !== null) await ports.hooks.run("beforeInconsistent", command);
+      if (command !== null) {
+        await ports.hooks.run("beforeInconsistent", command, config.hookTimeoutMs);
+      }
     } catch (error) {
       // The node above is told: its operator is the one who waits for the delta.
       throw new CascadeError("refused", `nothing was taken in place: ${describeError(error)}`, {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { CascadeError } from "./errors.ts";
+import { CascadeError, describeError } from "./errors.ts";
 import type { DownstreamLink } from "./link/downstream.ts";
 import type { LinkHub } from "./link/hub.ts";
 import { whyAway } from "./link/why_away.ts";
@@ -15,8 +15,9 @@ import type { Runs } from "./link/runs.ts";
 import { linksNamed, reachPeer, wait } from "./link_access.ts";
 import { SYNC_CONNECT_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
+import type { NodeCapture } from "./node_capture.ts";
+import type { NodeVerify } from "./node_verify.ts";
 import type { Clock } from "./ports.ts";
-import type { Capture } from "./scan/capture.ts";
 import type { LinkRun } from "./status.ts";
 import type { SyncLinkReport, SyncOptions, SyncReport, SyncRunner } from "./sync_report.ts";
 
@@ -35,30 +36,45 @@ export class NodeSync implements SyncRunner {
   readonly #hub: () => LinkHub;
   readonly #clock: Clock;
   /** Where something else writes the volumes: it is looked first what that was. */
-  readonly #capture: Capture | null;
+  readonly #scans: NodeCapture | null;
+  readonly #verify: Pick<NodeVerify, "makeGood">;
 
-  constructor({ config, pipeline, hub, ports }: SyncParts, capture: Capture | null = null) {
+  constructor(
+    { config, pipeline, hub, ports }: SyncParts,
+    verify: Pick<NodeVerify, "makeGood">,
+    scans: NodeCapture | null,
+  ) {
+    this.#verify = verify;
     this.#node = config.name;
     this.#pipeline = pipeline;
     this.#hub = hub;
     this.#clock = ports.clock;
-    this.#capture = capture;
+    this.#scans = scans;
   }
 
   /** See {@linkcode SyncRunner.sync}; also throws `usage`, `hook-failed`, and what a scan throws. */
   async sync(names: readonly string[] | null, options: SyncOptions): Promise<SyncReport> {
     const { full, dryRun } = options;
-    if (full && this.#capture === null) {
+    const capture = this.#scans?.capture ?? null;
+    if (full && capture === null) {
       throw new CascadeError("usage", "--full is for nodes with `capture: scan`", {
         hint: "Leave it out: what changed is known from the log. To compare, use `cascade verify`",
       });
     }
     const links = linksNamed(this.#node, this.#hub(), names);
-    if (this.#capture === null) return await this.#all(links, dryRun, 0);
-    if (dryRun) return await this.#all(links, true, await this.#capture.preview(full));
-    const lease = await this.#capture.take({ full, isFresh: true });
+    if (capture === null) return await this.#all(links, dryRun, 0);
+    if (full && dryRun) {
+      throw new CascadeError("usage", "--full compares, and has no --dry-run", {
+        hint: "Leave one of them out",
+      });
+    }
+    if (dryRun) return await this.#all(links, true, await capture.preview());
+    const lease = await capture.take(true);
     try {
-      return await this.#all(links, false, 0);
+      const report = await this.#all(links, false, 0);
+      return full
+        ? { links: await Promise.all(report.links.map((one) => this.#full(one))) }
+        : report;
     } finally {
       await lease.release();
     }
@@ -77,6 +93,29 @@ export class NodeSync implements SyncRunner {
     return { links: await Promise.all(links.map(one)) };
   }
 
+  /** Behind what was synced: the peer's volumes are compared, and what differs is sent as well. */
+  async #full(report: SyncLinkReport): Promise<SyncLinkReport> {
+    const link = this.#hub().downstream.find(({ config }) => config.name === report.link);
+    if (link === undefined || report.outcome === "failed") return report;
+    const startMs = this.#clock.monotonicMs();
+    const { sentBytes } = link.status();
+    try {
+      const repairedBytes = await this.#verify.makeGood(link);
+      if (repairedBytes === 0) return report;
+      return {
+        ...report,
+        outcome: "done",
+        toLsn: Math.max(report.toLsn ?? 0, link.durableLsn ?? 0),
+        deltaBytes: report.deltaBytes + repairedBytes,
+        logBytes: report.logBytes + repairedBytes,
+        sentBytes: report.sentBytes + link.status().sentBytes - sentBytes,
+        durationMs: report.durationMs + this.#clock.monotonicMs() - startMs,
+      };
+    } catch (error) {
+      return { ...report, outcome: "failed", reason: describeError(error) };
+    }
+  }
+
   /** What there would be to send. */
   async #preview(
     link: DownstreamLink,
@@ -84,7 +123,9 @@ export class NodeSync implements SyncRunner {
     foundBytes: number,
   ): Promise<SyncLinkReport> {
     const startMs = this.#clock.monotonicMs();
-    const fromLsn = await reachPeer(link, this.#clock);
+    // Before the first scan nobody is let in: each of them lacks all that there is.
+    const isFirst = this.#scans?.isNeeded ?? false;
+    const fromLsn = isFirst ? toLsn : await reachPeer(link, this.#clock);
     if (fromLsn === null) return this.#failed(link, startMs);
     const { logBytes, deltaBytes } = await this.#hub().folding.alone(() =>
       link.planner.preview(fromLsn, toLsn, link.runs !== null)

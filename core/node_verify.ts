@@ -55,7 +55,7 @@ export class NodeVerify implements Verifier {
     if (link === undefined) throw new CascadeError("bug", "a named link is found");
     if (capture === "scan") {
       throw new CascadeError("usage", `something else writes the volumes of ${node}`, {
-        hint: "To send all of them, and not only what changed, use `cascade sync --full`",
+        hint: "To compare them, and send what differs, use `cascade sync --full`",
       });
     }
     if (pipeline.volumes.length === 0) {
@@ -98,6 +98,25 @@ export class NodeVerify implements Verifier {
     };
     if (repair && !different.isEmpty) report.repairedBytes = await this.#repair(link, different);
     return { ...report, durationMs: clock.monotonicMs() - startMs };
+  }
+
+  /**
+   * Compares what a scan found with what the peer holds, and has the peer given what differs. Returns its
+   * bytes. Throws `connection-lost`, `unreachable`; `refused` when it differs still.
+   */
+  async makeGood(link: DownstreamLink): Promise<number> {
+    await this.#applied(link);
+    const comparison = await this.#compare(link);
+    await comparison.all();
+    const { different } = comparison;
+    const bytes = different.countBytes();
+    if (bytes > 0 && await this.#repair(link, different) < bytes) {
+      throw new CascadeError("refused", "the volumes are written too fast to be compared", {
+        hint: "Let `beforeScan` make a snapshot",
+        retryable: true,
+      });
+    }
+    return bytes;
   }
 
   async #compare(link: DownstreamLink): Promise<Comparison> {

@@ -100,7 +100,7 @@ export class Pipeline {
 
   /** The LSN as of which the volumes are, exactly; null: something is applied in part just now. */
   exactLsn(): number | null {
-    return this.#applier.isExact && this.#blocked === null ? this.#applier.appliedLsn : null;
+    return this.#applier.isExact && this.#blocked === null ? this.appliedLsn : null;
   }
 
   /** Whether the volumes are an image that existed; the little that is missing of a delta is applied now. */

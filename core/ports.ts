@@ -162,9 +162,10 @@ export interface Journal {
 export interface Hooks {
   /**
    * Runs a command, and waits for it; `name` is that of the hook. Returns the lines that it printed,
-   * less the empty ones. Throws `hook-failed` with what it said.
+   * less the empty ones. Throws `hook-failed` with what it said, also when it was killed since it had not
+   * ended in time.
    */
-  run(name: string, command: readonly string[]): Promise<readonly string[]>;
+  run(name: string, command: readonly string[], timeoutMs: number): Promise<readonly string[]>;
 }
 
 /** The world, as core sees it. */

@@ -95,7 +95,7 @@ export class Comparison {
 
   /** Much at once: a hole at both ends needs no hashes. */
   async #probe(piece: Piece): Promise<void> {
-    const volume = this.#pipeline.volumes[piece.volume];
+    const volume = this.#ground.volumes[piece.volume];
     const isHole = volume?.appliedDataRanges(piece.offset, piece.length, 1).length === 0;
     const answer = isHole ? await this.#ask(piece) : null;
     if (answer?.isHole && await this.#isUntouched(piece, answer.appliedLsn)) {
@@ -155,7 +155,7 @@ export class Comparison {
     const peerLsn = answer.appliedLsn ?? 0;
     const lsn = await this.#reach(peerLsn);
     if (lsn === null) return;
-    const volume = this.#pipeline.volumes[piece.volume];
+    const volume = this.#ground.volumes[piece.volume];
     const bytes = new Uint8Array(piece.length);
     volume?.readApplied(bytes, piece.offset);
     const zeroes = () => digestsOf(new Uint8Array(piece.length));
@@ -232,7 +232,7 @@ export class Comparison {
     const length = Math.min(HASH_BLOCK_BYTES, size - offset);
     const answer = await this.#ask({ volume, offset, length }, true);
     const mine = new Uint8Array(length);
-    this.#pipeline.volumes[volume]?.readApplied(mine, offset);
+    this.#ground.volumes[volume]?.readApplied(mine, offset);
     const theirs = answer.data === null
       ? new Uint8Array(length)
       : Buffer.from(answer.data, "base64");

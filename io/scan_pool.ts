@@ -79,6 +79,9 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** In a bundle this module lies beside the folder of its worker. */
+const WORKER = import.meta.url.endsWith(".ts") ? "./scan_worker.ts" : "./io/scan_worker.js";
+
 /** One worker, and who waits for its answers, in the order of the questions. */
 class HashWorker {
   readonly #worker: Worker;
@@ -88,7 +91,7 @@ class HashWorker {
   #failure: CascadeError | null = null;
 
   constructor() {
-    this.#worker = new Worker(new URL("./scan_worker.ts", import.meta.url), {
+    this.#worker = new Worker(new URL(WORKER, import.meta.url), {
       type: "module",
       name: "scan",
     });

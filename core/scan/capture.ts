@@ -35,6 +35,8 @@ export interface CaptureParts {
   readonly journal: Journal;
   readonly beforeScan: Hook | null;
   readonly afterScan: Hook | null;
+  /** How long each of them may take. */
+  readonly hookTimeoutMs: number;
   /** One a volume: its place, name and size on this node. */
   readonly volumes: readonly {
     readonly name: string;
@@ -48,14 +50,6 @@ export interface CaptureParts {
   readonly onOpen: () => void;
 }
 
-/** How a scan is wanted. */
-export interface CaptureWish {
-  /** Every block counts as changed. */
-  readonly full: boolean;
-  /** It has to begin from now on; else one that has begun will do. */
-  readonly isFresh: boolean;
-}
-
 /** A scan that somebody uses. */
 export interface ScanLease {
   /** Where the log ends with what it found. */
@@ -66,7 +60,6 @@ export interface ScanLease {
 
 interface Turn {
   readonly number: number;
-  readonly full: boolean;
   users: number;
   readonly scanned: Promise<number>;
   /** Settles when the last of its users is gone. */
@@ -110,18 +103,21 @@ export class Capture {
     };
   }
 
-  /** Scans, or shares a scan. Throws what the scan throws; `hook-failed`. */
-  async take(wish: CaptureWish): Promise<ScanLease> {
+  /**
+   * Scans, or shares a scan; `isFresh`: one that begins from now on, else one that has begun will do. Throws
+   * what the scan throws; `hook-failed`.
+   */
+  async take(isFresh: boolean): Promise<ScanLease> {
     const asked = ++this.#count;
     for (;;) {
       if (this.#parts.ground.stopped()) throw this.#parts.ground.stopping();
       const turn = this.#turn;
       if (turn === null) break;
-      const serves = (!wish.isFresh || turn.number > asked) && (turn.full || !wish.full);
+      const serves = !isFresh || turn.number > asked;
       if (serves && turn.users > 0) return await this.#share(turn);
       await turn.over;
     }
-    return await this.#begin(wish.full);
+    return await this.#begin();
   }
 
   async #share(turn: Turn): Promise<ScanLease> {
@@ -138,10 +134,10 @@ export class Capture {
     };
   }
 
-  async #begin(full: boolean): Promise<ScanLease> {
+  async #begin(): Promise<ScanLease> {
     const over = new Promise<void>((end) => this.#end = end);
-    const scanned = this.#scan(full);
-    const turn: Turn = { number: ++this.#count, full, users: 1, scanned, over };
+    const scanned = this.#scan();
+    const turn: Turn = { number: ++this.#count, users: 1, scanned, over };
     this.#turn = turn;
     try {
       return this.#lease(turn, await scanned);
@@ -153,7 +149,7 @@ export class Capture {
     }
   }
 
-  async #scan(full: boolean): Promise<number> {
+  async #scan(): Promise<number> {
     const { ground, clock, images, remember } = this.#parts;
     this.#startedAtMs = clock.nowMs();
     this.#phase = "scanning";
@@ -161,7 +157,7 @@ export class Capture {
     const at = await this.#open();
     let isTaken = false;
     try {
-      const { lsn, changedBytes } = await new ScanRun(ground, at, this.#progress).commit(full);
+      const { lsn, changedBytes } = await new ScanRun(ground, at, this.#progress).commit();
       const { readBytes } = this.#progress;
       const [startedAtMs, endedAtMs] = [this.#startedAtMs, clock.nowMs()];
       await remember({ last: { startedAtMs, endedAtMs, lsn, readBytes, changedBytes } });
@@ -188,18 +184,18 @@ export class Capture {
   }
 
   /** Tells what a scan would find, in bytes. Throws as {@linkcode take}. */
-  async preview(full: boolean): Promise<number> {
+  async preview(): Promise<number> {
     while (this.#turn !== null) await this.#turn.over;
     const over = new Promise<void>((end) => this.#end = end);
     const scanned = Promise.resolve(0);
-    this.#turn = { number: ++this.#count, full, users: 0, scanned, over };
+    this.#turn = { number: ++this.#count, users: 0, scanned, over };
     this.#startedAtMs = this.#parts.clock.nowMs();
     this.#phase = "scanning";
     this.#progress = { doneBytes: 0, readBytes: 0 };
     try {
       const at = await this.#open();
       try {
-        return await new ScanRun(this.#parts.ground, at, this.#progress).preview(full);
+        return await new ScanRun(this.#parts.ground, at, this.#progress).preview();
       } finally {
         for (const file of at.files) file.close();
       }
@@ -221,15 +217,18 @@ export class Capture {
 
   /** Runs `beforeScan` and opens what is to be scanned. */
   async #open(): Promise<{ paths: readonly string[]; files: readonly DiskFile[] }> {
-    const { beforeScan, afterScan, hooks, volumes, disk, journal, memory, remember } = this.#parts;
+    const { beforeScan, afterScan, hookTimeoutMs, hooks, volumes, disk, journal } = this.#parts;
+    const { memory, remember } = this.#parts;
     if (memory().isOpen && afterScan !== null) {
       // The run before was killed: what it left would be in the way of this one.
-      await hooks.run("afterScan", afterScan).catch((error) => {
+      await hooks.run("afterScan", afterScan, hookTimeoutMs).catch((error) => {
         journal.write("warn", "afterScan of a run before failed", { reason: describeError(error) });
       });
     }
     if (beforeScan !== null || afterScan !== null) await remember({ isOpen: true });
-    const said = beforeScan === null ? null : await hooks.run("beforeScan", beforeScan);
+    const said = beforeScan === null
+      ? null
+      : await hooks.run("beforeScan", beforeScan, hookTimeoutMs);
     const paths = said === null ? volumes.map(({ path }) => path) : this.#pathsOf(said);
     const files: DiskFile[] = [];
     try {
@@ -265,13 +264,14 @@ export class Capture {
 
   /** Closes what was scanned, and runs `afterScan`. */
   async #close(): Promise<void> {
-    const { images, afterScan, beforeScan, hooks, remember, journal, ground } = this.#parts;
+    const { images, beforeScan, afterScan, hookTimeoutMs, hooks, remember, journal, ground } = this
+      .#parts;
     for (const image of images) image.close();
     for (const map of this.#maps ?? []) map.close();
     this.#maps = null;
     try {
       await ground.unsure.save();
-      if (afterScan !== null) await hooks.run("afterScan", afterScan);
+      if (afterScan !== null) await hooks.run("afterScan", afterScan, hookTimeoutMs);
       if (afterScan !== null || beforeScan !== null) await remember({ isOpen: false });
     } catch (error) {
       this.#failure = describeError(error);

@@ -59,24 +59,23 @@ export class ScanRun {
   }
 
   /** Finds what changed, and makes nothing of it. Returns its bytes. */
-  async preview(full: boolean): Promise<number> {
-    return await this.#trusting(full, async (old) => {
+  async preview(): Promise<number> {
+    return await this.#trusting(async (old) => {
       await this.#scan(old, null);
       return this.#changed.countBytes();
     });
   }
 
-  /** All of it. `full`: every block counts as changed. Throws `stopping`, and what reading throws. */
-  async commit(full: boolean): Promise<ScanFound> {
-    return await this.#trusting(full, (old) => this.#commit(old));
+  /** All of it. Throws `stopping`, and what reading throws. */
+  async commit(): Promise<ScanFound> {
+    return await this.#trusting((old) => this.#commit(old));
   }
 
   /** Gives `work` the maps to compare with; none when one of them turns out to be damaged. */
   async #trusting<T>(
-    full: boolean,
     work: (old: readonly HashMap[] | null) => Promise<T>,
   ): Promise<T> {
-    const old = await this.#old(full);
+    const old = await this.#old();
     try {
       return await work(old);
     } catch (error) {
@@ -107,7 +106,7 @@ export class ScanRun {
   }
 
   /** The maps to compare with; null: it is not known what the peers have. */
-  async #old(full: boolean): Promise<readonly HashMap[] | null> {
+  async #old(): Promise<readonly HashMap[] | null> {
     const { maps, mapGround, unsure, journal } = this.#ground;
     try {
       unsure.load();
@@ -116,7 +115,7 @@ export class ScanRun {
       journal.write("error", "what was written during a scan is not known any more: all is sent");
       return null;
     }
-    return full ? null : await maps.open(mapGround);
+    return await maps.open(mapGround);
   }
 
   /** Step 1. */

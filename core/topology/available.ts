@@ -34,12 +34,6 @@ function lintNode(node: TopologyNode, reporter: Reporter): void {
   if (node.admin !== null && endpointOf(node.admin).scheme === "https") {
     missing(reporter, ["nodes", node.name, "admin"], "https://", "use http://");
   }
-  lintDeltas(node, reporter);
-}
-
-function lintDeltas(node: TopologyNode, reporter: Reporter): void {
-  const path = (key: string): DocumentPath => ["nodes", node.name, key];
-  if (node.capture === "scan") missing(reporter, path("capture"), "capture: scan", "use nbd");
 }
 
 function lintLink(link: TopologyLink, reporter: Reporter): void {

@@ -75,6 +75,14 @@ export function lintScanLinks(topology: Topology, reporter: Reporter): void {
         expected: "periodic or async",
       });
     }
+    if (link.onOverflow !== "map") {
+      reporter.report(["links", link.index, "onOverflow"], "value", {
+        message: `${quote(from.name)} has capture: scan, so it has no clients that could wait or ` +
+          "be given errors; expected map",
+        found: link.onOverflow,
+        expected: "map",
+      });
+    }
     if (link.verify !== null) {
       const message =
         `${quote(from.name)} has capture: scan: what it has cannot be compared while ` +

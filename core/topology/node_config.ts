@@ -68,6 +68,7 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     afterScan: node.afterScan,
     allowInconsistent: node.allowInconsistent,
     beforeInconsistent: node.beforeInconsistent,
+    hookTimeoutMs: node.hookTimeoutMs,
     upstream: upstream === undefined ? null : linkConfig(topology, upstream),
     downstream: topology.links.filter((link) => link.from === nodeName)
       .map((link) => linkConfig(topology, link)),

@@ -30,6 +30,8 @@ export const TOPOLOGY_FORMAT = 1;
 
 /** What a link's `timeout` is when it is left out. */
 export const TIMEOUT_DEFAULT = "5s";
+/** Long enough for a snapshot on a busy host. */
+const HOOK_TIMEOUT_DEFAULT = "5m";
 
 const volumeSchema = z.strictObject({
   size: sizeSchema.describe("Size of the volume, the same on every node: 10GiB"),
@@ -92,6 +94,9 @@ const nodeSchema = z.strictObject({
   ),
   beforeInconsistent: hookSchema.optional().describe(
     "Command to run before that, such as one that makes a snapshot; if it fails, nothing is applied",
+  ),
+  hookTimeout: durationSchema.prefault(HOOK_TIMEOUT_DEFAULT).describe(
+    "How long any of these commands may take: then it is killed, and has failed",
   ),
 });
 

@@ -46,6 +46,7 @@ export interface TopologyNode {
   readonly afterScan: Hook | null;
   readonly allowInconsistent: boolean;
   readonly beforeInconsistent: Hook | null;
+  readonly hookTimeoutMs: number;
 }
 
 /** A link, with its defaults. */
@@ -129,6 +130,7 @@ function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
     afterScan: spec.afterScan ?? null,
     allowInconsistent: spec.allowInconsistent,
     beforeInconsistent: spec.beforeInconsistent ?? null,
+    hookTimeoutMs: spec.hookTimeout,
   };
 }
 

@@ -15,7 +15,7 @@ const ROUNDS = 3;
 const STEP_BYTES = 1024 * 1024;
 const BLOCK_BYTES = 4096;
 const CHANGED = 0.01;
-const MOD = new URL("../../mod.ts", import.meta.url).pathname;
+const MOD = Deno.env.get("CASCADE_E2E_MOD") ?? new URL("../../mod.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 type Contest = Readonly<Record<string, readonly string[]>>;

@@ -30,6 +30,7 @@ function makeConfig(): NodeConfig {
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    hookTimeoutMs: 60_000,
     upstream: null,
     downstream: [makeLink({ mode: "sync", timeoutMs: TIMEOUT_MS })],
     nodeNames: ["a", "b"],

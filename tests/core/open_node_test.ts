@@ -34,6 +34,7 @@ function makeConfig(change: Partial<NodeConfig> = {}): NodeConfig {
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    hookTimeoutMs: 60_000,
     upstream: null,
     downstream: [],
     nodeNames: ["hq"],

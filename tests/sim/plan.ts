@@ -206,6 +206,7 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
     afterScan: null,
     allowInconsistent,
     beforeInconsistent: null,
+    hookTimeoutMs: 60_000,
     upstream,
     downstream: links.filter((link) => link.from === name),
     nodeNames: names,

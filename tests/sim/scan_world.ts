@@ -119,7 +119,7 @@ class ScanWorld {
       capture: name === "a" ? "scan" : "nbd",
       beforeScan: name === "a" && this.#hasSnapshots ? ["snapshot"] : null,
       afterScan: name === "a" && this.#hasSnapshots ? ["remove"] : null,
-      ...{ allowInconsistent: false, beforeInconsistent: null },
+      ...{ allowInconsistent: false, beforeInconsistent: null, hookTimeoutMs: 60_000 },
       upstream: links.find(({ to }) => to === name) ?? null,
       downstream: links.filter(({ from }) => from === name),
       nodeNames: names,
@@ -181,7 +181,7 @@ class ScanWorld {
     this.#isSyncing = true;
     const wasCalm = this.#isCalm;
     const full = !this.#isCalm && this.#prng.chance(0.1);
-    const dryRun = !this.#isCalm && this.#prng.chance(0.1);
+    const dryRun = !full && !this.#isCalm && this.#prng.chance(0.1);
     node.sync.sync(null, { full, dryRun }).then((report) => {
       if (this.#primary.node !== node) return;
       this.#isSyncing = false;

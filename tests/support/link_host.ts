@@ -67,6 +67,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    hookTimeoutMs: 60_000,
     upstream: makeLink(),
     downstream: [],
     nodeNames: ["a", "b"],
