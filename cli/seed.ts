@@ -27,7 +27,10 @@ export function seedCommand() {
     .addOption(topologyOption())
     .option("--compare", "read the target too, and write only the blocks that differ")
     .option("--verify", "read the target back afterwards, and compare it with the source")
-    .option("--force", "overwrite a target that holds data, or that was a cascade node's volume")
+    .option(
+      "--force",
+      "overwrite a target that holds data, or was a node's volume; empty a node that does",
+    )
     .option("--resume-file <file>", "keep count here (for devices and NBD servers, too)")
     .option("--json", "print one JSON document at the end")
     .option("-q, --quiet", "print nothing but errors")

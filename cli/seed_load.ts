@@ -6,6 +6,7 @@
 import { checkBody, openSeedFile, type SeedFile } from "../core/delta/seed_file.ts";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { NodeConfig } from "../core/config.ts";
+import { emptyNode } from "../core/empty_node.ts";
 import type { Ports } from "../core/ports.ts";
 import { firstData } from "../core/seed/look.ts";
 import { FileBlocks } from "../core/seed/file_blocks.ts";
@@ -37,15 +38,18 @@ export async function loadSeedFile(
   const state = { phase: "checking", doneBytes: 0, verifiedBytes: 0, zeroBytes: 0, equalBytes: 0 };
   const bar = request.quiet ? null : SeedBar.onTerminal(state, () => delta.bodyBytes);
   try {
-    const place = placeOf(config, seed, ports);
+    const place = placeIn(request, config, seed, ports);
     if (place === "loaded") return done(request, seed, name, delta.bodyBytes, beganMs);
     const onDone = (bytes: number) => void (state.doneBytes = bytes);
     const told = { stopped: stop.asked, onDone };
     const bytes = await checkBody(delta, { ...told, clock: ports.clock });
     if (bytes === null) throw new ExitWith(EXIT.failed, INTERRUPTED);
-    await lookAtVolumes(config, place, bytes, ports, stop.asked);
+    if (place === "to be emptied") {
+      await whileStopped(config, () => emptyNode(config, ports.disk, ports.clock));
+    } else if (place === "blank") await refuseData(config, ports, stop.asked);
+    if (place !== "begun") refuseShort(config, bytes);
     Object.assign(state, { phase: "loading", doneBytes: 0 });
-    const end = await load(config, seed, ports, told);
+    const end = await whileStopped(config, () => loadSeed(config, seed, ports, told));
     bar?.end();
     if (!end.done) {
       throw new ExitWith(
@@ -61,14 +65,27 @@ export async function loadSeedFile(
   }
 }
 
-async function load(
+/** What the node's folder says, and what is to become of it. */
+function placeIn(
+  { force }: SeedRequest,
   config: NodeConfig,
   seed: SeedFile,
   ports: Ports,
-  told: Parameters<typeof loadSeed>[3],
-) {
+): LoadPlace | "to be emptied" {
   try {
-    return await loadSeed(config, seed, ports, told);
+    const place = placeOf(config, seed, ports);
+    // Also one whose emptying was cut off, which left no state.
+    return force && place === "blank" ? "to be emptied" : place;
+  } catch (error) {
+    if (force && isCascadeError(error, "refused")) return "to be emptied";
+    throw error;
+  }
+}
+
+/** Tells of a node that runs, and what to do on a full disk. */
+async function whileStopped<T>(config: NodeConfig, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
     if (isCascadeError(error, "locked") && error.where.path === `${config.dir}/lock`) {
       throw new CascadeError(
@@ -97,8 +114,7 @@ function done(
   resumedAt: number,
   beganMs: number,
 ): void {
-  if (!request.quiet && resumedAt === delta.bodyBytes) tell(`cascade: ${node} had it all already`);
-  else if (!request.quiet && resumedAt > 0) {
+  if (!request.quiet && resumedAt > 0 && resumedAt < delta.bodyBytes) {
     tell(
       `cascade: went on at ${approximateSize(resumedAt)} of ${approximateSize(delta.bodyBytes)}`,
     );
@@ -106,15 +122,12 @@ function done(
   reportCourier(request, { kind: "loaded", node, delta, resumedAt, beganMs });
 }
 
-/** The last looks before the node is touched: blank volumes, and room for what comes. */
-async function lookAtVolumes(
+/** The last look before a node is touched that nothing was replicated to: its volumes hold no data. */
+async function refuseData(
   config: NodeConfig,
-  place: LoadPlace,
-  bytes: number,
   { disk, clock }: Ports,
   stopped: () => boolean,
 ): Promise<void> {
-  if (place !== "blank") return;
   for (const { name, path, sizeBytes } of config.volumes) {
     if (path === null || !disk.exists(path)) continue;
     const file = disk.open(path, { readOnly: true });
@@ -127,7 +140,6 @@ async function lookAtVolumes(
       file.close();
     }
   }
-  refuseShort(config, bytes);
 }
 
 /** Volumes on one file system share its room. */

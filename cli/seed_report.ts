@@ -43,6 +43,9 @@ export function reportCourier(request: SeedRequest, outcome: CourierOutcome): vo
     });
   }
   if (request.quiet) return;
+  if (resumedAt === trailer.bodyBytes && kind === "loaded") {
+    return printLine(`${node} stands at LSN ${trailer.toLsn} already: nothing had to be loaded`);
+  }
   const size = approximateSize(fileBytes);
   const took = `in ${approximateDuration(tookMs)}`;
   printLine(

@@ -8,14 +8,17 @@ import { checkBody, partialPath, SeedFileWriter } from "../core/delta/seed_file.
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { StagedMessage } from "../core/link/messages.ts";
 import type { SeedMaker } from "../core/node_seeds.ts";
+import { folderOf } from "../core/folders.ts";
 import type { Ports } from "../core/ports.ts";
 import { approximateSize } from "../core/topology/units.ts";
 import { resolvePath } from "../core/topology/paths.ts";
 import { TIMEOUT_NEVER_MS, wasNeverAsked } from "../io/admin_client.ts";
+import { freeBytesAt } from "../io/free_space.ts";
 import { fetchSeed } from "../io/seed_client.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { tell } from "./output.ts";
+import { statOf } from "./seed_look.ts";
 import { reportCourier } from "./seed_report.ts";
 import type { SeedRequest } from "./seed_run.ts";
 import { loadSetup, type NodeSetup } from "./serve_node.ts";
@@ -44,7 +47,8 @@ export async function saveSeed(
     const bar = request.quiet ? null : SeedBar.onTerminal(progress, () => progress.totalBytes);
     let made: { delta: Delta; resumedAt: number };
     try {
-      const job = new Save(request, writer, progress, stop);
+      const job = new Save(request, path, writer, progress, stop);
+      job.volumeBytes = setup.config.volumes.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
       const whole = await job.fetch(setup) ??
         await (await import("./seed_here.ts")).asNode(setup, (maker) => job.from(maker));
       if (!whole) return await interrupted(writer, path);
@@ -63,9 +67,19 @@ const ZERO = { doneBytes: 0, verifiedBytes: 0, zeroBytes: 0, equalBytes: 0 };
 
 /** Before anything is asked of a node. */
 function refuseTaken(request: SeedRequest, path: string, { disk }: Ports): void {
+  const where = { target: request.target };
+  if (statOf(path)?.isDirectory === true) {
+    throw new CascadeError("usage", "the target is a folder", {
+      where,
+      hint: `Name a file in it: ${path}/${request.source}.seed`,
+    });
+  }
+  if (statOf(folderOf(path))?.isDirectory !== true) {
+    throw new CascadeError("usage", `there is no folder ${folderOf(path)}`, { where });
+  }
   if (!disk.exists(path) || request.force) return;
   throw new CascadeError("refused", "the target is there already", {
-    where: { target: request.target },
+    where,
     hint: "Choose another name; --force replaces the file.",
   });
 }
@@ -104,18 +118,23 @@ async function interrupted(writer: SeedFileWriter, path: string): Promise<never>
 /** Takes what a node gives, wherever that runs. */
 class Save {
   readonly #request: SeedRequest;
+  readonly #path: string;
   readonly #writer: SeedFileWriter;
   readonly #progress: Progress;
   readonly #stop: StopSignal;
   resumedAt = 0;
+  /** Of all volumes, holes and zeroes too. */
+  volumeBytes = 0;
 
   constructor(
     request: SeedRequest,
+    path: string,
     writer: SeedFileWriter,
     progress: Progress,
     stop: StopSignal,
   ) {
     this.#request = request;
+    this.#path = path;
     this.#writer = writer;
     this.#progress = progress;
     this.#stop = stop;
@@ -132,6 +151,18 @@ class Save {
     }
     this.#progress.doneBytes = this.#writer.bytes;
     this.#progress.totalBytes = bytesExpected;
+    this.#progress.zeroBytes = Math.max(0, this.volumeBytes - bytesExpected);
+    this.#refuseShort(bytesExpected - this.#writer.bytes);
+  }
+
+  #refuseShort(bytes: number): void {
+    const room = freeBytesAt(this.#path);
+    if (room === null || room.freeBytes >= bytes) return;
+    const [needed, free] = [bytes, room.freeBytes].map(approximateSize);
+    throw new CascadeError("disk-full", `the file needs ${needed} more, ${free} are free`, {
+      where: { file: this.#path },
+      hint: "Make room, or name a file elsewhere.",
+    });
   }
 
   #say(text: string): void {

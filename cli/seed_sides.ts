@@ -38,7 +38,7 @@ export function planSeed(request: SeedRequest): SeedPlan {
   if (topology !== null && to !== null) {
     if (!isSeed && !isNbdUri(source) && statOf(source) === null) throw nobody(topology, source);
     if (!isSeed) throw noImage(topology, source, to);
-    refuseOptions(request, ["compare", "verify", "resumeFile", "force"]);
+    refuseOptions(request, ["compare", "verify", "resumeFile"]);
     return { kind: "load", topology, node: to };
   }
   if (isSeed) {
@@ -70,14 +70,13 @@ function nodeIn(topology: Topology | null, text: string): string | null {
 
 function refuseOptions(
   request: SeedRequest,
-  names: readonly ("compare" | "verify" | "force" | "resumeFile")[],
+  names: readonly ("compare" | "verify" | "resumeFile")[],
 ): void {
   const given = names.find((name) => request[name] !== false && request[name] !== null);
   if (given === undefined) return;
   const hints = {
     compare: "A seed file holds all that is not a hole.",
     verify: "A seed file is always read back and checked, when it is made and before it is loaded.",
-    force: "A node that holds data is never overwritten: remove its folder and volumes first.",
     resumeFile: "What was interrupted goes on by itself.",
   };
   const option = given === "resumeFile" ? "resume-file" : given;

@@ -114,8 +114,7 @@ function placeIn(
 export function notBlank(config: NodeConfig, found: string): CascadeError {
   const paths = config.volumes.flatMap(({ path }) => path === null ? [] : [path]);
   return new CascadeError("refused", `${config.name} is not blank: it ${found}`, {
-    hint: `If it may go, stop the node and remove ${[config.dir, ...paths].join(", ")}` +
-      " (of a device, its contents: blkdiscard -z).",
+    hint: `--force discards what ${[config.dir, ...paths].join(" and ")} hold.`,
   });
 }
 

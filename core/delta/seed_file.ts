@@ -101,7 +101,9 @@ export class SeedFileWriter {
     await this.#disk.flushFolder(folderOf(this.#path));
   }
 
+  /** Closes it; nothing is left of a file that was never begun. */
   close(): void {
+    if (this.#end === 0) this.#disk.remove(partialPath(this.#path));
     this.#file.close();
   }
 }

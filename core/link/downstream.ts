@@ -299,15 +299,13 @@ export class DownstreamLink {
     return this.policy.required || (this.config.onOverflow !== "map" && this.pausedWhy === null);
   }
 
-  /**
-   * The log below `lsn` goes, needed or not: settles when what the peer lacks of it is kept, durably,
-   * in its map. To be called alone.
-   */
+  /** The log below `lsn` goes: settles when what the peer lacks of it is in its map. To be called alone. */
   async foldTo(lsn: number): Promise<void> {
     const { pipeline } = this.#host;
     const neededLsn = Math.max(this.#ack?.durableLsn ?? this.#floorLsn, pipeline.log.startLsn);
     const isNew = this.map.map === null;
-    if (neededLsn < lsn) await this.map.foldTo(lsn, neededLsn);
+    // A map of what the peer has by now holds log, too, until it is forgotten.
+    if (neededLsn < lsn || this.map.map !== null) await this.map.foldTo(lsn, neededLsn);
     await this.#foldCourse(lsn);
     const sender = this.#sender;
     if (sender !== null && sender.isFlowing && sender.cursorLsn < lsn) {

@@ -53,7 +53,8 @@ export class Folding {
     this.#folding = true;
     this.foldTo(lsn).then(() => {
       this.#folding = this.#toldFull = false;
-      if (!this.#stopped) this.#host.pipeline.makeRoom(0);
+      // Not at once: should it still be needed, the world goes on before it is tried again.
+      this.#host.ports.clock.soon(() => this.#stopped || this.#host.pipeline.makeRoom(0));
     }, (error) => {
       this.#folding = false;
       this.#failed(error);

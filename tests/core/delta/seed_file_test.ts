@@ -100,4 +100,5 @@ Deno.test("what an earlier run left is dropped where it is of no use", async () 
   writer.restart();
   assertEquals([writer.bytes, disk.file(partialPath(PATH)).bytes.length], [0, 0]);
   writer.close();
+  assertEquals(disk.exists(partialPath(PATH)), false);
 });

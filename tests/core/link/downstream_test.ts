@@ -1,0 +1,68 @@
+import { assert, assertEquals } from "@std/assert";
+import { DownstreamLink } from "../../../core/link/downstream.ts";
+import { FrameType, jsonFrame } from "../../../core/link/frames.ts";
+import type { Hello, PositionMessage } from "../../../core/link/messages.ts";
+import { PROTOCOL_VERSION } from "../../../core/link/link_limits.ts";
+import { Wire } from "../../../core/link/wire.ts";
+import { makeHost } from "../../support/link_host.ts";
+import { settle, until } from "../../support/manual_clock.ts";
+import { connectionPair } from "../../support/pair.ts";
+import { beginReign, makeRig, makeWrite, type Rig } from "../../support/rig.ts";
+import { makeEpoch, makeLink, MemoryJournal } from "../../support/small.ts";
+
+const HELLO: Hello = {
+  protocol: PROTOCOL_VERSION,
+  cluster: "payroll",
+  node: "c",
+  peer: "b",
+  instance: "2",
+  nonce: "",
+};
+
+/** Writes a little more; returns the end. */
+async function write(rig: Rig): Promise<number> {
+  rig.log.append(makeWrite(1, rig.log.endLsn, 0, 512, 7));
+  rig.pipeline.appended();
+  rig.pipeline.flushNow();
+  await rig.log.flushed();
+  await settle();
+  return rig.log.endLsn;
+}
+
+/** Says where the peer is. */
+function positionAt(lsn: number): PositionMessage {
+  return {
+    history: [makeEpoch(1, 0)],
+    endLsn: lsn,
+    stableLsn: lsn,
+    volumes: [{ name: "data", sizeBytes: 1024 * 1024 }],
+    base: { data: "blank" },
+    fresh: false,
+    inPlace: false,
+    staged: null,
+  };
+}
+
+Deno.test("log goes that a map of what the peer has by now still held, before the peer tells", async () => {
+  const rig = await makeRig();
+  rig.disk.makeFolder("/b");
+  const link = new DownstreamLink(
+    makeHost(rig, new MemoryJournal()),
+    makeLink({ name: "b-c", from: "b", to: "c" }),
+  );
+  const mappedLsn = await beginReign(rig, 5);
+  const goneLsn = await write(rig);
+  const peerLsn = await write(rig);
+  await link.foldTo(mappedLsn);
+  assertEquals(link.neededLsn(), mappedLsn);
+
+  const [near, far] = connectionPair();
+  const peer = new Wire(far, rig.clock);
+  const served = link.serve(new Wire(near, rig.clock), HELLO);
+  peer.send(jsonFrame(FrameType.POSITION, positionAt(peerLsn)));
+  await until(() => link.connected, "the peer is accepted", rig.clock);
+  await link.foldTo(goneLsn);
+  assert(link.neededLsn() >= goneLsn, `it holds on to LSN ${link.neededLsn()}`);
+  peer.close();
+  await served;
+});
