@@ -61,6 +61,11 @@ export class NodeSeeds implements SeedMaker {
         hint: "Have the seed made at a node that keeps them.",
       });
     }
+    if (ground.scans) {
+      throw new CascadeError("usage", `something else writes the volumes of ${name}`, {
+        hint: "Have the seed made at a node below it, which holds what was scanned last.",
+      });
+    }
     const { base } = state();
     if (isInPlace || isFresh || base === null) {
       throw new CascadeError("refused", `${name} has no whole image itself yet`, {

@@ -77,8 +77,7 @@ export class BlockDigester {
     new Uint8Array(buffer).set(key);
     this.room = new Uint8Array(buffer, dataAt, DIGEST_BATCH_BYTES);
     this.#digests = new Uint8Array(buffer, digestsAt, digestsBytes);
-    const module = new WebAssembly.Module(digestModule(blockBytes));
-    const { run } = new WebAssembly.Instance(module, { env: { memory } }).exports;
+    const { run } = new WebAssembly.Instance(moduleFor(blockBytes), { env: { memory } }).exports;
     assert(typeof run === "function", "the module has its function");
     this.#run = run as (data: number, blocks: number, digests: number) => void;
   }
@@ -166,6 +165,17 @@ function finishCode(keyAt: number): Code {
     code.push(...op.i64Const(32), ...op.i64ShiftRight, ...op.i32Wrap, ...op.i32Store(4 * j));
   }
   return code;
+}
+
+const modules = new Map<number, WebAssembly.Module>();
+
+/** Compiled once. */
+function moduleFor(blockBytes: number): WebAssembly.Module {
+  const known = modules.get(blockBytes);
+  if (known !== undefined) return known;
+  const module = new WebAssembly.Module(digestModule(blockBytes));
+  modules.set(blockBytes, module);
+  return module;
 }
 
 /** `run(data, blocks, digests)`: addresses and a count; the key lies at address 0. */

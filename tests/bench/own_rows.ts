@@ -12,6 +12,7 @@ import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
 import { median, type OwnRow } from "./report.ts";
+import { measureScan } from "./scan_rows.ts";
 import { measureSeed } from "./seed_rows.ts";
 import { measureSync, measureWire } from "./sync_rows.ts";
 
@@ -37,6 +38,7 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   // Half of what the others write: a volume of 1 GiB in a full run.
   seed: (cleanup, bytes) => measureSeed(cleanup, bytes / 2),
   sync: (cleanup, bytes) => measureSync(cleanup, bytes / 2),
+  scan: (cleanup, bytes) => measureScan(cleanup, bytes / 2),
   wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
 };
 

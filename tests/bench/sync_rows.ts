@@ -16,19 +16,20 @@ import { until } from "../e2e/support/wait.ts";
 import { median, type OwnRow } from "./report.ts";
 
 const MIB = 1024 * 1024;
-const BLOCK_BYTES = 4096;
-const CHANGED = 0.01;
-const ROUNDS = 5;
+export const BLOCK_BYTES = 4096;
+export const CHANGED = 0.01;
+export const ROUNDS = 5;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 const MOD = Deno.env.get("CASCADE_E2E_MOD") ?? new URL("../../mod.ts", import.meta.url).pathname;
 
 /** A process's time and its peak of memory. */
-interface Ran {
+export interface Ran {
   readonly seconds: number;
   readonly bytes: number;
 }
 
-async function timed(program: string, ...args: string[]): Promise<Ran> {
+/** Runs a program with nothing left to be written. */
+export async function timed(program: string, ...args: string[]): Promise<Ran> {
   await run("sync", []);
   const begun = performance.now();
   const { stderr } = await run("/usr/bin/time", ["-f", "%M", program, ...args]);
@@ -36,7 +37,8 @@ async function timed(program: string, ...args: string[]): Promise<Ran> {
   return { seconds, bytes: 1024 * Number(stderr.trim().split("\n").at(-1)) };
 }
 
-function sync(cluster: Cluster): Promise<Ran> {
+/** `cascade sync` as cron runs it. */
+export function sync(cluster: Cluster): Promise<Ran> {
   const line = ["run", "-A", "--config", CONFIG, MOD, "sync", "-t", cluster.topologyPath];
   return timed(Deno.execPath(), ...line, "--node", cluster.primary, "--quiet");
 }
@@ -69,7 +71,7 @@ async function change(cluster: Cluster, from: number, to: number, step: number):
   client.close();
 }
 
-function random(bytes: number): Uint8Array {
+export function random(bytes: number): Uint8Array {
   const block = new Uint8Array(bytes);
   for (let at = 0; at < bytes; at += 65536) {
     crypto.getRandomValues(block.subarray(at, Math.min(bytes, at + 65536)));
