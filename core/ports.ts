@@ -43,6 +43,11 @@ export interface DiskFile {
    */
   beginFlush?(offset: number, length: number): void;
   /**
+   * Waits until the disk has taken what was written there, and lets the page cache forget it; not a flush.
+   * Only for ranges that {@linkcode beginFlush} was called for. Left out like that.
+   */
+  writeOut?(offset: number, length: number): void;
+  /**
    * Makes [offset, offset + length) read as zero. With `hole` it gives the room back where the
    * system can, else it writes zeroes. Never changes the size of the file.
    */

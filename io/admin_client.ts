@@ -9,7 +9,7 @@ import type { NodeStatus } from "../core/status.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
 import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
 import { parseAdminAddress } from "./address.ts";
-import { CONTROL_HEADER, NODE_HEADER } from "./admin_control.ts";
+import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
 
 /** The status of a node with as many links as a topology may have stays far below. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;

@@ -17,12 +17,8 @@ import { describeError, isCascadeError } from "../core/errors.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
+import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
 import { answerSeed, type SeedGiver } from "./admin_seed.ts";
-
-/** The header that a request must bear to change anything. */
-export const CONTROL_HEADER = "cascade-control";
-/** Names the node that is meant, if the request should reach no other. */
-export const NODE_HEADER = "cascade-node";
 
 /** Pauses of links. Each settles when what it did is durable, or throws why not. */
 export interface AdminControl {

@@ -119,6 +119,15 @@ export class OpenFile implements DiskFile {
     this.#libc?.beginWriting(this.#fd, offset, length);
   }
 
+  writeOut(offset: number, length: number): void {
+    if (this.#libc === null) return;
+    if (!this.#libc.finishWriting(this.#fd, offset, length)) {
+      const error = new Error("what was written did not reach the disk");
+      throw diskError(error, `write out ${length} bytes`, this.path, offset);
+    }
+    this.#libc.forget(this.#fd, offset, length);
+  }
+
   zeroAt(offset: number, length: number, hole: boolean): void {
     // What lies past the end reads as zero already, and the size must not change.
     const asked = offset + length;

@@ -16,6 +16,9 @@ const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
 const FALLOC_FL_ZERO_RANGE = 0x10;
 const SYNC_FILE_RANGE_WRITE = 2;
+/** With waiting for what is on its way before, and for all of it after. */
+const SYNC_FILE_RANGE_ALL = 1 | 2 | 4;
+const POSIX_FADV_DONTNEED = 4;
 const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const O_EXCL = 0o200;
@@ -24,6 +27,7 @@ const O_CLOEXEC = 0o2000000;
 const SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
+  posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
@@ -55,6 +59,17 @@ export class Libc {
   beginWriting(fd: number, offset: number, length: number): void {
     const { sync_file_range } = this.#library.symbols;
     sync_file_range(fd, BigInt(offset), BigInt(length), SYNC_FILE_RANGE_WRITE);
+  }
+
+  /** Waits until the disk has what is dirty there. False: it failed, and no flush tells of that any more. */
+  finishWriting(fd: number, offset: number, length: number): boolean {
+    const { sync_file_range } = this.#library.symbols;
+    return sync_file_range(fd, BigInt(offset), BigInt(length), SYNC_FILE_RANGE_ALL) === 0;
+  }
+
+  /** Lets the page cache forget what is clean there. */
+  forget(fd: number, offset: number, length: number): void {
+    this.#library.symbols.posix_fadvise(fd, BigInt(offset), BigInt(length), POSIX_FADV_DONTNEED);
   }
 
   /** Where data next begins, at `offset` or after it; -1: nowhere, or it cannot tell. */

@@ -26,13 +26,16 @@ export interface SeedPlace<T extends BlockSource> {
   prepare(): void;
 }
 
+/** To one export, and from this size on. */
+const CONNECTIONS = 4;
+const CONNECTIONS_BYTES_MIN = 64 * 1024 * 1024;
+
 type World = Pick<Ports, "disk" | "network" | "clock">;
 
 /** Opens a source. Throws `not-found`, `unreachable`, `usage` and what the handshake throws. */
 export async function openSource(text: string, world: World): Promise<SeedPlace<BlockSource>> {
   if (isNbdUri(text)) {
-    const client = await NbdClient.connect(world, parseNbdUri(text));
-    return nbdPlace(text, client);
+    return nbdPlace(text, await connectAll(text, world));
   }
   const file = world.disk.open(text, { readOnly: true });
   return {
@@ -72,19 +75,36 @@ export async function openTarget(
 }
 
 async function openNbdTarget(text: string, world: World): Promise<SeedPlace<BlockTarget>> {
-  const client = await NbdClient.connect(world, parseNbdUri(text));
-  if (!client.export.readOnly) return nbdPlace(text, client);
-  await client.close();
+  const clients = await connectAll(text, world);
+  if (!clients[0].export.readOnly) return nbdPlace(text, clients);
+  await Promise.all(clients.map((client) => client.close()));
   throw new CascadeError("refused", "the export is read-only", {
     where: { target: text },
     hint: "Serve it for writing.",
   });
 }
 
-function nbdPlace(text: string, client: NbdClient): SeedPlace<BlockTarget> {
+type Clients = readonly [NbdClient, ...NbdClient[]];
+
+/** One connection, or more where that is honest: while one waits for the other side, another has work. */
+async function connectAll(text: string, world: World): Promise<Clients> {
+  const place = parseNbdUri(text);
+  const first = await NbdClient.connect(world, place);
+  const { canMultiConn, sizeBytes } = first.export;
+  if (!canMultiConn || sizeBytes < CONNECTIONS_BYTES_MIN) return [first];
+  const rest = Array.from({ length: CONNECTIONS - 1 }, () => NbdClient.connect(world, place));
+  const others: NbdClient[] = [];
+  for (const tried of await Promise.allSettled(rest)) {
+    // A server may take no more: fewer do as well.
+    if (tried.status === "fulfilled") others.push(tried.value);
+  }
+  return [first, ...others];
+}
+
+function nbdPlace(text: string, clients: Clients): SeedPlace<BlockTarget> {
   return {
-    blocks: new NbdBlocks(text, client),
-    identity: `nbd ${text} ${client.export.sizeBytes}`,
+    blocks: new NbdBlocks(text, clients),
+    identity: `nbd ${text} ${clients[0].export.sizeBytes}`,
     file: null,
     isNew: false,
     prepare() {},

@@ -12,6 +12,9 @@ const PIECE_BYTES = 256 * 1024;
 const GRAIN_BYTES = 4096;
 /** Calls are synchronous; a second piece is for the other side, if that is not. */
 const DEPTH = 4;
+/** Of what was written, so much at a time leaves the page cache, and so far behind. */
+const WINDOW_BYTES = 4 * 1024 * 1024;
+const WINDOWS_BEHIND = 4;
 
 /** Over an open file, which it closes. */
 export class FileBlocks implements BlockTarget {
@@ -22,6 +25,11 @@ export class FileBlocks implements BlockTarget {
   readonly depth = DEPTH;
   readonly outlivesUs = true;
   readonly #file: DiskFile;
+  /** What was written in a row last. */
+  #runStart = 0;
+  #runEnd = 0;
+  /** Windows that the disk was told to write. */
+  readonly #behind: { readonly start: number; readonly end: number }[] = [];
 
   /** `sizeBytes` stands for the size that a new file is about to get. */
   constructor(file: DiskFile, sizeBytes = file.size()) {
@@ -53,7 +61,23 @@ export class FileBlocks implements BlockTarget {
       this.#file.writeAt(bytes, offset);
       // The disk works while the rest is read: the flush at the end finds little to do.
       this.#file.beginFlush?.(offset, bytes.length);
+      this.#wrote(offset, offset + bytes.length);
     });
+  }
+
+  /**
+   * A copy is written once, and rarely read soon: it is not to push everything else out of the page cache. Its
+   * own pages, used again, also are quicker than fresh ones.
+   */
+  #wrote(start: number, end: number): void {
+    if (start !== this.#runEnd) this.#runStart = start;
+    this.#runEnd = end;
+    if (end - this.#runStart < WINDOW_BYTES) return;
+    this.#behind.push({ start: this.#runStart, end });
+    this.#runStart = end;
+    if (this.#behind.length <= WINDOWS_BEHIND) return;
+    const window = this.#behind.shift();
+    if (window !== undefined) this.#file.writeOut?.(window.start, window.end - window.start);
   }
 
   zero(offset: number, length: number): Promise<void> {

@@ -15,7 +15,7 @@ const DEPTH = 16;
 /** One WRITE_ZEROES: some servers write the zeroes out, and answer late. */
 const ZERO_BYTES_MAX = 32 * 1024 * 1024;
 
-/** Over a connected client, which it closes. */
+/** Over connected clients of one export, which it closes. Requests go to them in turn. */
 export class NbdBlocks implements BlockTarget {
   readonly name: string;
   readonly sizeBytes: number;
@@ -24,12 +24,14 @@ export class NbdBlocks implements BlockTarget {
   readonly depth = DEPTH;
   /** The server may be killed with us, and tells by a flush alone what it holds for good. */
   readonly outlivesUs = false;
-  readonly #client: NbdClient;
+  readonly #clients: readonly [NbdClient, ...NbdClient[]];
+  #turn = 0;
 
-  constructor(name: string, client: NbdClient) {
+  /** More than one client only where the server's flush is for all of them. */
+  constructor(name: string, clients: readonly [NbdClient, ...NbdClient[]]) {
     this.name = name;
-    this.#client = client;
-    const { sizeBytes, blockBytesMin, payloadBytesMax } = client.export;
+    this.#clients = clients;
+    const { sizeBytes, blockBytesMin, payloadBytesMax } = this.#first.export;
     this.sizeBytes = sizeBytes;
     this.grainBytes = Math.max(GRAIN_BYTES, blockBytesMin);
     const whole = Math.floor(payloadBytesMax / this.grainBytes) * this.grainBytes;
@@ -41,46 +43,55 @@ export class NbdBlocks implements BlockTarget {
     this.pieceBytesMax = Math.min(PIECE_BYTES, whole);
   }
 
+  get #first(): NbdClient {
+    return this.#clients[0];
+  }
+
+  #next(): NbdClient {
+    this.#turn = (this.#turn + 1) % this.#clients.length;
+    return this.#clients[this.#turn] ?? this.#first;
+  }
+
   async extents(offset: number, length: number): Promise<readonly Extent[]> {
     const end = offset + length;
-    if (this.#client.export.allocationId === null) return [{ start: offset, end, zero: false }];
+    if (this.#first.export.allocationId === null) return [{ start: offset, end, zero: false }];
     const extents: Extent[] = [];
     for (let at = offset; at < end;) {
-      extents.push(...await this.#client.blockStatus(at, end - at));
+      extents.push(...await this.#first.blockStatus(at, end - at));
       at = extents[extents.length - 1]!.end;
     }
     return extents;
   }
 
   read(into: Bytes, offset: number): Promise<void> {
-    return this.#client.read(into, offset);
+    return this.#next().read(into, offset);
   }
 
   write(bytes: Bytes, offset: number): Promise<void> {
-    return this.#client.write(bytes, offset);
+    return this.#next().write(bytes, offset);
   }
 
   async zero(offset: number, length: number): Promise<void> {
     const end = offset + length;
-    if (!this.#client.export.canZero) return await this.#writeZeroes(offset, end);
+    if (!this.#first.export.canZero) return await this.#writeZeroes(offset, end);
     for (let at = offset; at < end; at += ZERO_BYTES_MAX) {
-      await this.#client.zero(at, Math.min(ZERO_BYTES_MAX, end - at));
+      await this.#next().zero(at, Math.min(ZERO_BYTES_MAX, end - at));
     }
   }
 
   async #writeZeroes(offset: number, end: number): Promise<void> {
     const zeroes = new Uint8Array(Math.min(this.pieceBytesMax, end - offset));
     for (let at = offset; at < end; at += zeroes.length) {
-      await this.#client.write(zeroes.subarray(0, end - at), at);
+      await this.#next().write(zeroes.subarray(0, end - at), at);
     }
   }
 
   /** A server without FLUSH keeps nothing back, as the protocol has it. */
   async flush(): Promise<void> {
-    if (this.#client.export.canFlush) await this.#client.flush();
+    if (this.#first.export.canFlush) await this.#first.flush();
   }
 
-  close(): Promise<void> {
-    return this.#client.close();
+  async close(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close()));
   }
 }
