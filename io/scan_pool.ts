@@ -7,8 +7,14 @@
 import { setImmediate } from "node:timers";
 import { CascadeError } from "../core/errors.ts";
 import type { Bytes, DiskFile } from "../core/ports.ts";
-import { BlockDigester, DIGEST_BYTES, type DigestKey } from "../core/scan/block_digest.ts";
+import {
+  BlockDigester,
+  DIGEST_BYTES,
+  type DigestKey,
+  prepareDigests,
+} from "../core/scan/block_digest.ts";
 import { type BlockHasher, hashRange, type OpenHasher } from "../core/scan/hasher.ts";
+import { SCAN_BLOCK_BYTES } from "../core/scan/map_files.ts";
 import { DenoDisk } from "./disk.ts";
 import type { ErrorFields, FromWorker, ToWorker } from "./scan_messages.ts";
 
@@ -35,6 +41,8 @@ export class WarmHashers {
 
   warm(): void {
     this.#warm ??= this.#start();
+    // While the disk is waited for.
+    setImmediate(() => prepareDigests(SCAN_BLOCK_BYTES));
   }
 
   #start(): HashWorker[] {

@@ -167,6 +167,11 @@ function finishCode(keyAt: number): Code {
   return code;
 }
 
+/** Does what the first digester of such blocks would have to do first. */
+export function prepareDigests(blockBytes: number): void {
+  moduleFor(blockBytes);
+}
+
 const modules = new Map<number, WebAssembly.Module>();
 
 /** Compiled once. */

@@ -157,10 +157,13 @@ class SectionWalk {
   }
 
   #compare(): void {
-    const now = new BigUint64Array(this.#now.buffer);
-    const before = new BigUint64Array(this.#before.buffer);
-    const differs = (block: number) =>
-      now[2 * block] !== before[2 * block] || now[2 * block + 1] !== before[2 * block + 1];
+    const now = new Uint32Array(this.#now.buffer);
+    const before = new Uint32Array(this.#before.buffer);
+    const differs = (block: number) => {
+      const at = block * DIGEST_BYTES / 4;
+      return now[at] !== before[at] || now[at + 1] !== before[at + 1] ||
+        now[at + 2] !== before[at + 2] || now[at + 3] !== before[at + 3];
+    };
     const first = this.#section * SECTION_BLOCKS;
     for (let block = 0; block < SECTION_BLOCKS; block++) {
       if (!differs(block)) continue;

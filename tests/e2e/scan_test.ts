@@ -96,7 +96,7 @@ e2e("a scan that is killed, again and again, is gone on with", [], async (cleanu
   write(cluster, 0, random(128 * MIB));
   await cluster.start("dr");
   const args = cascadeArgs("sync", "-t", cluster.topologyPath, "--node", "hq", "--json");
-  let sentBytes = 0;
+  let stagedBytes = 0;
   let kills = 0;
   for (const wantedBytes of [0, 1, 32 * MIB, 64 * MIB]) {
     const killed = new Background("sync", Deno.execPath(), args, join(cluster.folder, "sync.out"));
@@ -104,8 +104,8 @@ e2e("a scan that is killed, again and again, is gone on with", [], async (cleanu
     const isFar = async () => {
       const status = await cluster.status("hq").catch(() => null);
       const delta = status?.links[0]?.delta ?? null;
-      sentBytes = Math.max(sentBytes, delta?.bytesStaged ?? 0);
-      return wantedBytes === 0 ? status?.scan?.state === "scanning" : sentBytes >= wantedBytes;
+      stagedBytes = Math.max(stagedBytes, delta?.bytesStaged ?? 0);
+      return wantedBytes === 0 ? status?.scan?.state === "scanning" : stagedBytes >= wantedBytes;
     };
     await until("the sync is so far, or over", async () => killed.status !== null || await isFar());
     if (killed.status === null) kills++;
@@ -113,7 +113,10 @@ e2e("a scan that is killed, again and again, is gone on with", [], async (cleanu
     write(cluster, 200 * MIB + kills * 4096, random(4096));
   }
   assert(kills > 0, "a sync was killed");
-  await synced(cluster, /^synced: hq-dr /);
+  const { links: [last] } = JSON.parse((await sync(cluster, "--json")).stdout);
+  assertEquals(last.outcome === "failed", false);
+  assert(last.sentBytes < 130 * MIB - stagedBytes, `${last.sentBytes} beyond ${stagedBytes}`);
+  await same(cluster);
   await synced(cluster, /^nothing to sync/);
 });
 

@@ -288,10 +288,21 @@ export function cascade(args: readonly string[], options: RunOptions = {}): Prom
   });
 }
 
+/** Below the ports that the system gives to whoever connects: such a one may be taken at any moment. */
+const PORTS = { min: 20_000, count: 12_000 } as const;
+
 /** TCP ports on loopback that were free a moment ago. */
 export function freePorts(count: number): number[] {
-  const listeners = Array.from({ length: count }, () => Deno.listen({ port: 0 }));
-  const ports = listeners.map((listener) => listener.addr.port);
+  const listeners: Deno.Listener[] = [];
+  while (listeners.length < count) {
+    const port = PORTS.min + Math.floor(Math.random() * PORTS.count);
+    try {
+      listeners.push(Deno.listen({ hostname: "127.0.0.1", port }));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
+  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
   for (const listener of listeners) listener.close();
   return ports;
 }
