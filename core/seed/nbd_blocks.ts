@@ -8,10 +8,10 @@ import type { NbdClient } from "../nbd_client/nbd_client.ts";
 import type { Bytes } from "../ports.ts";
 import type { BlockTarget, Extent } from "./blocks.ts";
 
-const PIECE_BYTES = 512 * 1024;
+const PIECE_BYTES = 256 * 1024;
 /** A zeroed range costs a request: small ones are sent as data. */
 const GRAIN_BYTES = 16 * 1024;
-const DEPTH = 16;
+const DEPTH = 32;
 /** One WRITE_ZEROES: some servers write the zeroes out, and answer late. */
 const ZERO_BYTES_MAX = 32 * 1024 * 1024;
 
