@@ -26,7 +26,7 @@ export function syncCommand() {
     .requiredOption("--node <name>", "the upstream node")
     .option("--link <name>", "this link alone; may be given several times", gather)
     .option("--dry-run", "tell what there is to send, and send nothing")
-    .option("--full", "compare whole volumes rather than trust what was noted of changes")
+    .option("--full", "with capture: scan: compare with what the peers hold, too")
     .option("--skip-if-running", "leave with 0 when a sync of the node runs already")
     .addOption(
       new Option("--timeout <duration>", "give up after this time (default: never)")

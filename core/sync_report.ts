@@ -38,7 +38,7 @@ export type SyncReport = z.infer<typeof syncReportSchema>;
 export interface SyncOptions {
   /** Tell what there would be to send, and send nothing. */
   readonly dryRun: boolean;
-  /** Compare whole volumes rather than trust what was noted of changes. */
+  /** With `capture: scan`: compare with what the peers hold as well, and send what differs. */
   readonly full: boolean;
 }
 

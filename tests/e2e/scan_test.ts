@@ -184,6 +184,48 @@ e2e("a hook that fails, hangs or says nonsense ends the sync, and nothing is sen
   await same(cluster);
 });
 
+e2e(
+  "a sync that is interrupted or killed leaves no snapshot for good, and no two overlap",
+  [],
+  async (
+    cleanup,
+  ) => {
+    const hooks = join(cleanup.folder, "hooks");
+    const go = join(cleanup.folder, "go");
+    const image = join(cleanup.folder, "hq.data.img");
+    const cluster = scanned(cleanup, {}, {
+      beforeScan:
+        `echo before >> ${hooks}; until test -e ${go}; do sleep 0.05; done; echo ${image}`,
+      afterScan: `echo after >> ${hooks}`,
+    });
+    write(cluster, 0, random(MIB));
+    await cluster.start("dr");
+    const said = () => Deno.readTextFile(hooks).then((text) => text.split(/\s+/).filter(Boolean));
+    const begin = async (count: number) => {
+      const args = cascadeArgs("sync", "-t", cluster.topologyPath, "--node", "hq");
+      const output = join(cluster.folder, `sync.${count}`);
+      const one = new Background("sync", Deno.execPath(), args, output);
+      cleanup.defer(() => one.kill());
+      await until("its hook runs", async () => (await said().catch(() => [])).length >= count);
+      return one;
+    };
+    const killed = await begin(1);
+    const second = await sync(cluster);
+    assertEquals(second.code, 1);
+    assertMatch(second.stderr, /a sync of hq runs already/);
+    assertMatch((await sync(cluster, "--skip-if-running")).stdout, /^skipped: /);
+    await killed.kill();
+    assertEquals(await said(), ["before"]);
+    const interrupted = await begin(3);
+    interrupted.signal("SIGTERM");
+    await Deno.writeTextFile(go, "");
+    await interrupted.ended;
+    assertEquals(await said(), ["before", "after", "before", "after"]);
+    await synced(cluster, /^synced: hq-dr 1\.?\d*MiB of /);
+    assertEquals((await said()).slice(4), ["before", "after"]);
+  },
+);
+
 e2e("a node that serves scans by itself, and when a sync asks for it", [], async (cleanup) => {
   const cluster = scanned(cleanup, {
     links: [{ from: "hq", to: "dr", mode: "periodic", every: "1s" }],
