@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 
 /** See `history.ts`. */
 export const epochSchema = z.object({

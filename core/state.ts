@@ -9,7 +9,7 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import { z } from "zod";
+import * as z from "zod";
 import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";

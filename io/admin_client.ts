@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { z } from "zod";
+import type * as z from "zod";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";

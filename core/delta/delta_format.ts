@@ -20,7 +20,7 @@
  * @module
  */
 import { crc32 } from "node:zlib";
-import { z } from "zod";
+import * as z from "zod";
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import { epochSchema } from "../epoch_schema.ts";

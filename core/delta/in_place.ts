@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { deltaHeaderSchema, deltaTrailerSchema } from "./delta_format.ts";
 
 const count = z.number().int().nonnegative();

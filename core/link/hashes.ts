@@ -8,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import type { Pipeline } from "../pipeline.ts";
 import { CascadeError } from "../errors.ts";
 import { FrameType, jsonFrame } from "./frames.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { CascadeError } from "../errors.ts";
 import { deltaHeaderSchema } from "../delta/delta_format.ts";
 import { epochSchema } from "../epoch_schema.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { CascadeError } from "../errors.ts";
 import type { LinkConfig } from "../config.ts";
 import type { LinkHost } from "./host.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { topologySchema } from "./schema.ts";
 
 /** JSON Schema (draft 7, which editors know best) of what a user may write. */

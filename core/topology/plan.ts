@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { formatWindow } from "./cron.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { z } from "zod";
+import * as z from "zod";
 import { ADMIN_EXPECTED, parseAdminUrl, parseStreamAddress, STREAM_EXPECTED } from "./address.ts";
 import type { Endpoint, EndpointResult } from "./address.ts";
 import type { Hook } from "../config.ts";

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { z } from "zod";
+import type * as z from "zod";
 import { nearest, orList } from "./nearest.ts";
 import { type DocumentPath, formatPath, quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";

@@ -2,7 +2,7 @@
  * The demo as a whole: it ends well, and leaves nothing behind.
  */
 import { assert, assertEquals } from "@std/assert";
-import { z } from "zod";
+import * as z from "zod";
 import { e2e } from "./support/e2e.ts";
 import { run } from "./support/programs.ts";
 
