@@ -16,16 +16,39 @@ import {
   sealDeltaFrame,
 } from "./frames.ts";
 import { DATA_RECORDS_BYTES_MAX, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import type { Bytes } from "../ports.ts";
 import type { DeltaAck, StagedMessage } from "./messages.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a delta is doing, for the status. */
 export type DeltaPhase = "planning" | "shipping" | "committing" | "applying";
 
+/** Buffers that are kept for the next frames: fresh ones cost memory until they are collected. */
+const FREE_BUFFERS_MAX = 8;
+
+/** The buffers of frames, which are used again once the peer has what was in them. */
+class FrameBuffers {
+  readonly #free: Bytes[] = [];
+
+  /** For a frame with as many records as one may have. */
+  take(): Bytes {
+    const bytes = FRAME_HEADER_BYTES + DELTA_HEAD_BYTES + DATA_RECORDS_BYTES_MAX;
+    return this.#free.pop() ?? new Uint8Array(bytes);
+  }
+
+  /** Nobody looks at it any more. */
+  give(buffer: Bytes): void {
+    if (this.#free.length < FREE_BUFFERS_MAX) this.#free.push(buffer);
+  }
+}
+
 /** See the module's text. One for each try to ship a delta on a connection. */
 export class DeltaCourier {
   readonly source: DeltaSource;
   readonly #wire: Wire;
+  readonly #buffers = new FrameBuffers();
+  /** Frames on their way, and where in the body they end. */
+  readonly #frames: { readonly buffer: Bytes; readonly end: number }[] = [];
   #phase: DeltaPhase = "planning";
   #sent = 0;
   #acked = 0;
@@ -92,7 +115,7 @@ export class DeltaCourier {
     const head = FRAME_HEADER_BYTES + DELTA_HEAD_BYTES;
     for (;;) {
       await this.#until(() => this.#sent - this.#acked < WINDOW_BYTES_MAX);
-      const buffer = new Uint8Array(head + DATA_RECORDS_BYTES_MAX);
+      const buffer = this.#buffers.take();
       const bytes = await this.source.next(buffer.subarray(head));
       this.#check();
       const frame = buffer.subarray(0, head + bytes);
@@ -100,6 +123,7 @@ export class DeltaCourier {
       this.#wire.send(frame);
       if (bytes === 0) return;
       this.#sent += bytes;
+      this.#frames.push({ buffer, end: this.#sent });
       this.#sentBytes += bytes;
     }
   }
@@ -126,6 +150,9 @@ export class DeltaCourier {
       throw new CascadeError("protocol", "the peer acknowledged more of a delta than was sent");
     } else {
       this.#acked = Math.max(this.#acked, ack.position);
+      while ((this.#frames[0]?.end ?? Infinity) <= this.#acked) {
+        this.#buffers.give(this.#frames.shift()!.buffer);
+      }
       this.#durable = Math.max(this.#durable, Math.min(ack.durable, ack.position));
     }
     this.#wake();
