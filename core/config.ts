@@ -73,6 +73,13 @@ export interface VolumeConfig {
   readonly path: string | null;
 }
 
+/** PEM files of a node: what it shows to others, and whom it believes. Paths are absolute. */
+export interface TlsFiles {
+  readonly ca: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
 /** Sizes of a node's log. */
 export interface LogConfig {
   /** Room for segments in all; at most one segment more is ever on disk. */
@@ -92,6 +99,8 @@ export interface NodeConfig {
   /** The shared secret of the cluster; never shown anywhere. */
   readonly secret: Uint8Array;
   readonly listen: readonly string[];
+  /** Null: it has no certificate, so no TLS and no QUIC. */
+  readonly tls: TlsFiles | null;
   /** Every volume of the group, in the order of the topology. */
   readonly volumes: readonly VolumeConfig[];
   readonly log: LogConfig;

@@ -98,6 +98,15 @@ export interface Disk {
 export interface Connection {
   /** The other end, for messages only. */
   readonly remote: string;
+  /** What carries it, for the status: `tcp`, `unix`, `tls`, `quic`, `exec`. */
+  readonly transport: string;
+  /**
+   * What only the two ends of this very connection know, the same at both: a proof is bound to it, so that
+   * nobody in between can pass it on. Null: the transport has none.
+   */
+  readonly channelBinding: Bytes | null;
+  /** The names of nodes that the peer's checked certificate is for; null: it was not asked for one. */
+  readonly certifiedNames: readonly string[] | null;
   /**
    * Reads at least one byte into `into` and returns how many, or null at the end of the stream.
    * One read at a time. Throws `connection-lost` when the connection broke or was closed here.

@@ -12,11 +12,17 @@ const ACCEPT_PAUSE_MS = 100;
 /** A {@linkcode Connection} over a socket of the runtime. */
 export class StreamConnection implements Connection {
   readonly remote: string;
+  readonly transport: string;
+  /** Plain streams have nothing that only their two ends know, */
+  readonly channelBinding = null;
+  /** and show no certificate. */
+  readonly certifiedNames = null;
   readonly #socket: Deno.Conn;
   #closed = false;
 
-  constructor(socket: Deno.Conn, remote: string) {
+  constructor(socket: Deno.Conn, transport: "tcp" | "unix", remote: string) {
     this.#socket = socket;
+    this.transport = transport;
     this.remote = remote;
   }
 

@@ -69,5 +69,5 @@ function tcpConnection(socket: Deno.TcpConn, remote: string): Connection {
     socket.close();
     throw error;
   }
-  return new StreamConnection(socket, remote);
+  return new StreamConnection(socket, "tcp", remote);
 }

@@ -17,7 +17,7 @@ const SOCKET_MODE = 0o660;
 export async function dialUnix(path: string): Promise<Connection> {
   try {
     const socket = await Deno.connect({ transport: "unix", path });
-    return new StreamConnection(socket, `unix:${path}`);
+    return new StreamConnection(socket, "unix", `unix:${path}`);
   } catch (error) {
     throw unreachableError(`unix:${path}`, error);
   }
@@ -35,7 +35,7 @@ export async function listenUnix(
   let count = 0;
   acceptLoop(listener, address, journal, (socket) => {
     count += 1;
-    accept(new StreamConnection(socket, `${address}#${count}`));
+    accept(new StreamConnection(socket, "unix", `${address}#${count}`));
   });
   return {
     address,

@@ -55,6 +55,7 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     dir: node.dir,
     secret,
     listen: node.listen,
+    tls: node.tls,
     volumes: topology.volumes.map(({ name, sizeBytes }) => ({
       name,
       sizeBytes,

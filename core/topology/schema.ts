@@ -50,6 +50,14 @@ const logSchema = z.strictObject({
   ),
 }, { error: "a mapping such as { budget: 1GiB }" });
 
+const tlsSchema = z.strictObject({
+  ca: pathSchema.optional().describe("Certificates (PEM) of whom this node believes"),
+  cert: pathSchema.optional().describe(
+    "This node's certificate (PEM), with those between it and ca",
+  ),
+  key: pathSchema.optional().describe("Its private key (PEM), readable by its owner alone"),
+}, { error: "a mapping such as { ca: ca.crt, cert: hq.crt, key: hq.key }" });
+
 const nodeSchema = z.strictObject({
   role: z.enum(["primary", "intermediate", "secondary"]).describe(
     "primary takes writes; intermediate forwards what it receives; secondary is an end",
@@ -76,6 +84,9 @@ const nodeSchema = z.strictObject({
   ),
   adminToken: secretSchema.optional().describe(
     "The token that requests to admin must bear: a file, or env:NAME",
+  ),
+  tls: tlsSchema.optional().describe(
+    "This node's certificate files, where they are not in the folder of certs",
   ),
   insecure: flagSchema.default(false).describe(
     "Accept that data travels in the clear when listen is plain TCP off loopback",
@@ -156,6 +167,9 @@ export const topologySchema = z.strictObject({
       "if left out",
   ),
   secret: secretSchema.describe("The secret that all nodes share: a file, or env:NAME"),
+  certs: pathSchema.optional().describe(
+    "Folder of certificates: ca.crt, and NODE.crt and NODE.key for each node",
+  ),
   volumes: z.record(nameSchema, volumeSchema).describe("The volumes, replicated in one order"),
   nodes: z.record(nameSchema, nodeSchema).describe("The nodes, by name"),
   links: z.array(
@@ -178,6 +192,7 @@ export const LINK_KEYS: ReadonlyMap<string, readonly string[]> = new Map([
 const TOP_KEYS = Object.keys(topologySchema.shape);
 const VOLUME_KEYS = Object.keys(volumeSchema.shape);
 const NODE_KEYS = Object.keys(nodeSchema.shape);
+const TLS_KEYS = Object.keys(tlsSchema.shape);
 const LOG_KEYS = Object.keys(logSchema.shape);
 
 /** The keys that the mapping at `path` may have; empty where any name may stand. */
@@ -187,6 +202,7 @@ export function keysAt(path: readonly (string | number)[], mode: string | null):
   if (top === "volumes" && path.length === 2) return VOLUME_KEYS;
   if (top === "nodes" && path.length === 2) return NODE_KEYS;
   if (top === "nodes" && path.length === 3 && path[2] === "log") return LOG_KEYS;
+  if (top === "nodes" && path.length === 3 && path[2] === "tls") return TLS_KEYS;
   if (top === "links" && path.length === 2) return LINK_KEYS.get(mode ?? "") ?? [];
   return [];
 }

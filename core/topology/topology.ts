@@ -5,7 +5,15 @@
  *
  * @module
  */
-import type { Hook, LinkMode, LogConfig, OnDisconnect, Role, Schedule } from "../config.ts";
+import type {
+  Hook,
+  LinkMode,
+  LogConfig,
+  OnDisconnect,
+  Role,
+  Schedule,
+  TlsFiles,
+} from "../config.ts";
 import { formatEndpoint } from "./address.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
@@ -40,6 +48,8 @@ export interface TopologyNode {
   /** URL of the admin side; null: it has none. */
   readonly admin: string | null;
   readonly adminToken: SecretSource | null;
+  /** Its certificate files; null: neither the topology nor the node names any. */
+  readonly tls: TlsFiles | null;
   readonly insecure: boolean;
   readonly capture: "nbd" | "scan";
   readonly beforeScan: Hook | null;
@@ -78,6 +88,8 @@ export interface Topology {
   /** The file it was read from, as the user gave it. */
   readonly file: string;
   readonly secret: SecretSource;
+  /** The folder of certificates; null: there is none. */
+  readonly certs: string | null;
   /** IANA name of the zone of all schedules; null: the local one of each host. */
   readonly timezone: string | null;
   readonly volumes: readonly TopologyVolume[];
@@ -96,15 +108,23 @@ export function buildTopology(spec: TopologySpec, folder: string, reporter: Repo
     name: spec.name,
     file: reporter.file,
     secret: secretSource(spec.secret, folder),
+    certs: spec.certs === undefined ? null : resolvePath(folder, spec.certs),
     timezone: spec.timezone ?? null,
     volumes: Object.entries(spec.volumes).map(([name, { size }]) => ({ name, sizeBytes: size })),
-    nodes: Object.entries(spec.nodes).map(([name, node]) => buildNode(name, node, folder)),
+    nodes: Object.entries(spec.nodes).map(([name, node]) =>
+      buildNode(name, node, spec.certs, folder)
+    ),
     links: spec.links.map((link, index) => buildLink(link, index, spec.timezone ?? null)),
     reporter,
   };
 }
 
-function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
+function buildNode(
+  name: string,
+  spec: NodeSpec,
+  certs: string | undefined,
+  folder: string,
+): TopologyNode {
   const format = (endpoint: NodeSpec["listen"][number]) => formatEndpoint(endpoint, folder);
   const volumes = spec.volumes === undefined
     ? null
@@ -124,6 +144,7 @@ function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
     nbd: spec.nbd.map(format),
     admin: spec.admin === undefined ? null : format(spec.admin),
     adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
+    tls: tlsFiles(name, spec.tls ?? {}, certs, folder),
     insecure: spec.insecure,
     capture: spec.capture,
     beforeScan: spec.beforeScan ?? null,
@@ -131,6 +152,25 @@ function buildNode(name: string, spec: NodeSpec, folder: string): TopologyNode {
     allowInconsistent: spec.allowInconsistent,
     beforeInconsistent: spec.beforeInconsistent ?? null,
     hookTimeoutMs: spec.hookTimeout,
+  };
+}
+
+/** What the node names itself, else the usual names in the folder of certificates. */
+function tlsFiles(
+  name: string,
+  spec: NonNullable<NodeSpec["tls"]>,
+  certs: string | undefined,
+  folder: string,
+): TlsFiles | null {
+  const inCerts = (file: string) => certs === undefined ? undefined : `${certs}/${file}`;
+  const ca = spec.ca ?? inCerts("ca.crt");
+  const cert = spec.cert ?? inCerts(`${name}.crt`);
+  const key = spec.key ?? inCerts(`${name}.key`);
+  if (ca === undefined || cert === undefined || key === undefined) return null;
+  return {
+    ca: resolvePath(folder, ca),
+    cert: resolvePath(folder, cert),
+    key: resolvePath(folder, key),
   };
 }
 

@@ -21,6 +21,7 @@ function makeConfig(): NodeConfig {
     role: "primary",
     dir: DIR,
     secret: new Uint8Array(8),
+    tls: null,
     listen: [],
     volumes: [{ name: "data", sizeBytes: 1024 * 1024, path: "/vols/data" }],
     log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024, deltaBudgetBytes: 512 * 1024 },

@@ -25,6 +25,7 @@ function makeConfig(change: Partial<NodeConfig> = {}): NodeConfig {
     role: "primary",
     dir: DIR,
     secret: new Uint8Array(0),
+    tls: null,
     listen: [],
     volumes: [{ name: "data", sizeBytes: 1024 * 1024, path: "/vols/data" }],
     log: { budgetBytes: 512 * 1024, segmentBytes: 64 * 1024, deltaBudgetBytes: 512 * 1024 },

@@ -23,6 +23,9 @@ const DIAL_TIMEOUT_MS = 10_000;
 /** One end of a connection, as a process holds it. */
 class SimConnection implements Connection {
   readonly remote: string;
+  readonly transport = "tcp";
+  readonly channelBinding = null;
+  readonly certifiedNames = null;
   readonly #life: Life;
   readonly #link: SimLink;
   readonly #incoming: Pipe;

@@ -194,6 +194,7 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
     role: upstream === null ? "primary" : isLeaf ? "secondary" : "intermediate",
     dir: "/srv/cascade",
     secret: new TextEncoder().encode("the secret of the simulation"),
+    tls: null,
     listen: [`tcp://${name}:7420`],
     volumes: sizes.map((volume) => ({
       ...volume,

@@ -110,6 +110,7 @@ class ScanWorld {
       ...{ cluster: "sim", name, dir: "/srv/cascade", listen: [`tcp://${name}:7420`], nbd: [] },
       role: name === "a" ? "primary" : name === "b" ? "intermediate" : "secondary",
       secret: new TextEncoder().encode("the secret of the simulation"),
+      tls: null,
       volumes: [{ name: "data", sizeBytes: this.#bytes, path: VOLUME }],
       log: {
         budgetBytes: 1024 * KIB,

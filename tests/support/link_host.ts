@@ -58,6 +58,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     role: "secondary",
     dir: "/b",
     secret: new Uint8Array(8),
+    tls: null,
     listen: ["tcp://b:1"],
     volumes: [{ name: "data", sizeBytes: VOLUME_BYTES, path: "/data" }],
     log: { budgetBytes: 1024 * 1024, segmentBytes: 64 * 1024, deltaBudgetBytes: 1024 * 1024 },

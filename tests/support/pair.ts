@@ -9,6 +9,9 @@ import type { Bytes, Connection } from "../../core/ports.ts";
 /** One end. What is written to it, the other end reads. */
 export class PairEnd implements Connection {
   readonly remote: string;
+  readonly transport = "tcp";
+  readonly channelBinding = null;
+  readonly certifiedNames = null;
   /** At most so many bytes a read: to split the stream. */
   readBytesMax = Infinity;
   /** Writes wait while this is true. */

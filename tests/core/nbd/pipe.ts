@@ -85,6 +85,9 @@ function lost(): CascadeError {
 /** One end of a connection. */
 export class PipeEnd implements Connection {
   readonly remote = "test";
+  readonly transport = "tcp";
+  readonly channelBinding = null;
+  readonly certifiedNames = null;
   closed = false;
   readonly #incoming: Stream;
   readonly #outgoing: Stream;
