@@ -11,6 +11,7 @@ import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
 import type { AdminControl } from "../io/admin_control.ts";
+import { tlsSelf } from "../io/identity.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
@@ -69,7 +70,10 @@ async function run(
   journal: Journal,
   signals: Signals,
 ): Promise<void> {
-  const starting = CascadeNode.start(setup.config, denoPorts({ journal }));
+  const starting = CascadeNode.start(
+    setup.config,
+    denoPorts({ journal, tls: tlsSelf(setup.config) }),
+  );
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;

@@ -12,7 +12,7 @@ import type { DirtyMap } from "../delta/dirty_map.ts";
 import { admit } from "./admission.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
-import { deltaFields, peerFields } from "./downstream_status.ts";
+import { carrierFields, deltaFields, peerFields } from "./downstream_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { PeerHashes } from "./hashes.ts";
@@ -392,6 +392,7 @@ export class DownstreamLink {
       ...peerFields(this.#host, this.#ack),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
+      ...carrierFields(this.#wire),
       ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
     };
   }

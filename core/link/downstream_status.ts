@@ -9,6 +9,7 @@ import type { Course } from "./course.ts";
 import type { Ack } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+import type { Wire } from "./wire.ts";
 
 /** Where the peer stands, as it last told, and how far behind that is. */
 export function peerFields(
@@ -22,6 +23,11 @@ export function peerFields(
   const lagBytes = Math.max(0, pipeline.appendedLsn - durable);
   const lagSeconds = lagBytes === 0 ? 0 : times.ageSeconds(durable, tide.timeMs());
   return { received, durable, applied, lagBytes, lagSeconds };
+}
+
+/** What carries a link. */
+export function carrierFields(wire: Wire | null): Pick<LinkStatus, "transport" | "fallback"> {
+  return { transport: wire?.channel.transport ?? null, fallback: wire?.fallback ?? null };
 }
 
 /** The delta that is being shipped, or null. */

@@ -9,6 +9,7 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
+import { carrierFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
   type Frame,
@@ -341,6 +342,7 @@ export class UpstreamLink {
       lagSeconds: lag.seconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
+      ...carrierFields(this.#wire),
       delta: null,
       schedule: null,
       mapBytes: null,

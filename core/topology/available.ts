@@ -24,12 +24,10 @@ function missing(reporter: Reporter, path: DocumentPath, what: string, instead: 
 }
 
 function lintNode(node: TopologyNode, reporter: Reporter): void {
-  for (const key of ["listen", "advertise", "nbd"] as const) {
-    for (const [index, text] of (node[key] ?? []).entries()) {
-      const { scheme } = endpointOf(text);
-      if (scheme === "tcp" || scheme === "unix") continue;
-      missing(reporter, ["nodes", node.name, key, index], `${scheme}://`, "use tcp:// or unix:");
-    }
+  for (const [index, text] of node.nbd.entries()) {
+    const { scheme } = endpointOf(text);
+    if (scheme === "tcp" || scheme === "unix") continue;
+    missing(reporter, ["nodes", node.name, "nbd", index], `${scheme}://`, "use tcp:// or unix:");
   }
   if (node.admin !== null && endpointOf(node.admin).scheme === "https") {
     missing(reporter, ["nodes", node.name, "admin"], "https://", "use http://");
@@ -38,9 +36,6 @@ function lintNode(node: TopologyNode, reporter: Reporter): void {
 
 function lintLink(link: TopologyLink, reporter: Reporter): void {
   const path = (key: string): DocumentPath => ["links", link.index, key];
-  if (link.transport !== null && link.transport !== "tcp" && link.transport !== "unix") {
-    missing(reporter, path("transport"), `transport: ${link.transport}`, "use tcp or unix");
-  }
   if (link.bandwidth !== null) {
     missing(reporter, path("bandwidth"), "bandwidth", "leave it out");
   }

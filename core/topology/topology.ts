@@ -17,7 +17,7 @@ import type {
 import { formatEndpoint } from "./address.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
-import type { SecretText } from "./scalars.ts";
+import type { SecretText, Transport } from "./scalars.ts";
 import type { LinkSpec, NodeSpec, TopologySpec } from "./schema.ts";
 import { parseDuration } from "./units.ts";
 import { TIMEOUT_DEFAULT } from "./schema.ts";
@@ -70,8 +70,10 @@ export interface TopologyLink {
   readonly onDisconnect: OnDisconnect;
   readonly timeoutMs: number;
   readonly dial: "to" | "from";
-  /** Use only addresses of this kind; null: any. */
-  readonly transport: "tcp" | "unix" | "tls" | "quic" | "exec" | null;
+  /** What carries it, the preferred first; null: any address, in its order. */
+  readonly transport: readonly Transport[] | null;
+  /** The command whose input and output are the link; null: there is none. */
+  readonly exec: Hook | null;
   readonly paused: boolean;
   readonly bandwidth: number | null;
   readonly compress: "none" | "zstd";
@@ -192,7 +194,8 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
     onDisconnect: sync?.onDisconnect ?? "degrade",
     timeoutMs: sync?.timeout ?? (timeout.ok ? timeout.value : 0),
     dial: spec.dial,
-    transport: spec.transport ?? null,
+    transport: spec.transport ?? (spec.exec === undefined ? null : ["exec"]),
+    exec: spec.exec ?? null,
     paused: spec.paused,
     bandwidth: spec.bandwidth ?? null,
     compress: spec.compress,

@@ -17,6 +17,7 @@ function makeSelf(node: string, peer: string | null, change: Partial<HandshakeSe
     peer,
     admit: () => null,
     random: new CountingRandom(node.charCodeAt(0)),
+    channel: { channelBinding: null, certifiedNames: null },
     ...change,
   };
 }
