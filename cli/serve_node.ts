@@ -7,6 +7,8 @@ import type { NodeConfig } from "../core/config.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
 import { CascadeNode } from "../core/node.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
+import { isLoopback } from "../core/topology/address.ts";
+import { endpointOf } from "../core/topology/hosts.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
@@ -70,6 +72,7 @@ async function run(
   journal: Journal,
   signals: Signals,
 ): Promise<void> {
+  tellOfPlain(setup.config, journal);
   const starting = CascadeNode.start(
     setup.config,
     denoPorts({ journal, tls: tlsSelf(setup.config) }),
@@ -92,6 +95,16 @@ async function run(
     throw error;
   } finally {
     admin?.close();
+  }
+}
+
+/** `insecure: true` allows it: that is not to be forgotten. */
+function tellOfPlain({ listen }: NodeConfig, journal: Journal): void {
+  for (const address of listen) {
+    const endpoint = endpointOf(address);
+    if (endpoint.scheme !== "tcp" || isLoopback(endpoint.host)) continue;
+    const message = "links to this address are not encrypted: whoever is on the way reads all data";
+    journal.write("warn", message, { address, instead: "tls:// or quic://" });
   }
 }
 

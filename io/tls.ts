@@ -92,13 +92,13 @@ function secured(socket: tls.TLSSocket, plain: Socket, timeoutMs: number): Promi
   });
 }
 
-/** What the runtime calls its complaints about certificates. */
-const CERTIFICATE_CODE = /CERT|ISSUER|SELF_SIGNED|ALERT|CA\b/;
+/** The codes of the system are of one word: `ECONNREFUSED`. All others are of TLS and certificates. */
+const SYSTEM_CODE = /^E[A-Z0-9]+$/;
 
 function dialError(address: string, error: unknown): CascadeError {
   const code = (error as { code?: unknown }).code;
   const message = describeError(error);
-  if (typeof code !== "string" || !CERTIFICATE_CODE.test(code)) {
+  if (typeof code !== "string" || SYSTEM_CODE.test(code)) {
     return new CascadeError("unreachable", `nobody answers: ${message}`, {
       where: { address },
       retryable: true,

@@ -227,7 +227,10 @@ function remarks(report: Report): string[] {
       ? []
       : runRemarks(status, teller?.nowMs ?? report.atMs).map((text) => `${link.name}: ${text}`)
   );
-  return [...ofNodes, ...ofLinks, ...ofRuns];
+  const ofFallbacks = report.links.flatMap(({ link, status }) =>
+    status?.fallback ? [`${link.name}: over ${status.transport}: ${status.fallback}`] : []
+  );
+  return [...ofNodes, ...ofLinks, ...ofFallbacks, ...ofRuns];
 }
 
 interface TreeRow {
