@@ -12,6 +12,7 @@ import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
 import { hashInWorkers } from "./scan_pool.ts";
+import { ZstdWorker } from "./zstd_pool.ts";
 
 /** What {@linkcode denoPorts} can be told. */
 export interface WorldOptions {
@@ -31,6 +32,7 @@ export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions):
     journal,
     hooks,
     openHasher: openHasher ?? hashInWorkers(),
+    compress: new ZstdWorker().compress,
   };
 }
 

@@ -4,11 +4,20 @@
  * @module
  */
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import type { LinkStatus } from "../status.ts";
+import type { LinkMode } from "../config.ts";
+import type { LinkState, LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
 import type { Ack } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+
+/** What a link does whose peer is connected. */
+export function connectedState(mode: LinkMode, course: Course | null, isClose: boolean): LinkState {
+  if (course?.courier) return "delta";
+  if (course?.refused) return course.waits ? "waiting" : "refused";
+  if (mode === "periodic") return "waiting";
+  return isClose ? "streaming" : "catching-up";
+}
 
 /** Where the peer stands, as it last told, and how far behind that is. */
 export function peerFields(

@@ -11,10 +11,12 @@ import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
+  echoFrame,
   type Frame,
   FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
+  readEcho,
   sealFrame,
   type Tide,
   TIDE_BYTES,
@@ -229,6 +231,7 @@ export class UpstreamLink {
       const frame = wire.next() ?? await this.#nextBatch(wire);
       if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
+      else if (frame.type === FrameType.ECHO) wire.send(echoFrame(readEcho(frame.body)));
       else if (frame.type === FrameType.HASH_ASK) {
         const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
         wire.send(jsonFrame(FrameType.HASH, answer));
@@ -290,7 +293,9 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX);
+    // What the line is like is told by the node itself: it would take half of the message.
+    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX)
+      .map((link) => ({ ...link, line: null }));
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
@@ -345,6 +350,7 @@ export class UpstreamLink {
       schedule: null,
       mapBytes: null,
       verify: null,
+      line: null,
     };
   }
 }

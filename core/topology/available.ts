@@ -41,10 +41,4 @@ function lintLink(link: TopologyLink, reporter: Reporter): void {
   if (link.transport !== null && link.transport !== "tcp" && link.transport !== "unix") {
     missing(reporter, path("transport"), `transport: ${link.transport}`, "use tcp or unix");
   }
-  if (link.bandwidth !== null) {
-    missing(reporter, path("bandwidth"), "bandwidth", "leave it out");
-  }
-  if (link.compress !== "none") {
-    missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
-  }
 }

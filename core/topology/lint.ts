@@ -6,6 +6,7 @@
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
+import { lintLine } from "./lint_lines.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
 import { quote } from "./problem.ts";
@@ -39,6 +40,7 @@ export function lint(topology: Topology): void {
   for (const link of topology.links) {
     if (link.mode === "sync") lintTimeout(link, reporter);
     lintSchedules(link, reporter);
+    lintLine(link, reporter);
   }
   lintScanLinks(topology, reporter);
   lintTree(topology, reporter);

@@ -6,6 +6,8 @@
  * @module
  */
 import type {
+  Bandwidth,
+  CompressSetting,
   Hook,
   LinkMode,
   LogConfig,
@@ -15,6 +17,7 @@ import type {
   TlsFiles,
 } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
+import { type BandwidthEntry, OTHERWISE } from "./line_scalars.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
 import type { SecretText } from "./scalars.ts";
@@ -73,8 +76,10 @@ export interface TopologyLink {
   /** Use only addresses of this kind; null: any. */
   readonly transport: "tcp" | "unix" | "tls" | "quic" | "exec" | null;
   readonly paused: boolean;
-  readonly bandwidth: number | null;
-  readonly compress: "none" | "zstd";
+  /** As it is written, for the places of what is wrong; null: there is none. */
+  readonly bandwidthEntries: readonly BandwidthEntry[] | null;
+  readonly bandwidth: Bandwidth | null;
+  readonly compress: CompressSetting;
   readonly onOverflow: "map" | "stall" | "fail";
   /** When both sides are compared by themselves; null: never. */
   readonly verify: Schedule | null;
@@ -194,7 +199,8 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
     dial: spec.dial,
     transport: spec.transport ?? null,
     paused: spec.paused,
-    bandwidth: spec.bandwidth ?? null,
+    bandwidthEntries: spec.bandwidth ?? null,
+    bandwidth: spec.bandwidth === undefined ? null : buildBandwidth(spec.bandwidth, timezone),
     compress: spec.compress,
     onOverflow: spec.onOverflow,
     verify: spec.verify === undefined
@@ -207,6 +213,14 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
       jitterMs: spec.jitter ?? 0,
       timezone,
     },
+  };
+}
+
+function buildBandwidth(entries: readonly BandwidthEntry[], timezone: string | null): Bandwidth {
+  return {
+    windows: entries.flatMap(({ window, rate }) => window === null ? [] : [{ window, rate }]),
+    otherwise: entries.find(({ key }) => key === OTHERWISE)?.rate ?? null,
+    timezone,
   };
 }
 

@@ -135,6 +135,8 @@ function makeLink(prng: Prng, from: string, to: string, syncChance: number): Lin
     dial,
     addresses: [`tcp://${dial === "to" ? from : to}:7420`],
     paused: false,
+    bandwidth: null,
+    compress: "none",
     verify: null,
   };
 }
