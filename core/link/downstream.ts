@@ -12,7 +12,7 @@ import type { DirtyMap } from "../delta/dirty_map.ts";
 import { admit } from "./admission.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
-import { connectedState, deltaFields, peerFields } from "./downstream_status.ts";
+import { connectedState, deltaFields, namesOf, peerFields } from "./downstream_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { PeerHashes } from "./hashes.ts";
@@ -191,15 +191,8 @@ export class DownstreamLink {
     const { pipeline, ports, tide } = this.#host;
     const { config, policy } = this;
     policy.connected(ports.clock.monotonicMs());
-    const sender = new Sender(
-      pipeline,
-      config,
-      policy,
-      tide,
-      ports.clock,
-      fromLsn,
-      this.line.begin(),
-    );
+    const flight = this.line.begin();
+    const sender = new Sender(pipeline, config, policy, tide, ports.clock, fromLsn, flight);
     this.#sender = sender;
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
@@ -362,11 +355,9 @@ export class DownstreamLink {
     if (this.pausedWhy !== null) return "paused";
     if (this.#sender !== null) {
       const behind = this.#host.pipeline.stableLsn - (this.#ack?.receivedLsn ?? 0);
-      this.#closeness.look(this.#sender.caughtUp, behind);
-      const isClose = this.config.mode === "sync"
-        ? this.policy.state === "joined"
-        : this.#closeness.isClose;
-      return connectedState(this.config.mode, this.#course, isClose);
+      const isClose = this.#closeness.look(this.#sender.caughtUp, behind);
+      const isJoined = this.policy.state === "joined";
+      return connectedState(this.config.mode, this.#course, isClose, isJoined);
     }
     const refused = this.isOverflowed ? "overflowed" : refusedState(this.#refusal);
     if (refused !== null) return refused;
@@ -392,10 +383,7 @@ export class DownstreamLink {
 
   status(): LinkStatus {
     return {
-      name: this.config.name,
-      from: this.config.from,
-      to: this.config.to,
-      mode: this.config.mode,
+      ...namesOf(this.config),
       state: this.state(),
       reason: this.#stateReason(),
       ...peerFields(this.#host, this.#ack),

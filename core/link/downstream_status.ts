@@ -4,7 +4,7 @@
  * @module
  */
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import type { LinkMode } from "../config.ts";
+import type { LinkConfig, LinkMode } from "../config.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
 import type { Ack } from "./frames.ts";
@@ -12,11 +12,23 @@ import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
 
 /** What a link does whose peer is connected. */
-export function connectedState(mode: LinkMode, course: Course | null, isClose: boolean): LinkState {
+export function connectedState(
+  mode: LinkMode,
+  course: Course | null,
+  isClose: boolean,
+  isJoined: boolean,
+): LinkState {
   if (course?.courier) return "delta";
   if (course?.refused) return course.waits ? "waiting" : "refused";
   if (mode === "periodic") return "waiting";
-  return isClose ? "streaming" : "catching-up";
+  return (mode === "sync" ? isJoined : isClose) ? "streaming" : "catching-up";
+}
+
+/** What tells a link from others. */
+export function namesOf(
+  { name, from, to, mode }: LinkConfig,
+): Pick<LinkStatus, "name" | "from" | "to" | "mode"> {
+  return { name, from, to, mode };
 }
 
 /** Where the peer stands, as it last told, and how far behind that is. */
