@@ -103,7 +103,8 @@ export class Flight {
   sent(bytes: number): void {
     const nowMs = this.#clock.monotonicMs();
     if (this.inFlightBytes === 0) {
-      this.#round = { target: this.#sent + bytes, acked: this.#acked, sinceMs: nowMs };
+      // What follows at once belongs to it: the first word of the peer tells how much that was.
+      this.#round = { target: Infinity, acked: this.#acked, sinceMs: nowMs };
     }
     this.#sent += bytes;
     this.#timed ??= { end: this.#sent, atMs: nowMs };
@@ -115,6 +116,7 @@ export class Flight {
     this.#acked = Math.min(this.#acked + bytes, this.#sent);
     const nowMs = this.#clock.monotonicMs();
     this.#takeLatency(nowMs);
+    if (this.#round.target === Infinity) this.#round.target = this.#sent;
     const { target, acked, sinceMs } = this.#round;
     if (this.#acked < target || nowMs - sinceMs < ROUND_MS_MIN) return;
     this.#takeRate((this.#acked - acked) / (nowMs - sinceMs), hasMore);
