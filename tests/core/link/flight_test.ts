@@ -52,7 +52,9 @@ class Path {
 }
 
 Deno.test("a line is full, near or far, once its rate is known", () => {
-  for (const [rate, delay] of [[1000, 0], [3000, 5], [10_000, 100], [50_000, 100], [200_000, 200]]) {
+  for (
+    const [rate, delay] of [[1000, 0], [3000, 5], [10_000, 100], [50_000, 100], [200_000, 200]]
+  ) {
     const path = new Path(rate!, delay!);
     path.run(10_000);
     const before = path.delivered;
