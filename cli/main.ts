@@ -40,6 +40,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["wait", async () => (await import("./wait.ts")).waitCommand()],
   ["pause", async () => (await import("./pause.ts")).pauseCommand()],
   ["resume", async () => (await import("./pause.ts")).resumeCommand()],
+  ["limit", async () => (await import("./limit.ts")).limitCommand()],
   ["sync", async () => (await import("./sync.ts")).syncCommand()],
   ["verify", async () => (await import("./verify.ts")).verifyCommand()],
   ["seed", async () => (await import("./seed.ts")).seedCommand()],

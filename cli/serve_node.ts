@@ -6,6 +6,7 @@
 import type { NodeConfig } from "../core/config.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
 import { CascadeNode } from "../core/node.ts";
+import { limitLink, tuneLinks } from "../core/link/tuning.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
 import { isLoopback } from "../core/topology/address.ts";
 import { endpointOf } from "../core/topology/hosts.ts";
@@ -19,7 +20,7 @@ import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, exitCodeOf, ExitWith } from "./exit.ts";
-import { changedParts } from "./serve_reload.ts";
+import { changedParts, withLive } from "./serve_reload.ts";
 
 /** What the command line says. */
 export interface ServeOptions {
@@ -80,7 +81,10 @@ async function run(
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;
-  signals.onReload = () => current = reload(current, options, journal);
+  signals.onReload = () => {
+    current = reload(current, options, journal);
+    tuneLinks(node.hub, current.config.downstream);
+  };
   let admin: AdminServer | null = null;
   try {
     admin = await openAdmin(setup, node, () => current.adminToken);
@@ -118,6 +122,7 @@ async function openAdmin(
   const control: AdminControl = {
     pause: (link, reason) => node.hub.pause(link, reason),
     resume: (link) => node.hub.resume(link),
+    limit: (link, limit) => limitLink(node.config.name, node.hub, link, limit),
   };
   const sync = new SyncGate(node.config.name, node.sync);
   return await startAdmin({
@@ -174,7 +179,7 @@ function reload(current: NodeSetup, options: ServeOptions, journal: Journal): No
       changed: live.length === 0 ? "nothing" : live.join(" "),
     });
   }
-  return live.includes("adminToken") ? { ...current, adminToken: next.adminToken } : current;
+  return withLive(current, next, live);
 }
 
 /** The signals of a process, and the errors that nobody caught. */

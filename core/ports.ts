@@ -185,6 +185,9 @@ export interface Hooks {
   run(name: string, command: readonly string[], timeoutMs: number): Promise<readonly string[]>;
 }
 
+/** Compresses with zstd at a level, elsewhere than in this thread; `bytes` can be used again at once. */
+export type Compress = (bytes: Bytes, level: number) => Promise<Bytes>;
+
 /** The world, as core sees it. */
 export interface Ports {
   readonly disk: Disk;
@@ -195,4 +198,6 @@ export interface Ports {
   readonly hooks: Hooks;
   /** How volumes are hashed: on all cores. Left out: in this thread. */
   readonly openHasher?: OpenHasher;
+  /** How large batches are compressed: beside this thread. Left out: in it. */
+  readonly compress?: Compress;
 }

@@ -13,6 +13,7 @@ import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
 import type { TlsSelf } from "./tls.ts";
 import { hashInWorkers } from "./scan_pool.ts";
+import { ZstdWorker } from "./zstd_pool.ts";
 
 /** What {@linkcode denoPorts} can be told. */
 export interface WorldOptions {
@@ -38,6 +39,7 @@ export function denoPorts({ journal, dialTimeoutMs, tls, openHasher }: WorldOpti
     journal,
     hooks,
     openHasher: openHasher ?? hashInWorkers(),
+    compress: new ZstdWorker().compress,
   };
 }
 

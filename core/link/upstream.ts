@@ -9,13 +9,15 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
-import { carrierFields } from "./downstream_status.ts";
+import { linkFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
+  echoFrame,
   type Frame,
   FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
+  readEcho,
   sealFrame,
   type Tide,
   TIDE_BYTES,
@@ -230,6 +232,7 @@ export class UpstreamLink {
       const frame = wire.next() ?? await this.#nextBatch(wire);
       if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
+      else if (frame.type === FrameType.ECHO) wire.send(echoFrame(readEcho(frame.body)));
       else if (frame.type === FrameType.HASH_ASK) {
         const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
         wire.send(jsonFrame(FrameType.HASH, answer));
@@ -291,7 +294,9 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX);
+    // What the line is like is told by the node itself: it would take half of the message.
+    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX)
+      .map((link) => ({ ...link, line: null }));
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
@@ -329,10 +334,7 @@ export class UpstreamLink {
   status(lag: { bytes: number | null; seconds: number | null }): LinkStatus {
     const { pipeline } = this.#host;
     return {
-      name: this.config.name,
-      from: this.config.from,
-      to: this.config.to,
-      mode: this.config.mode,
+      ...linkFields(this.config, this.#wire),
       state: this.state(),
       reason: this.#stateReason(),
       received: pipeline.appendedLsn,
@@ -342,11 +344,11 @@ export class UpstreamLink {
       lagSeconds: lag.seconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      ...carrierFields(this.#wire),
       delta: null,
       schedule: null,
       mapBytes: null,
       verify: null,
+      line: null,
     };
   }
 }

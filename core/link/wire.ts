@@ -8,7 +8,9 @@
 import { CascadeError, isCascadeError } from "../errors.ts";
 import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
 import { type Frame, FrameReader } from "./frames.ts";
+import type { Line } from "./line.ts";
 import { GATHER_MS } from "./link_limits.ts";
+import { unpack } from "./packing.ts";
 
 /** What a side of the protocol gives to the wire. */
 export interface WireSource {
@@ -29,12 +31,15 @@ export class Wire {
   readonly #reader = new FrameReader();
   readonly #queue: Bytes[] = [];
   #source: WireSource | null = null;
+  #line: Line | null = null;
   #out: Bytes = new Uint8Array(0);
   #writing = false;
   #error: unknown = null;
   #closed = false;
   #deadline: Timer | null = null;
   #kickTimer: Timer | null = null;
+  #pause: Timer | null = null;
+  #wakeQueue: () => void = () => {};
   #heardMs: number;
   #tellClosed: () => void = () => {};
   /** Settles when the connection is closed, for whatever reason. */
@@ -76,9 +81,10 @@ export class Wire {
     this.#reader.allowData();
   }
 
-  /** From now on `source` is asked for frames whenever the line is free. */
-  stream(source: WireSource, bufferBytes: number): void {
+  /** From now on `source` is asked for frames whenever the line is free; `line` tells how it is used. */
+  stream(source: WireSource, bufferBytes: number, line: Line | null = null): void {
     this.#source = source;
+    this.#line = line;
     this.#out = new Uint8Array(bufferBytes);
     this.kick();
   }
@@ -93,6 +99,13 @@ export class Wire {
     }
     this.#queue.push(frame);
     this.kick();
+  }
+
+  /** Settles when fewer than `frames` wait to be sent, or the connection is closed. */
+  async queueBelow(frames: number): Promise<void> {
+    while (!this.#closed && this.#queue.length >= frames) {
+      await new Promise<void>((wake) => this.#wakeQueue = wake);
+    }
   }
 
   /** Tells that there may be something to send. Cheap to repeat. */
@@ -113,16 +126,47 @@ export class Wire {
     this.#writing = true;
     try {
       while (!this.#closed) {
-        const frame = this.#queue.shift() ?? this.#pull();
+        const frame = this.#take() ?? this.#pull();
         if (frame === null) break;
-        await this.#connection.write(frame);
-        this.#sentBytes += frame.length;
+        const line = this.#line;
+        if (line === null || line.isPlain) {
+          line?.plain(frame);
+          await this.#connection.write(frame);
+          this.#sentBytes += frame.length;
+        } else await this.#writePaced(line, await line.pack(frame));
       }
+      this.#line?.pacer.rest();
     } catch (error) {
       this.close(error);
     } finally {
       this.#writing = false;
     }
+  }
+
+  #take(): Bytes | undefined {
+    const frame = this.#queue.shift();
+    if (frame !== undefined) this.#wakeQueue();
+    return frame;
+  }
+
+  /** Piece by piece, each at its time. */
+  async #writePaced(line: Line, frame: Bytes): Promise<void> {
+    for (let at = 0; at < frame.length && !this.#closed;) {
+      const piece = frame.subarray(at, at + Math.min(line.pacer.pieceBytes, frame.length - at));
+      const waitMs = line.pacer.take(piece.length, this.#clock.monotonicMs());
+      if (waitMs > 0) await this.#wait(line, waitMs);
+      if (this.#closed) return;
+      await this.#connection.write(piece);
+      this.#sentBytes += piece.length;
+      at += piece.length;
+    }
+  }
+
+  async #wait(line: Line, ms: number): Promise<void> {
+    line.throttled(ms);
+    const passed = new Promise<void>((go) => this.#pause = this.#clock.after(ms, go));
+    await Promise.race([passed, this.whenClosed]);
+    this.#pause?.cancel();
   }
 
   #pull(): Bytes | null {
@@ -149,7 +193,8 @@ export class Wire {
   /** A frame that is already here, or null. Throws like {@linkcode Wire.receive}. */
   next(): Frame | null {
     if (this.#closed) throw this.#lost();
-    return this.#reader.next();
+    const frame = this.#reader.next();
+    return frame === null ? null : unpack(frame);
   }
 
   async #read(): Promise<void> {
@@ -176,6 +221,8 @@ export class Wire {
     this.#error = reason;
     this.#deadline?.cancel();
     this.#kickTimer?.cancel();
+    this.#pause?.cancel();
+    this.#wakeQueue();
     this.#connection.close();
     this.#tellClosed();
   }

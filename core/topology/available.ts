@@ -7,12 +7,11 @@
 import { endpointOf } from "./hosts.ts";
 import type { DocumentPath } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
-import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
+import type { Topology, TopologyNode } from "./topology.ts";
 
 /** Reports what `check` must refuse since no node of this version could honour it. */
 export function lintAvailable(topology: Topology, reporter: Reporter): void {
   for (const node of topology.nodes) lintNode(node, reporter);
-  for (const link of topology.links) lintLink(link, reporter);
 }
 
 function missing(reporter: Reporter, path: DocumentPath, what: string, instead: string): void {
@@ -31,15 +30,5 @@ function lintNode(node: TopologyNode, reporter: Reporter): void {
   }
   if (node.admin !== null && endpointOf(node.admin).scheme === "https") {
     missing(reporter, ["nodes", node.name, "admin"], "https://", "use http://");
-  }
-}
-
-function lintLink(link: TopologyLink, reporter: Reporter): void {
-  const path = (key: string): DocumentPath => ["links", link.index, key];
-  if (link.bandwidth !== null) {
-    missing(reporter, path("bandwidth"), "bandwidth", "leave it out");
-  }
-  if (link.compress !== "none") {
-    missing(reporter, path("compress"), `compress: ${link.compress}`, "leave it out");
   }
 }

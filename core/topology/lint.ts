@@ -6,6 +6,7 @@
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
+import { lintLine } from "./lint_lines.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTransports } from "./lint_transports.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
@@ -40,6 +41,7 @@ export function lint(topology: Topology): void {
   for (const link of topology.links) {
     if (link.mode === "sync") lintTimeout(link, reporter);
     lintSchedules(link, reporter);
+    lintLine(link, reporter);
   }
   lintScanLinks(topology, reporter);
   lintTree(topology, reporter);

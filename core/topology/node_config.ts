@@ -90,6 +90,8 @@ function linkConfig(topology: Topology, link: TopologyLink): LinkConfig {
     dial: link.dial,
     addresses: dialAddresses(dialled, link),
     paused: link.paused,
+    bandwidth: link.bandwidth,
+    compress: link.compress,
     schedule: link.schedule,
     verify: link.verify,
   };

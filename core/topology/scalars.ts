@@ -20,7 +20,7 @@ import {
 import { NAME_PATTERN } from "./name_pattern.ts";
 import { nearest } from "./nearest.ts";
 import { quote } from "./problem.ts";
-import { parseDuration, parseRate, parseSize, type UnitResult } from "./units.ts";
+import { parseDuration, parseSize, type UnitResult } from "./units.ts";
 
 const NAME_EXPECTED =
   "a name of up to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit";
@@ -60,9 +60,6 @@ export const durationSchema = quantity(
   "a duration such as 500ms, 30s, 15m, 1h30m or 7d",
   parseDuration,
 );
-
-/** A rate, to bytes a second. */
-export const rateSchema = quantity("a rate such as 20MiB/s or 500kB/s", parseRate);
 
 /** A path, as it is written: resolved later. */
 export const pathSchema = z.string({ error: "a path" }).transform((path, context) => {

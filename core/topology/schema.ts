@@ -18,13 +18,13 @@ import {
   nameSchema,
   oftenSchema,
   pathSchema,
-  rateSchema,
   secretSchema,
   sizeSchema,
   timezoneSchema,
   transportsSchema,
   windowSchema,
 } from "./scalars.ts";
+import { bandwidthSchema, compressSchema } from "./line_scalars.ts";
 
 /** The version of the format: the value of `cascade:`. */
 export const TOPOLOGY_FORMAT = 1;
@@ -129,8 +129,14 @@ const commonLinkShape = {
     "Which end dials the other. to: the downstream node dials its upstream",
   ),
   paused: flagSchema.default(false).describe("Keep the link in the topology but do not connect it"),
-  bandwidth: rateSchema.optional().describe("At most this much, such as 20MiB/s"),
-  compress: z.enum(["none", "zstd"]).default("none").describe("Compress what is sent"),
+  bandwidth: bandwidthSchema.optional().describe(
+    "Send at most this much, such as 20MiB/s; or by the hours of the day: " +
+      '{ "08:00-18:00": 5MiB/s, otherwise: 50MiB/s }',
+  ),
+  compress: compressSchema.prefault("auto").describe(
+    "Compress what is sent, where that makes it smaller: none, zstd, { zstd: LEVEL }, or auto: zstd " +
+      "while a limit of bandwidth holds",
+  ),
   onOverflow: z.enum(["map", "stall", "fail"]).default("map").describe(
     "When the log budget is spent on a peer that is away. map: go on, and give it the blocks that " +
       "it lacks when it is back; stall: slow clients down before; fail: clients get errors",

@@ -77,6 +77,11 @@ export function busyLinkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
       failures: 0,
     },
     mapBytes: 7 * at,
+    line: {
+      ...{ limit: 20 * at, limitedBy: "topology", compress: "zstd", level: 1, shrinks: true },
+      ...{ rawBytes: 400 * at, wireBytes: 100 * at, throttledMs: 7000, roundTripMs: 98.7 },
+      ...{ latencyMs: 120, windowBytes: 8 * at, inFlightBytes: 3 * at },
+    },
     ...change,
   });
 }
@@ -104,6 +109,7 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     schedule: null,
     mapBytes: null,
     verify: null,
+    line: null,
     ...change,
   };
 }

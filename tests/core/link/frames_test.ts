@@ -13,6 +13,7 @@ import {
   jsonFrame,
   readAck,
   readDeltaData,
+  readEcho,
   readTide,
   sealFrame,
   TIDE_BYTES,
@@ -103,6 +104,7 @@ Deno.test("golden frames are read back as what they say", () => {
     const name = GOLDEN_FRAMES.find((frame) => frame.type === type)?.name.slice(3, -6) ?? "";
     if (type === FrameType.ACK) assertEquals(readAck(body), GOLDEN_ACK);
     else if (type === FrameType.TIDE) assertEquals(readTide(body), GOLDEN_TIDE);
+    else if (type === FrameType.ECHO) assertEquals(readEcho(body), 0x1_0000_0010);
     else if (type === FrameType.DATA) {
       assertEquals(readTide(body), GOLDEN_TIDE);
       assertEquals(body.subarray(TIDE_BYTES), GOLDEN_RECORDS);
@@ -182,7 +184,7 @@ Deno.test("a length is believed only after magic, type and limit", () => {
   const cases: [string, Uint8Array][] = [
     ["another magic", header(FrameType.TIDE, 40, 0x12345678)],
     ["type 0", header(0, 40)],
-    ["an unknown type", header(19, 40)],
+    ["an unknown type", header(20, 40)],
     ["a control body past the limit", header(FrameType.HELLO, CONTROL_BODY_BYTES_MAX + 1)],
     ["the largest length", header(FrameType.HELLO, 0xffff_ffff)],
     ["a DATA body past the limit", header(FrameType.DATA, DATA_BODY_BYTES_MAX + 1)],

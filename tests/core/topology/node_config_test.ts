@@ -28,6 +28,8 @@ Deno.test("a node's configuration has its links, with what the dialling end dial
     dial: "to",
     addresses: ["tcp://10.0.0.1:7420"],
     paused: false,
+    bandwidth: null,
+    compress: "auto",
     schedule: null,
     verify: null,
   });
