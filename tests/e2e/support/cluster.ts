@@ -27,6 +27,8 @@ export interface LinkSpec {
   readonly timeout?: string;
   readonly verify?: string;
   readonly dial?: "to" | "from";
+  readonly bandwidth?: string;
+  readonly compress?: string;
 }
 
 /** What a test chooses about its cluster. */
