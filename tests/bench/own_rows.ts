@@ -11,6 +11,7 @@ import { cpuSecondsOf, resetPeak, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
+import { measureCompress, measureLimit } from "./line_rows.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureScan } from "./scan_rows.ts";
 import { measureSeed } from "./seed_rows.ts";
@@ -40,6 +41,8 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   sync: (cleanup, bytes) => measureSync(cleanup, bytes / 2),
   scan: (cleanup, bytes) => measureScan(cleanup, bytes / 2),
   wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
+  limit: measureLimit,
+  compress: measureCompress,
 };
 
 /** Twice the largest load: a peer that is away for it does not overflow. */
