@@ -24,6 +24,10 @@ const CONTROL_QUEUE_MAX = 64;
 
 export class Wire {
   readonly remote: string;
+  /** What carries it, and what that knows of the peer. */
+  readonly channel: Pick<Connection, "transport" | "channelBinding" | "certifiedNames">;
+  /** Why it runs over another address than the one preferred; null: it does not, or was not dialled here. */
+  readonly fallback: string | null;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #reader = new FrameReader();
@@ -45,8 +49,10 @@ export class Wire {
   readonly whenClosed = new Promise<void>((tell) => this.#tellClosed = tell);
   #sentBytes = 0;
 
-  constructor(connection: Connection, clock: Clock) {
+  constructor(connection: Connection, clock: Clock, fallback: string | null = null) {
+    this.fallback = fallback;
     this.remote = connection.remote;
+    this.channel = connection;
     this.#connection = connection;
     this.#clock = clock;
     this.#heardMs = clock.monotonicMs();
