@@ -7,7 +7,7 @@
  */
 import { CascadeError, isCascadeError } from "../errors.ts";
 import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
-import { type Frame, FrameReader } from "./frames.ts";
+import { type Frame, FrameReader, FrameType } from "./frames.ts";
 import type { Line } from "./line.ts";
 import { GATHER_MS } from "./link_limits.ts";
 import { unpack } from "./packing.ts";
@@ -16,6 +16,8 @@ import { unpack } from "./packing.ts";
 export interface WireSource {
   /** Writes the frames that are due into `into` from `at`; returns where they end. */
   fill(into: Bytes, at: number): number;
+  /** There is more to send, and the peer has to take what is on its way first. */
+  readonly isHeldUp?: boolean;
 }
 
 const CONTROL_QUEUE_MAX = 64;
@@ -34,6 +36,7 @@ export class Wire {
   #line: Line | null = null;
   #out: Bytes = new Uint8Array(0);
   #writing = false;
+  #isSourcesTurn = false;
   #error: unknown = null;
   #closed = false;
   #deadline: Timer | null = null;
@@ -126,7 +129,7 @@ export class Wire {
     this.#writing = true;
     try {
       while (!this.#closed) {
-        const frame = this.#take() ?? this.#pull();
+        const frame = this.#next();
         if (frame === null) break;
         const line = this.#line;
         if (line === null || line.isPlain) {
@@ -135,12 +138,23 @@ export class Wire {
           this.#sentBytes += frame.length;
         } else await this.#writePaced(line, await line.pack(frame));
       }
-      this.#line?.pacer.rest();
+      if (this.#source?.isHeldUp !== true) this.#line?.pacer.rest();
     } catch (error) {
       this.close(error);
     } finally {
       this.#writing = false;
     }
+  }
+
+  /** Frames that wait; but behind each that is large it is the source's turn, if it has something to tell. */
+  #next(): Bytes | null {
+    const told = this.#isSourcesTurn ? this.#pull() : null;
+    this.#isSourcesTurn = false;
+    if (told !== null) return told;
+    const frame = this.#take();
+    if (frame === undefined) return this.#pull();
+    this.#isSourcesTurn = frame[4] === FrameType.DELTA_DATA;
+    return frame;
   }
 
   #take(): Bytes | undefined {

@@ -11,6 +11,7 @@ import { cpuSecondsOf, resetPeak, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
+import { measureCompress, measureLimit } from "./line_rows.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureScan } from "./scan_rows.ts";
 import { measureSeed } from "./seed_rows.ts";
@@ -42,6 +43,8 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   scan: (cleanup, bytes) => measureScan(cleanup, bytes / 2),
   transports: (cleanup, bytes) => measureTransports(cleanup, bytes / 8),
   wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
+  limit: measureLimit,
+  compress: measureCompress,
 };
 
 /** Twice the largest load: a peer that is away for it does not overflow. */

@@ -28,6 +28,8 @@ export interface LinkSpec {
   readonly timeout?: string;
   readonly verify?: string;
   readonly dial?: "to" | "from";
+  readonly bandwidth?: string;
+  readonly compress?: string;
   /** What carries it: the topology gets the addresses, certificates and commands for that. */
   readonly transport?: Transport | readonly Transport[];
 }
