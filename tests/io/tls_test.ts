@@ -198,3 +198,79 @@ Deno.test("where UDP does not get through, a dial over QUIC gives up early", asy
   assert(error.message.includes("no answer over UDP within 0.3 s"), error.message);
   silent.close();
 });
+
+/** Passes datagrams on, as a NAT does: it can forget the port that it gave to a client. */
+class Nat {
+  readonly #server: Deno.NetAddr;
+  readonly #inside = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+  #outside: Deno.DatagramConn;
+  #client: Deno.Addr | null = null;
+  passed = 0;
+
+  constructor(port: number) {
+    this.#server = { transport: "udp", hostname: "127.0.0.1", port };
+    this.#outside = this.#open();
+    this.#run(this.#inside, (bytes, from) => {
+      this.#client = from;
+      return this.#outside.send(bytes, this.#server);
+    });
+  }
+
+  get port(): number {
+    return (this.#inside.addr as Deno.NetAddr).port;
+  }
+
+  #open(): Deno.DatagramConn {
+    const outside = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+    this.#run(outside, (bytes) => this.#inside.send(bytes, this.#client!));
+    return outside;
+  }
+
+  async #run(
+    socket: Deno.DatagramConn,
+    pass: (bytes: Uint8Array, from: Deno.Addr) => Promise<unknown>,
+  ): Promise<void> {
+    try {
+      for await (const [bytes, from] of socket) {
+        this.passed++;
+        await pass(bytes, from);
+      }
+    } catch {
+      // It was closed while it passed something on.
+    }
+  }
+
+  /** From now on the client has another port, seen from the server. */
+  forget(): void {
+    const before = this.#outside;
+    this.#outside = this.#open();
+    before.close();
+  }
+
+  close(): void {
+    this.#inside.close();
+    this.#outside.close();
+  }
+}
+
+Deno.test("over QUIC a connection outlives a change of the client's address", async () => {
+  const far = new Accepting();
+  const address = await far.listen("quic");
+  const nat = new Nat(Number(/:(\d+)$/.exec(address)?.[1]));
+  const near = await networkOf(() => dr1).dial(`quic://127.0.0.1:${nat.port}`, "hq");
+  const into = new Uint8Array(100_000);
+  let accepted: Connection | null = null;
+  for (let turn = 0; turn < 3; turn++) {
+    await near.write(new Uint8Array(50_000));
+    accepted ??= await far.next();
+    for (let got = 0; got < 50_000;) got += (await accepted.read(into)) ?? NaN;
+    await accepted.write(new Uint8Array(50_000));
+    for (let got = 0; got < 50_000;) got += (await near.read(into)) ?? NaN;
+    nat.forget();
+  }
+  near.close();
+  assertEquals(await accepted?.read(into), null);
+  accepted?.close();
+  far.listener.close();
+  nat.close();
+});
