@@ -6,18 +6,18 @@
  */
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { Bytes, Connection, Journal } from "../core/ports.ts";
-import { StrangerJournal } from "../core/stranger_journal.ts";
-import { DenoClock } from "./clock.ts";
 
 /** Of a line that the command says on its standard error. */
 const SAID_LENGTH_MAX = 300;
+const LINE_INTERVAL_MS = 1_000;
+const SAME_AGAIN_MS = 600_000;
 /** Between the end of its output and its own. */
 const EXIT_MS = 500;
 /** Between the word that it has to end, and the end. */
 const TERMINATE_MS = 2_000;
 
 /** Starts the command. Throws `unreachable` when that cannot be. */
-export function dialExec(command: readonly string[], journal: Journal | null): Connection {
+export function dialExec(command: readonly string[], said: CommandsSaid): Connection {
   const [program = "", ...args] = command;
   try {
     const child = new Deno.Command(program, {
@@ -28,7 +28,7 @@ export function dialExec(command: readonly string[], journal: Journal | null): C
       // A Ctrl-C that stops the node is to let it hand over what is on its way.
       detached: true,
     }).spawn();
-    return new ExecConnection(child, command, journal);
+    return new ExecConnection(child, command, said);
   } catch (error) {
     throw new CascadeError(
       "unreachable",
@@ -56,14 +56,14 @@ class ExecConnection implements Connection {
   #rest: Uint8Array | null = null;
   #closed = false;
 
-  constructor(child: Deno.ChildProcess, command: readonly string[], journal: Journal | null) {
+  constructor(child: Deno.ChildProcess, command: readonly string[], told: CommandsSaid) {
     this.#child = child;
     this.#program = command[0] ?? "";
     this.remote = `exec:${command.join(" ")}`;
     this.#reader = child.stdout.getReader();
     this.#writer = child.stdin.getWriter();
     this.#writer.closed.catch(() => {/* whoever writes meets it */});
-    this.#said = new Said(child.stderr, this.#program, journal);
+    this.#said = new Said(child.stderr, this.#program, told);
   }
 
   async read(into: Bytes): Promise<number | null> {
@@ -106,7 +106,8 @@ class ExecConnection implements Connection {
     try {
       await this.#writer.write(bytes);
     } catch (error) {
-      // Why it ended is told to whoever reads.
+      // That it takes no more is how it shows first; how it ended says why.
+      if (!this.#closed) await this.#end();
       throw this.#lost(error);
     }
     if (this.#closed) throw this.#lost(null);
@@ -148,20 +149,42 @@ class ExecConnection implements Connection {
   }
 }
 
-/** Tells the journal what a command says on its standard error: a line a second at the most. */
+/** Tells the journal what commands say on their standard error, and not the same thing all the time. */
+export class CommandsSaid {
+  readonly #journal: Journal | null;
+  readonly #last = new Map<string, { readonly text: string; readonly atMs: number }>();
+  #toldMs = -Infinity;
+
+  constructor(journal: Journal | null) {
+    this.#journal = journal;
+  }
+
+  /** A line a second at the most, and one that is said again and again once in ten minutes. */
+  tell(command: string, text: string): void {
+    const nowMs = performance.now();
+    const last = this.#last.get(command);
+    if (last?.text === text && nowMs - last.atMs < SAME_AGAIN_MS) return;
+    if (nowMs - this.#toldMs < LINE_INTERVAL_MS) return;
+    this.#toldMs = nowMs;
+    this.#last.set(command, { text, atMs: nowMs });
+    this.#journal?.write("warn", "the command of a link says", { command, text });
+  }
+}
+
+/** Listens to the standard error of a command. */
 class Said {
   /** The last line. */
   last = "";
   /** Settles when there is no more. */
   readonly over: Promise<void>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #journal: StrangerJournal | null;
   readonly #program: string;
+  readonly #told: CommandsSaid;
 
-  constructor(stream: ReadableStream<Uint8Array>, program: string, journal: Journal | null) {
+  constructor(stream: ReadableStream<Uint8Array>, program: string, told: CommandsSaid) {
     this.#reader = stream.getReader();
     this.#program = program;
-    this.#journal = journal === null ? null : new StrangerJournal(journal, new DenoClock());
+    this.#told = told;
     this.over = this.#listen();
   }
 
@@ -174,7 +197,7 @@ class Said {
         text += done ? "\n" : decoder.decode(value, { stream: true });
         const lines = text.split("\n");
         text = (lines.pop() ?? "").slice(-SAID_LENGTH_MAX);
-        for (const line of lines) this.#tell(line.trim().slice(0, SAID_LENGTH_MAX));
+        for (const line of lines) this.#take(line.trim().slice(0, SAID_LENGTH_MAX));
         if (done) return;
       }
     } catch {
@@ -182,17 +205,13 @@ class Said {
     }
   }
 
-  #tell(line: string): void {
+  #take(line: string): void {
     if (line === "") return;
     this.last = line;
-    this.#journal?.write("warn", "the command of a link says", {
-      command: this.#program,
-      text: line,
-    });
+    this.#told.tell(this.#program, line);
   }
 
   close(): void {
     this.#reader.cancel().catch(() => {/* it was over already */});
-    this.#journal?.close();
   }
 }

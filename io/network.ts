@@ -8,7 +8,7 @@ import { isCascadeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener, Network } from "../core/ports.ts";
 import { parseExec } from "../core/topology/address.ts";
 import { parseAddress } from "./address.ts";
-import { dialExec } from "./exec.ts";
+import { CommandsSaid, dialExec } from "./exec.ts";
 import { dialQuic, listenQuic } from "./quic.ts";
 import { dialTcp, listenTcp } from "./tcp.ts";
 import { dialTls, listenTls, type TlsSelf } from "./tls.ts";
@@ -36,16 +36,18 @@ export class DenoNetwork implements Network {
   readonly #dialTimeoutMs: number;
   readonly #journal: Journal | null;
   readonly #self: TlsSelf;
+  readonly #said: CommandsSaid;
 
   constructor(options: NetworkOptions = {}) {
     this.#dialTimeoutMs = options.dialTimeoutMs ?? DIAL_TIMEOUT_MS;
     this.#journal = options.journal ?? null;
     this.#self = options.tls ?? NOBODY;
+    this.#said = new CommandsSaid(this.#journal);
   }
 
   async dial(address: string, to = ""): Promise<Connection> {
     const command = parseExec(address);
-    if (command !== null) return dialExec(command, this.#journal);
+    if (command !== null) return dialExec(command, this.#said);
     const parsed = parseAddress(address);
     const timeoutMs = this.#dialTimeoutMs;
     switch (parsed.scheme) {

@@ -7,9 +7,11 @@
  *
  * @module
  */
+import { StrangerJournal } from "../core/stranger_journal.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener } from "../core/ports.ts";
 import { certificateDnsName } from "../core/topology/certified_names.ts";
+import { DenoClock } from "./clock.ts";
 import { formatHostPort } from "./address.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { QuicStream } from "./quic_stream.ts";
@@ -144,6 +146,7 @@ class QuicGreeter {
   readonly #what: QuicListen;
   readonly #address: string;
   readonly #endpoint: Deno.QuicEndpoint;
+  readonly #strangers: StrangerJournal | null;
   #identity: TlsIdentity;
   #listener: Deno.QuicListener;
   #underway = 0;
@@ -158,6 +161,8 @@ class QuicGreeter {
     this.#what = what;
     this.#address = address;
     this.#endpoint = endpoint;
+    const { journal } = what;
+    this.#strangers = journal === null ? null : new StrangerJournal(journal, new DenoClock());
     this.#identity = identity;
     this.#listener = this.#listen(identity);
   }
@@ -226,7 +231,7 @@ class QuicGreeter {
 
   #tell(remote: string, reason: string): void {
     if (this.#closed) return;
-    this.#what.journal?.write("warn", "a QUIC handshake failed", {
+    this.#strangers?.write("warn", "a QUIC handshake failed", {
       ...(remote === "" ? {} : { remote }),
       reason,
     });
@@ -235,6 +240,7 @@ class QuicGreeter {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#strangers?.close();
     this.#listener.stop();
     this.#endpoint.close({ closeCode: 0, reason: "" });
   }

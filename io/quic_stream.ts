@@ -29,8 +29,8 @@ export class QuicStream implements Connection {
   #ended = false;
   #closed = false;
   #writing = false;
-  #tellClosed: () => void = () => {};
-  readonly #whenClosed = new Promise<void>((tell) => this.#tellClosed = tell);
+  #failReader: () => void = () => {};
+  #failWriter: () => void = () => {};
 
   constructor(
     conn: Deno.QuicConn,
@@ -63,41 +63,38 @@ export class QuicStream implements Connection {
   }
 
   /** The runtime takes a buffer along, and gives it back filled. */
-  async #fill(): Promise<void> {
-    try {
-      const reading = this.#reader.read(this.#buffer.subarray(0, READ_BYTES));
-      reading.catch(() => {/* it may break after it was closed here */});
-      const result = await Promise.race([reading, this.#whenClosed]);
-      if (result === undefined) return;
-      const { value, done } = result;
-      if (value !== undefined) this.#buffer = new Uint8Array(value.buffer);
-      this.#start = 0;
-      this.#end = value?.length ?? 0;
-      this.#ended = done;
-    } catch (error) {
-      throw this.#lost(error);
-    }
+  #fill(): Promise<void> {
+    return new Promise((done, fail) => {
+      // Settled by whichever comes first; a race with a promise that lives as long as the connection would leak.
+      this.#failReader = () => fail(this.#lost(null));
+      this.#reader.read(this.#buffer.subarray(0, READ_BYTES)).then((result) => {
+        if (result.value !== undefined) this.#buffer = new Uint8Array(result.value.buffer);
+        this.#start = 0;
+        this.#end = result.value?.length ?? 0;
+        this.#ended = result.done;
+        done();
+      }, (error) => fail(this.#lost(error)));
+    });
   }
 
-  async write(bytes: Bytes): Promise<void> {
-    if (this.#closed) throw this.#lost(null);
-    this.#writing = true;
-    try {
-      const writing = this.#writer.write(bytes);
-      writing.catch(() => {/* it may break after it was closed here */});
-      await Promise.race([writing, this.#whenClosed]);
-    } catch (error) {
-      throw this.#lost(error);
-    } finally {
-      this.#writing = false;
-    }
-    if (this.#closed) throw this.#lost(null);
+  write(bytes: Bytes): Promise<void> {
+    return new Promise((done, fail) => {
+      if (this.#closed) return fail(this.#lost(null));
+      this.#writing = true;
+      this.#failWriter = () => fail(this.#lost(null));
+      this.#writer.write(bytes).then(() => {
+        this.#writing = false;
+        if (this.#closed) fail(this.#lost(null));
+        else done();
+      }, (error) => fail(this.#lost(error)));
+    });
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#tellClosed();
+    this.#failReader();
+    this.#failWriter();
     if (this.#writing) this.#hangUp();
     else this.#sayGoodbye();
   }

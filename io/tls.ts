@@ -9,8 +9,10 @@
  */
 import { connect as connectPlain, createServer, type Server, type Socket } from "node:net";
 import tls from "node:tls";
+import { StrangerJournal } from "../core/stranger_journal.ts";
 import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
 import type { Bytes, Connection, Journal, Listener } from "../core/ports.ts";
+import { DenoClock } from "./clock.ts";
 import { formatHostPort } from "./address.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { listenError } from "./stream.ts";
@@ -236,12 +238,15 @@ function asSystemError(error: unknown): unknown {
 class TlsGreeter {
   readonly #what: TlsListen;
   readonly #address: string;
+  readonly #strangers: StrangerJournal | null;
   readonly #underway = new Map<string, Handshake>();
   #made: { readonly identity: TlsIdentity; readonly server: tls.Server } | null = null;
 
   constructor(what: TlsListen, address: string) {
     this.#what = what;
     this.#address = address;
+    const { journal } = what;
+    this.#strangers = journal === null ? null : new StrangerJournal(journal, new DenoClock());
   }
 
   begin(plain: Socket): void {
@@ -285,7 +290,7 @@ class TlsGreeter {
       rejectUnauthorized: true,
     });
     server.on("secureConnection", (socket) => this.#secured(socket, identity));
-    server.on("tlsClientError", (error) => this.#tell("", describeError(error)));
+    server.on("tlsClientError", (error, socket) => this.#failed(error, socket));
     this.#made = { identity, server };
     return server;
   }
@@ -306,8 +311,16 @@ class TlsGreeter {
     this.#what.accept(connection);
   }
 
+  #failed(error: Error, socket: tls.TLSSocket): void {
+    // The runtime does not say otherwise whose handshake it was.
+    const { _parent: plain } = socket as { _parent?: Socket };
+    const { authorizationError: why } = socket;
+    const reason = why ? `its certificate is not believed: ${why}` : describeError(error);
+    this.#tell(plain?.remotePort === undefined ? "" : keyOf(plain), reason);
+  }
+
   #tell(remote: string, reason: string): void {
-    this.#what.journal?.write("warn", "a TLS handshake failed", {
+    this.#strangers?.write("warn", "a TLS handshake failed", {
       ...(remote === "" ? {} : { remote }),
       reason,
     });
@@ -315,6 +328,7 @@ class TlsGreeter {
 
   close(): void {
     for (const handshake of [...this.#underway.values()]) handshake.end();
+    this.#strangers?.close();
   }
 }
 

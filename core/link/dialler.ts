@@ -1,7 +1,7 @@
 /**
  * Dials the peer of a link for as long as the node runs. Its addresses are tried in order, the preferred one
  * first; a connection over another one is a fallback, and now and then it is looked whether the preferred one
- * answers again.
+ * answers again. Until then a connection that is lost comes back over that other one at once.
  *
  * @module
  */
@@ -41,6 +41,9 @@ export class Dialler {
   #wake: () => void = () => {};
   #preferredTimer: Timer | null = null;
   #preferredMs = PREFERRED_RETRY_MS;
+  /** What served in the place of the preferred address, and why. */
+  #fallback: { readonly address: string; readonly why: string } | null = null;
+  #isPreferredBack = false;
 
   constructor(parts: DiallerParts) {
     this.#parts = parts;
@@ -83,6 +86,12 @@ export class Dialler {
   /** One round: until an address leads to somebody who answers, be it with a refusal. */
   async #dialAll(): Promise<DialEnd> {
     const { link, isOver } = this.#parts;
+    const known = this.#fallback;
+    this.#fallback = null;
+    if (known !== null) {
+      const end = await this.#dial(known.address, known.why);
+      if (end.kind !== "failed" || isOver() || link.pausedWhy !== null) return end.kind;
+    }
     let why: string | null = null;
     for (const address of link.config.addresses) {
       const end = await this.#dial(address, why);
@@ -105,9 +114,14 @@ export class Dialler {
         return { kind: "failed", why: "" };
       }
       const wire = new Wire(connection, host.ports.clock, fallback);
+      this.#isPreferredBack = false;
       if (fallback === null) this.#preferredMs = PREFERRED_RETRY_MS;
       else this.#lookForPreferred(wire);
-      return { kind: await meet(wire), why: "" };
+      const kind = await meet(wire);
+      if (kind === "served" && fallback !== null && !this.#isPreferredBack) {
+        this.#fallback = { address, why: fallback };
+      }
+      return { kind, why: "" };
     } catch (error) {
       if (link instanceof UpstreamLink) link.failed(error);
       const reason = describeError(error);
@@ -137,6 +151,7 @@ export class Dialler {
         return;
       }
       if (this.#preferredTimer !== timer || isOver()) return;
+      this.#isPreferredBack = true;
       wire.close(new CascadeError("connection-lost", `back to ${preferred}, which answers again`));
     });
     this.#preferredTimer = timer;

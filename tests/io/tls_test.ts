@@ -92,9 +92,8 @@ Deno.test("a client without a certificate of the CA is not let in, and is told",
     });
   });
   assertEquals(far.arrived, []);
-  assert(far.said.length >= 3, String(far.said));
-  assert(far.said.every((line) => line.startsWith("a TLS handshake failed: ")), String(far.said));
   far.listener.close();
+  assert(far.said[0]?.startsWith("a TLS handshake failed: its certificate is not"), far.said[0]);
 });
 
 Deno.test("a server of another CA, or of nobody, is not spoken to", async () => {
