@@ -59,7 +59,13 @@ function lengthAt(type: number | undefined): number {
 
 /** In this thread. */
 export function compressHere(bytes: Uint8Array, level: number): Uint8Array {
-  return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: level } });
+  return zstdCompressSync(bytes, {
+    params: {
+      [constants.ZSTD_c_compressionLevel]: level,
+      // High levels would ask the reader for more memory, though a frame has no use for it.
+      [constants.ZSTD_c_windowLog]: WINDOW_LOG_MAX,
+    },
+  });
 }
 
 /** The frames of one link. What it returns is valid until it is called again. */
