@@ -7,10 +7,10 @@
  */
 import { Command, CommanderError } from "commander";
 import { describeError, isCascadeError } from "../core/errors.ts";
-import { VERSION } from "../core/version.ts";
 import { EXIT, type ExitCode, exitCodeOf, ExitWith } from "./exit.ts";
 import { examples } from "./options.ts";
-import { print, printLine, tell } from "./output.ts";
+import { print, tell } from "./output.ts";
+import { aboutText, versionCommand } from "./version.ts";
 
 /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
@@ -57,7 +57,7 @@ export async function commandTree(only: string | undefined = undefined): Promise
       "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which " +
         "feeds one or many secondaries. One topology file describes the whole; every node runs on it.",
     )
-    .version(VERSION, "-V, --version", "print the version")
+    .version(aboutText(), "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
     .showHelpAfterError("(--help shows what there is)")
@@ -95,11 +95,6 @@ export async function commandTree(only: string | undefined = undefined): Promise
 function inherit(command: Command, parent: Command): void {
   command.copyInheritedSettings(parent);
   for (const child of command.commands) inherit(child, command);
-}
-
-function versionCommand(): Command {
-  return new Command("version").description("Print the version.").summary("print the version")
-    .action(() => printLine(VERSION));
 }
 
 /** Tells of what was thrown, and says which exit code it stands for. */

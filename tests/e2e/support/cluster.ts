@@ -6,14 +6,12 @@
 import { join } from "node:path";
 import type { LinkStatus, NodeStatus } from "../../../core/status.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";
+import { cascadeArgs } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { until } from "./wait.ts";
 
-/** The command line; CASCADE_E2E_MOD names another file to be put to the same tests. */
-const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
-  new URL("../../../mod.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;
+export { cascadeArgs };
 
 /** One link of the topology, as in the file. */
 export interface LinkSpec {
@@ -166,19 +164,7 @@ export class Cluster {
     const process = new Background(
       node,
       Deno.execPath(),
-      [
-        "run",
-        "-A",
-        "--no-check",
-        "--config",
-        CONFIG,
-        MOD,
-        "serve",
-        "-t",
-        topologyPath,
-        "--node",
-        node,
-      ],
+      cascadeArgs("serve", "-t", topologyPath, "--node", node),
       join(this.folder, `${node}.out`),
     );
     this.#running.set(node, process);
@@ -273,11 +259,6 @@ export class Cluster {
       console.error(`--- last lines of ${node}:\n${process.output().slice(-3000)}`);
     }
   }
-}
-
-/** What to give Deno so that it runs the command line with `args`. */
-export function cascadeArgs(...args: readonly string[]): string[] {
-  return ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args];
 }
 
 /** Runs the command line. */
