@@ -25,6 +25,10 @@ const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const O_EXCL = 0o200;
 const O_CLOEXEC = 0o2000000;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_INO = 0x100;
+/** `struct statx` is the same on all processors; so much is its whole length. */
+const STATX_BYTES = 256;
 const KERNEL_FILE_PIECE_BYTES = 64 * 1024;
 /** A table of locks has some 60 characters a lock. */
 const KERNEL_FILE_LENGTH_MAX = 64 * 1024 * 1024;
@@ -35,6 +39,7 @@ const SYMBOLS = {
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
+  statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
 } as const;
@@ -94,6 +99,19 @@ export class Libc {
    */
   claimDevice(path: string): number {
     return this.#library.symbols.open(new TextEncoder().encode(path + "\0"), O_EXCL | O_CLOEXEC);
+  }
+
+  /** Which file a descriptor is of; null: of none. The numbers are those of `stat`. */
+  fileOf(fd: number): { readonly dev: number; readonly ino: number } | null {
+    const bytes = new Uint8Array(STATX_BYTES);
+    const { statx } = this.#library.symbols;
+    if (statx(fd, new Uint8Array(1), AT_EMPTY_PATH, STATX_INO, bytes) !== 0) return null;
+    const view = new DataView(bytes.buffer);
+    const ino = Number(view.getBigUint64(32, true));
+    const [major, minor] = [view.getUint32(136, true), view.getUint32(140, true)];
+    // As the C library packs them; the upper half of large numbers does not occur on Linux.
+    const dev = ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+    return { dev, ino };
   }
 
   /**

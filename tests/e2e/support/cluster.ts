@@ -5,8 +5,9 @@
  */
 import { join } from "node:path";
 import type { LinkStatus, NodeStatus } from "../../../core/status.ts";
+import { PERMISSIONS, PERMISSIONS_DEVICES } from "../../../build/permissions.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";
-import { cascadeArgs } from "./cascade_args.ts";
+import { cascadeArgs, cascadeArgsWith } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { until } from "./wait.ts";
@@ -40,6 +41,8 @@ export interface ClusterSpec {
   readonly budget?: string;
   /** Nodes other than the primary that export their applied image. */
   readonly exporting?: readonly string[];
+  /** Its volumes are block devices: its programs are those that may open them. */
+  readonly devices?: boolean;
   /** Links over TCP on loopback (default: Unix sockets). */
   readonly tcp?: boolean;
   /** The name of the cluster. */
@@ -161,10 +164,11 @@ export class Cluster {
 
   /** Starts `serve` for a node without waiting for it; on another topology file, if given. */
   spawn(node: string, topologyPath = this.topologyPath): Background {
+    const permissions = this.spec.devices === true ? PERMISSIONS_DEVICES : PERMISSIONS;
     const process = new Background(
       node,
       Deno.execPath(),
-      cascadeArgs("serve", "-t", topologyPath, "--node", node),
+      cascadeArgsWith(permissions, "serve", "-t", topologyPath, "--node", node),
       join(this.folder, `${node}.out`),
     );
     this.#running.set(node, process);
