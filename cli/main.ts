@@ -44,6 +44,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["verify", async () => (await import("./verify.ts")).verifyCommand()],
   ["seed", async () => (await import("./seed.ts")).seedCommand()],
   ["log", async () => (await import("./log.ts")).logCommand()],
+  ["systemd", async () => (await import("./systemd.ts")).systemdCommand()],
   ["version", () => Promise.resolve(versionCommand())],
 ];
 

@@ -40,8 +40,12 @@ Deno.test("version and help go to stdout and succeed", async () => {
     for (const args of [["version"], ["--version"], ["-V"]]) {
       const { code, stdout, stderr } = await cascade(folder, args);
       assertEquals([code, stderr], [0, ""]);
-      assert(/^\d+\.\d+\.\d+\n$/.test(stdout));
+      assert(/^cascade \d+\.\d+\.\d+ \(development\)\ndeno \S+ \(v8 \S+\) on \S+\n$/.test(stdout));
     }
+    const { stdout } = await cascade(folder, ["version", "--json"]);
+    const about = JSON.parse(stdout);
+    assertEquals([about.commit, about.date], [null, null]);
+    assertEquals(Object.keys(about), ["version", "commit", "date", "runtime", "v8", "platform"]);
     for (const args of [["--help"], ["help", "check"], ["check", "-h"]]) {
       const { code, stdout, stderr } = await cascade(folder, args);
       assertEquals([code, stderr], [0, ""]);
