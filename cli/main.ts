@@ -45,8 +45,13 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["seed", async () => (await import("./seed.ts")).seedCommand()],
   ["log", async () => (await import("./log.ts")).logCommand()],
   ["systemd", async () => (await import("./systemd.ts")).systemdCommand()],
+  ["completions", async () => (await import("./completions.ts")).completionsCommand()],
+  ["complete", async () => (await import("./completions.ts")).completeCommand()],
   ["version", () => Promise.resolve(versionCommand())],
 ];
+
+/** Called by scripts that the program has printed, and by nobody else. */
+const HIDDEN: ReadonlySet<string> = new Set(["complete"]);
 
 /**
  * The command tree: all of it, or with the command named `only` alone, if there is one. Parsing throws: a
@@ -86,7 +91,7 @@ export async function commandTree(only: string | undefined = undefined): Promise
     if (isKnown && name !== only) continue;
     // The two types of `Command` differ in what they know of their options alone.
     const command = await load() as unknown as Command;
-    program.addCommand(command);
+    program.addCommand(command, { hidden: HIDDEN.has(name) });
     inherit(command, program);
   }
   return program;

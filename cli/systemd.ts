@@ -16,8 +16,8 @@ const KINDS = ["service", "timer"] as const;
 const PROGRAM_DEFAULT = "/usr/local/bin/cascade";
 
 const NOTES = `
-The service is shut in: it writes nowhere but in the folders that the topology names for the node, and
-opens no device but its volumes. Nothing is installed or started. Look at what is printed first, and at
+The service is shut in: it writes nowhere but in the folders that the topology names for the
+node, and opens no device but its volumes. Nothing is started. Look at it first, and at
 what systemd makes of it: systemd-analyze verify, systemd-analyze security.
 `;
 

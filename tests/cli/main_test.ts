@@ -7,8 +7,10 @@ import { cascade, inFolder } from "./cascade.ts";
 Deno.test("every command has a summary, and examples in its help", async () => {
   const bare = [];
   for (const command of (await commandTree()).commands) {
-    if (command.summary() === "") bare.push(`${command.name()}: summary`);
-    if (command.name() === "version") continue;
+    if (command.summary() === "" && command.name() !== "complete") {
+      bare.push(`${command.name()}: summary`);
+    }
+    if (["version", "complete"].includes(command.name())) continue;
     let help = "";
     command.configureOutput({ writeOut: (text) => help += text });
     command.outputHelp();
