@@ -35,6 +35,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["check", async () => (await import("./check.ts")).checkCommand()],
   ["plan", async () => (await import("./plan.ts")).planCommand()],
   ["serve", async () => (await import("./serve.ts")).serveCommand()],
+  ["attach", async () => (await import("./attach.ts")).attachCommand()],
   ["status", async () => (await import("./status.ts")).statusCommand()],
   ["wait", async () => (await import("./wait.ts")).waitCommand()],
   ["pause", async () => (await import("./pause.ts")).pauseCommand()],

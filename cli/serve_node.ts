@@ -8,10 +8,13 @@ import { CascadeError, describeError } from "../core/errors.ts";
 import { CascadeNode } from "../core/node.ts";
 import { limitLink, tuneLinks } from "../core/link/tuning.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
+import { isLoopback } from "../core/topology/address.ts";
+import { endpointOf } from "../core/topology/hosts.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
 import type { AdminControl } from "../io/admin_control.ts";
+import { tlsSelf } from "../io/identity.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
@@ -70,7 +73,11 @@ async function run(
   journal: Journal,
   signals: Signals,
 ): Promise<void> {
-  const starting = CascadeNode.start(setup.config, denoPorts({ journal }));
+  tellOfPlain(setup.config, journal);
+  const starting = CascadeNode.start(
+    setup.config,
+    denoPorts({ journal, tls: tlsSelf(setup.config) }),
+  );
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;
@@ -92,6 +99,16 @@ async function run(
     throw error;
   } finally {
     admin?.close();
+  }
+}
+
+/** `insecure: true` allows it: that is not to be forgotten. */
+function tellOfPlain({ listen }: NodeConfig, journal: Journal): void {
+  for (const address of listen) {
+    const endpoint = endpointOf(address);
+    if (endpoint.scheme !== "tcp" || isLoopback(endpoint.host)) continue;
+    const message = "links to this address are not encrypted: whoever is on the way reads all data";
+    journal.write("warn", message, { address, instead: "tls:// or quic://" });
   }
 }
 

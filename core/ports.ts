@@ -127,10 +127,13 @@ export interface Listener {
   close(): void;
 }
 
-/** Streams by address: `tcp://host:port`, `unix:/path`. */
+/** Streams by address: `tcp://host:port`, `tls://host:port`, `quic://host:port`, `unix:/path`. */
 export interface Network {
-  /** Throws `unreachable` (retryable) when nobody answers. */
-  dial(address: string): Promise<Connection>;
+  /**
+   * Connects; `to` is the node that is expected there, for transports that check certificates by name. Throws
+   * `unreachable` (retryable) when nobody answers, `refused` when nobody answers who is believed.
+   */
+  dial(address: string, to?: string): Promise<Connection>;
   /** Throws `address-in-use` or `bad-address`. */
   listen(address: string, accept: (connection: Connection) => void): Promise<Listener>;
 }

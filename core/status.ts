@@ -110,6 +110,10 @@ export const linkStatusSchema = z.object({
     .describe("age, by the primary's clock, of the oldest record that is not durable downstream"),
   sentBytes: bytes.describe("since this node started, frames included"),
   connectedSince: z.number().nullable().describe("ms since 1970"),
+  transport: z.string().nullable().default(null)
+    .describe("what carries it: tcp, unix, tls, quic, exec; null: it is not connected"),
+  fallback: z.string().nullable().default(null)
+    .describe("why it is not what the dialling end prefers; null: it is, or this end did not dial"),
   delta: deltaStatusSchema.nullable().default(null).describe("the delta that is on its way"),
   schedule: linkScheduleSchema.nullable().default(null)
     .describe("null unless the link is periodic"),

@@ -11,6 +11,7 @@ import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
+import type { TlsSelf } from "./tls.ts";
 import { hashInWorkers } from "./scan_pool.ts";
 import { ZstdWorker } from "./zstd_pool.ts";
 
@@ -18,12 +19,18 @@ import { ZstdWorker } from "./zstd_pool.ts";
 export interface WorldOptions {
   readonly journal: Journal;
   readonly dialTimeoutMs?: number;
+  /** Who this node is over TLS and QUIC. */
+  readonly tls?: TlsSelf;
   readonly openHasher?: OpenHasher;
 }
 
 /** The real world. */
-export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions): Ports {
-  const network = dialTimeoutMs === undefined ? { journal } : { journal, dialTimeoutMs };
+export function denoPorts({ journal, dialTimeoutMs, tls, openHasher }: WorldOptions): Ports {
+  const network = {
+    journal,
+    ...(dialTimeoutMs === undefined ? {} : { dialTimeoutMs }),
+    ...(tls === undefined ? {} : { tls }),
+  };
   return {
     disk: new DenoDisk(),
     network: new DenoNetwork(network),

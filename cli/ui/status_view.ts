@@ -228,10 +228,13 @@ function remarks(report: Report): string[] {
       ? []
       : runRemarks(status, teller?.nowMs ?? report.atMs).map((text) => `${link.name}: ${text}`)
   );
+  const ofFallbacks = report.links.flatMap(({ link, status }) =>
+    status?.fallback ? [`${link.name}: over ${status.transport}: ${status.fallback}`] : []
+  );
   const ofLines = report.links.flatMap(({ link, status }) =>
     status === null ? [] : lineRemarks(status).map((text) => `${link.name}: ${text}`)
   );
-  return [...ofNodes, ...ofLinks, ...ofRuns, ...ofLines];
+  return [...ofNodes, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
 }
 
 interface TreeRow {

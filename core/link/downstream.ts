@@ -12,7 +12,7 @@ import type { DirtyMap } from "../delta/dirty_map.ts";
 import { admit } from "./admission.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
-import { connectedState, deltaFields, namesOf, peerFields } from "./downstream_status.ts";
+import { connectedState, deltaFields, linkFields, peerFields } from "./downstream_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { PeerHashes } from "./hashes.ts";
@@ -383,7 +383,7 @@ export class DownstreamLink {
 
   status(): LinkStatus {
     return {
-      ...namesOf(this.config),
+      ...linkFields(this.config, this.#wire),
       state: this.state(),
       reason: this.#stateReason(),
       ...peerFields(this.#host, this.#ack),

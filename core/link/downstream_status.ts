@@ -10,6 +10,7 @@ import type { Course } from "./course.ts";
 import type { Ack } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+import type { Wire } from "./wire.ts";
 
 /** What a link does whose peer is connected. */
 export function connectedState(
@@ -24,11 +25,13 @@ export function connectedState(
   return (mode === "sync" ? isJoined : isClose) ? "streaming" : "catching-up";
 }
 
-/** What tells a link from others. */
-export function namesOf(
+/** Which link it is, and what carries it. */
+export function linkFields(
   { name, from, to, mode }: LinkConfig,
-): Pick<LinkStatus, "name" | "from" | "to" | "mode"> {
-  return { name, from, to, mode };
+  wire: Wire | null,
+): Pick<LinkStatus, "name" | "from" | "to" | "mode" | "transport" | "fallback"> {
+  const transport = wire?.channel.transport ?? null;
+  return { name, from, to, mode, transport, fallback: wire?.fallback ?? null };
 }
 
 /** Where the peer stands, as it last told, and how far behind that is. */

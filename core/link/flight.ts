@@ -27,6 +27,8 @@ import type { Wire } from "./wire.ts";
 const ROUNDS = 8;
 /** Shorter rounds tell more of timers than of the line. */
 const ROUND_MS_MIN = 20;
+/** Measured one behind the other when a connection begins; later now and then. */
+const ECHOES_AT_FIRST = 5;
 /** Of the latency that is told: the weight of each new one. */
 const LATENCY_WEIGHT = 1 / 8;
 
@@ -47,6 +49,7 @@ export class Flight {
   #latencyMs: number | null = null;
   #echo: { readonly stamp: number; readonly atMs: number } | null = null;
   #stamps = 0;
+  #heard = 0;
   #askedMs = -Infinity;
 
   constructor(clock: Clock, limit: () => number | null = () => null) {
@@ -148,7 +151,10 @@ export class Flight {
   /** Now and then sends a number that the peer gives back: that takes a round trip. Cheap to repeat. */
   ask(wire: Pick<Wire, "send">): void {
     const nowMs = this.#clock.monotonicMs();
-    if (this.#echo !== null || nowMs - this.#askedMs < HEARTBEAT_INTERVAL_MS) return;
+    // The first answers may be late for other reasons: the peer takes up the connection.
+    const isEnough = this.#heard >= ECHOES_AT_FIRST;
+    const restMs = isEnough ? HEARTBEAT_INTERVAL_MS : 0;
+    if (this.#echo !== null || nowMs - this.#askedMs < restMs) return;
     this.#askedMs = nowMs;
     const stamp = ++this.#stamps;
     this.#echo = { stamp, atMs: nowMs };
@@ -161,6 +167,7 @@ export class Flight {
     if (this.#echo?.stamp !== stamp) return;
     const ms = this.#clock.monotonicMs() - this.#echo.atMs;
     this.#echo = null;
+    this.#heard++;
     this.#roundTripMs = Math.min(this.#roundTripMs ?? ms, ms);
   }
 }

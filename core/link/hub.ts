@@ -7,17 +7,15 @@
 import { CascadeError, describeError } from "../errors.ts";
 import type { OnOverflow } from "../config.ts";
 import type { Connection, Listener } from "../ports.ts";
+import { type DialEnd, Dialler } from "./dialler.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
 import { FrameType, jsonFrame } from "./frames.ts";
 import { Handshake, type HandshakeStep } from "./handshake.ts";
 import type { LinkHost } from "./host.ts";
 import {
+  EXEC_HANDSHAKE_TIMEOUT_MS,
   HANDSHAKE_TIMEOUT_MS,
-  REDIAL_FACTOR,
-  REDIAL_FIRST_MS,
-  REDIAL_MAX_MS,
-  REDIAL_REFUSED_MS,
   UNPROVED_CONNECTIONS_MAX,
 } from "./link_limits.ts";
 import type { Hello, Refusal } from "./messages.ts";
@@ -29,9 +27,6 @@ type Link = DownstreamLink | UpstreamLink;
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
 const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
-
-/** How a dial ended: that tells when to dial again. */
-type DialEnd = "served" | "refused" | "failed";
 
 function endOf(refusal: Refusal): DialEnd {
   if (PASSING.includes(refusal.code)) return "served";
@@ -48,7 +43,7 @@ export class LinkHub {
   readonly #kinds: ReadonlySet<OnOverflow>;
   readonly #listeners: Listener[] = [];
   readonly #wires = new Set<Wire>();
-  readonly #sleepers = new Set<() => void>();
+  readonly #diallers = new Set<Dialler>();
   readonly #strangers: StrangerJournal;
   #unproved = 0;
   #stopped = false;
@@ -85,62 +80,23 @@ export class LinkHub {
       this.#listeners.push(await this.#host.ports.network.listen(address, accept));
     }
     for (const link of this.#links()) {
-      if (this.#dials(link)) this.#dialForever(link);
+      if (this.#dials(link)) this.#dial(link);
     }
+  }
+
+  #dial(link: Link): void {
+    const dialler = new Dialler({
+      host: this.#host,
+      link,
+      meet: (wire) => this.#shakeHands(wire, link),
+      isOver: () => this.#stopped,
+    });
+    this.#diallers.add(dialler);
+    dialler.run().finally(() => this.#diallers.delete(dialler));
   }
 
   #dials(link: Link): boolean {
     return link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
-  }
-
-  async #dialForever(link: Link): Promise<void> {
-    let waitMs = REDIAL_FIRST_MS;
-    for (let turn = 0; !this.#stopped; turn++) {
-      if (link.pausedWhy !== null) {
-        await this.#sleep(REDIAL_MAX_MS);
-        continue;
-      }
-      const refusal = await this.#dialOnce(link, turn);
-      if (this.#stopped) return;
-      if (refusal === "served") waitMs = REDIAL_FIRST_MS;
-      const patienceMs = refusal === "refused" ? REDIAL_REFUSED_MS : waitMs;
-      const jitter = 0.5 + this.#host.ports.random.fraction() / 2;
-      await this.#sleep(patienceMs * jitter);
-      waitMs = Math.min(waitMs * REDIAL_FACTOR, REDIAL_MAX_MS);
-    }
-  }
-
-  /** Sleeps, or until the hub stops. */
-  #sleep(ms: number): Promise<void> {
-    return new Promise((wake) => {
-      const end = () => {
-        timer.cancel();
-        this.#sleepers.delete(end);
-        wake();
-      };
-      const timer = this.#host.ports.clock.after(ms, () => end());
-      this.#sleepers.add(end);
-    });
-  }
-
-  async #dialOnce(link: Link, turn: number): Promise<DialEnd> {
-    const { addresses } = link.config;
-    const address = addresses[turn % addresses.length] ?? "";
-    try {
-      const connection = await this.#host.ports.network.dial(address);
-      if (this.#stopped) {
-        connection.close();
-        return "failed";
-      }
-      return await this.#shakeHands(connection, link);
-    } catch (error) {
-      if (link instanceof UpstreamLink) link.failed(error);
-      this.#host.ports.journal.write("debug", "cannot connect", {
-        link: link.config.name,
-        reason: describeError(error),
-      });
-      return "failed";
-    }
   }
 
   #accept(connection: Connection): void {
@@ -154,7 +110,8 @@ export class LinkHub {
       if (counted) this.#unproved--;
       counted = false;
     };
-    this.#shakeHands(connection, null, proved).catch((error) => {
+    const wire = new Wire(connection, this.#host.ports.clock);
+    this.#shakeHands(wire, null, proved).catch((error) => {
       this.#strangers.write("warn", "a connection was dropped before it proved itself", {
         remote: connection.remote,
         reason: describeError(error),
@@ -164,15 +121,15 @@ export class LinkHub {
 
   /** `link` is known when this end dials. */
   async #shakeHands(
-    connection: Connection,
+    wire: Wire,
     link: Link | null,
     proved: () => void = () => {},
   ): Promise<DialEnd> {
-    const wire = new Wire(connection, this.#host.ports.clock);
     this.#wires.add(wire);
     try {
-      wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "handshake");
-      const handshake = this.#handshake(link);
+      const isExec = wire.channel.transport === "exec";
+      wire.setDeadline(isExec ? EXEC_HANDSHAKE_TIMEOUT_MS : HANDSHAKE_TIMEOUT_MS, "handshake");
+      const handshake = this.#handshake(link, wire.channel);
       if (link !== null) wire.send(handshake.begin());
       for (;;) {
         const step = handshake.step(await wire.receive());
@@ -190,7 +147,7 @@ export class LinkHub {
     }
   }
 
-  #handshake(link: Link | null): Handshake {
+  #handshake(link: Link | null, channel: Wire["channel"]): Handshake {
     const { config, instance, ports } = this.#host;
     return new Handshake({
       cluster: config.cluster,
@@ -200,6 +157,7 @@ export class LinkHub {
       peer: link?.peerName ?? null,
       admit: (hello) => link === null ? this.#admit(hello) : null,
       random: ports.random,
+      channel,
     });
   }
 
@@ -288,7 +246,7 @@ export class LinkHub {
       });
     }
     await this.#host.pauses.remove(name);
-    for (const wake of [...this.#sleepers]) wake();
+    for (const dialler of this.#diallers) dialler.wake();
   }
 
   #linkNamed(name: string): Link {
@@ -380,7 +338,7 @@ export class LinkHub {
     this.#stopped = true;
     this.folding.stop();
     for (const link of this.downstream) link.runs?.stop();
-    for (const wake of this.#sleepers) wake();
+    for (const dialler of this.#diallers) dialler.wake();
     for (const listener of this.#listeners) listener.close();
     const error = new CascadeError("stopping", "the node stops", { retryable: true });
     for (const wire of this.#wires) wire.close(error);

@@ -54,6 +54,9 @@ export const GATHER_BYTES = 256 * 1024;
 /** A peer that has not proved itself after this is cut off. */
 export const HANDSHAKE_TIMEOUT_MS = 5_000;
 
+/** The same where a command carries the link: it may have to log in somewhere first. */
+export const EXEC_HANDSHAKE_TIMEOUT_MS = 30_000;
+
 /** Both ends say something at least this often. */
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 
@@ -74,6 +77,13 @@ export const REASON_LENGTH_MAX = 200;
 export const REDIAL_FIRST_MS = 100;
 export const REDIAL_FACTOR = 2;
 export const REDIAL_MAX_MS = 2_000;
+
+/**
+ * While a link runs over a fallback, its preferred address is tried after this, and after twice as long each time
+ * up to the bound: a change over is one reconnect, and a line that comes and goes is not to cause many.
+ */
+export const PREFERRED_RETRY_MS = 60_000;
+export const PREFERRED_RETRY_MAX_MS = 30 * 60_000;
 
 /** Wait after a refusal that a retry cannot mend by itself. */
 export const REDIAL_REFUSED_MS = 10_000;

@@ -105,6 +105,11 @@ export class Sender implements WireSource {
     return this.#held ? 0 : this.#limitLsn() - this.#cursorLsn;
   }
 
+  /** See {@linkcode WireSource.isHeldUp}. */
+  get isHeldUp(): boolean {
+    return this.#held ? this.flight.inFlightBytes > 0 : this.pendingBytes > 0;
+  }
+
   #limitLsn(): number {
     return this.#link.mode === "sync" ? this.#pipeline.appendedLsn : this.#pipeline.stableLsn;
   }

@@ -9,6 +9,7 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
+import { linkFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
   echoFrame,
@@ -333,10 +334,7 @@ export class UpstreamLink {
   status(lag: { bytes: number | null; seconds: number | null }): LinkStatus {
     const { pipeline } = this.#host;
     return {
-      name: this.config.name,
-      from: this.config.from,
-      to: this.config.to,
-      mode: this.config.mode,
+      ...linkFields(this.config, this.#wire),
       state: this.state(),
       reason: this.#stateReason(),
       received: pipeline.appendedLsn,

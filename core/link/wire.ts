@@ -7,7 +7,7 @@
  */
 import { CascadeError, isCascadeError } from "../errors.ts";
 import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
-import { type Frame, FrameReader } from "./frames.ts";
+import { type Frame, FrameReader, FrameType } from "./frames.ts";
 import type { Line } from "./line.ts";
 import { GATHER_MS } from "./link_limits.ts";
 import { unpack } from "./packing.ts";
@@ -16,12 +16,18 @@ import { unpack } from "./packing.ts";
 export interface WireSource {
   /** Writes the frames that are due into `into` from `at`; returns where they end. */
   fill(into: Bytes, at: number): number;
+  /** There is more to send, and the peer has to take what is on its way first. */
+  readonly isHeldUp?: boolean;
 }
 
 const CONTROL_QUEUE_MAX = 64;
 
 export class Wire {
   readonly remote: string;
+  /** What carries it, and what that knows of the peer. */
+  readonly channel: Pick<Connection, "transport" | "channelBinding" | "certifiedNames">;
+  /** Why it runs over another address than the one preferred; null: it does not, or was not dialled here. */
+  readonly fallback: string | null;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #reader = new FrameReader();
@@ -30,6 +36,7 @@ export class Wire {
   #line: Line | null = null;
   #out: Bytes = new Uint8Array(0);
   #writing = false;
+  #isSourcesTurn = false;
   #error: unknown = null;
   #closed = false;
   #deadline: Timer | null = null;
@@ -42,8 +49,10 @@ export class Wire {
   readonly whenClosed = new Promise<void>((tell) => this.#tellClosed = tell);
   #sentBytes = 0;
 
-  constructor(connection: Connection, clock: Clock) {
+  constructor(connection: Connection, clock: Clock, fallback: string | null = null) {
+    this.fallback = fallback;
     this.remote = connection.remote;
+    this.channel = connection;
     this.#connection = connection;
     this.#clock = clock;
     this.#heardMs = clock.monotonicMs();
@@ -120,7 +129,7 @@ export class Wire {
     this.#writing = true;
     try {
       while (!this.#closed) {
-        const frame = this.#take() ?? this.#pull();
+        const frame = this.#next();
         if (frame === null) break;
         const line = this.#line;
         if (line === null || line.isPlain) {
@@ -129,12 +138,23 @@ export class Wire {
           this.#sentBytes += frame.length;
         } else await this.#writePaced(line, await line.pack(frame));
       }
-      this.#line?.pacer.rest();
+      if (this.#source?.isHeldUp !== true) this.#line?.pacer.rest();
     } catch (error) {
       this.close(error);
     } finally {
       this.#writing = false;
     }
+  }
+
+  /** Frames that wait; but behind each that is large it is the source's turn, if it has something to tell. */
+  #next(): Bytes | null {
+    const told = this.#isSourcesTurn ? this.#pull() : null;
+    this.#isSourcesTurn = false;
+    if (told !== null) return told;
+    const frame = this.#take();
+    if (frame === undefined) return this.#pull();
+    this.#isSourcesTurn = frame[4] === FrameType.DELTA_DATA;
+    return frame;
   }
 
   #take(): Bytes | undefined {

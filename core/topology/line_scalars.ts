@@ -8,7 +8,7 @@ import type { CompressSetting, DayWindow } from "../config.ts";
 import { parseWindow } from "./cron.ts";
 import { nearest } from "./nearest.ts";
 import { quote } from "./problem.ts";
-import { parseRate } from "./units.ts";
+import { formatRate, parseRate } from "./units.ts";
 
 /** The key for all times that no window has. */
 export const OTHERWISE = "otherwise";
@@ -32,6 +32,16 @@ export function parseLimit(text: string): { readonly rate: number | null } | nul
   if (text.trim() === NO_LIMIT) return { rate: null };
   const parsed = parseRate(text);
   return parsed.ok ? { rate: parsed.value } : null;
+}
+
+/** In few words: `5MiB/s at 08:00-18:00, 50MiB/s otherwise`. */
+export function formatBandwidth(entries: readonly BandwidthEntry[]): string {
+  return entries.map(({ key, rate }) => {
+    const text = rate === null ? NO_LIMIT : formatRate(rate);
+    return entries.length === 1 && key === OTHERWISE
+      ? text
+      : `${text} ${key === OTHERWISE ? key : `at ${key}`}`;
+  }).join(", ");
 }
 
 const rateText = z.union([z.string(), z.number()]);

@@ -5,7 +5,7 @@
  */
 import type { LinkConfig, NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
-import { dialAddresses } from "./hosts.ts";
+import { dialAddresses, listenAddresses } from "./hosts.ts";
 import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
@@ -54,7 +54,7 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     role: node.role,
     dir: node.dir,
     secret,
-    listen: node.listen,
+    listen: listenAddresses(topology, node),
     tls: node.tls,
     volumes: topology.volumes.map(({ name, sizeBytes }) => ({
       name,

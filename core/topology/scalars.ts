@@ -163,6 +163,19 @@ const HOOK_EXPECTED =
   'a command such as "lvcreate --snapshot ...", or a list: a program and its arguments';
 const HOOK_WORDS_MAX = 64;
 
+/** What may carry a link. */
+export const TRANSPORTS = ["tcp", "unix", "tls", "quic", "exec"] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+/** One transport, or a list in order of preference; always a list afterwards. */
+export const transportsSchema = z.union([z.enum(TRANSPORTS), z.array(z.enum(TRANSPORTS))])
+  .transform((input, context): readonly Transport[] => {
+    const kinds = typeof input === "string" ? [input] : input;
+    if (kinds.length > 0 && new Set(kinds).size === kinds.length) return kinds;
+    context.addIssue({ code: "custom", message: "a list of different transports: [quic, tls]" });
+    return z.NEVER;
+  });
+
 /** A command: one text for the shell, or a program and its arguments; always a list afterwards. */
 export const hookSchema = z.union([z.string(), z.array(z.string())], { error: HOOK_EXPECTED })
   .transform((input, context): Hook => {

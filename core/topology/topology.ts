@@ -20,7 +20,7 @@ import { formatEndpoint } from "./address.ts";
 import { type BandwidthEntry, OTHERWISE } from "./line_scalars.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
-import type { SecretText } from "./scalars.ts";
+import type { SecretText, Transport } from "./scalars.ts";
 import type { LinkSpec, NodeSpec, TopologySpec } from "./schema.ts";
 import { parseDuration } from "./units.ts";
 import { TIMEOUT_DEFAULT } from "./schema.ts";
@@ -73,8 +73,10 @@ export interface TopologyLink {
   readonly onDisconnect: OnDisconnect;
   readonly timeoutMs: number;
   readonly dial: "to" | "from";
-  /** Use only addresses of this kind; null: any. */
-  readonly transport: "tcp" | "unix" | "tls" | "quic" | "exec" | null;
+  /** What carries it, the preferred first; null: any address, in its order. */
+  readonly transport: readonly Transport[] | null;
+  /** The command whose input and output are the link; null: there is none. */
+  readonly exec: Hook | null;
   readonly paused: boolean;
   /** As it is written, for the places of what is wrong; null: there is none. */
   readonly bandwidthEntries: readonly BandwidthEntry[] | null;
@@ -197,7 +199,8 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
     onDisconnect: sync?.onDisconnect ?? "degrade",
     timeoutMs: sync?.timeout ?? (timeout.ok ? timeout.value : 0),
     dial: spec.dial,
-    transport: spec.transport ?? null,
+    transport: spec.transport ?? (spec.exec === undefined ? null : ["exec"]),
+    exec: spec.exec ?? null,
     paused: spec.paused,
     bandwidthEntries: spec.bandwidth ?? null,
     bandwidth: spec.bandwidth === undefined ? null : buildBandwidth(spec.bandwidth, timezone),

@@ -104,6 +104,8 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     lagSeconds: 0,
     sentBytes: at,
     connectedSince: 1_700_000_000_000,
+    transport: "tcp",
+    fallback: null,
     delta: null,
     schedule: null,
     mapBytes: null,

@@ -10,6 +10,7 @@ import { fetchStatus } from "../../../io/admin_client.ts";
 import { cascadeArgs, cascadeArgsWith } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
+import { TestCa } from "../../support/certificates.ts";
 import { until } from "./wait.ts";
 
 export { cascadeArgs };
@@ -26,7 +27,13 @@ export interface LinkSpec {
   readonly timeout?: string;
   readonly verify?: string;
   readonly dial?: "to" | "from";
+  readonly bandwidth?: string;
+  readonly compress?: string;
+  /** What carries it: the topology gets the addresses, certificates and commands for that. */
+  readonly transport?: Transport | readonly Transport[];
 }
+
+type Transport = "tls" | "quic" | "exec";
 
 /** What a test chooses about its cluster. */
 export interface ClusterSpec {
@@ -90,8 +97,13 @@ export class Cluster {
       secret: "./cluster.secret",
       volumes,
       nodes,
-      links: spec.links,
+      links: spec.links.map((link) => cluster.#linkTopology(link)),
+      ...(spec.links.some((link) => link.transport !== undefined) ? { certs: "./certs" } : {}),
     };
+    if ("certs" in topology) {
+      const ca = new TestCa(join(folder, "certs"));
+      for (const node of spec.nodes) ca.issue(name, node);
+    }
     Deno.writeTextFileSync(join(folder, "cluster.secret"), "1f".repeat(32) + "\n", { mode: 0o600 });
     Deno.writeTextFileSync(cluster.topologyPath, JSON.stringify(topology, null, 2));
     cleanup.defer(() => cluster.dispose());
@@ -104,17 +116,26 @@ export class Cluster {
     const isPrimary = spec.nodes[0] === name;
     const feeds = spec.links.some((link) => link.from === name);
     const volumes = Object.keys(spec.volumes ?? { data: "" });
-    const listens = spec.links.some((link) =>
-      link.dial === "from" ? link.to === name : link.from === name
+    const dialled = spec.links.filter((link) =>
+      (link.dial === "from" ? link.to : link.from) === name
     );
-    const listen = spec.tcp ? `tcp://127.0.0.1:${port}` : `unix:${join(folder, name)}.link`;
+    const kinds = dialled.flatMap(({ transport = [] }) => transport);
+    const isPlain = dialled.some(({ transport }) => transport === undefined);
+    const listen = [
+      ...(!isPlain
+        ? []
+        : [spec.tcp ? `tcp://127.0.0.1:${port}` : `unix:${join(folder, name)}.link`]),
+      // Of the two protocols, one is over TCP and one over UDP.
+      ...(kinds.includes("tls") ? [`tls://127.0.0.1:${port}`] : []),
+      ...(kinds.includes("quic") ? [`quic://127.0.0.1:${port}`] : []),
+    ];
     const exports = isPrimary || (spec.exporting ?? []).includes(name);
     const logOnly = (spec.logOnly ?? []).includes(name);
     const { log, ...settings } = spec.settings?.[name] ?? {};
     return {
       role: isPrimary ? "primary" : feeds ? "intermediate" : "secondary",
       dir: join(folder, name),
-      ...(listens ? { listen: [listen] } : {}),
+      ...(listen.length > 0 ? { listen } : {}),
       ...(logOnly ? {} : {
         volumes: Object.fromEntries(volumes.map((volume) => [volume, this.image(name, volume)])),
       }),
@@ -123,6 +144,13 @@ export class Cluster {
       admin: this.admin(name),
       ...settings,
     };
+  }
+
+  #linkTopology(link: LinkSpec): Record<string, unknown> {
+    if (![link.transport ?? []].flat().includes("exec")) return { ...link };
+    const node = link.dial === "from" ? link.to : link.from;
+    const attach = cascadeArgs("attach", "-t", this.topologyPath, "--node", node);
+    return { ...link, exec: [Deno.execPath(), ...attach] };
   }
 
   /** The node that takes writes. */
