@@ -26,6 +26,9 @@ import { DATA_BODY_BYTES_MAX, DATA_RECORDS_BYTES_MAX } from "./link_limits.ts";
 const PACK_BYTES_MIN = 256;
 /** From here on another thread does it: some 0.3 ms in this one. */
 const FAR_BYTES_MIN = 96 * 1024;
+/** The same above this level: those take ten times as long and more. */
+const LEVEL_QUICK_MAX = 3;
+const FAR_BYTES_MIN_SLOW = 4 * 1024;
 /** Less is compressed without asking a sample. */
 const SAMPLED_BYTES_MIN = 48 * 1024;
 const SAMPLE_PIECES = 4;
@@ -56,7 +59,13 @@ function lengthAt(type: number | undefined): number {
 
 /** In this thread. */
 export function compressHere(bytes: Uint8Array, level: number): Uint8Array {
-  return zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: level } });
+  return zstdCompressSync(bytes, {
+    params: {
+      [constants.ZSTD_c_compressionLevel]: level,
+      // High levels would ask the reader for more memory, though a frame has no use for it.
+      [constants.ZSTD_c_windowLog]: WINDOW_LOG_MAX,
+    },
+  });
 }
 
 /** The frames of one link. What it returns is valid until it is called again. */
@@ -126,7 +135,9 @@ export class Packer {
     }
     if (records.length < SAMPLED_BYTES_MIN) return true;
     const sample = sampleOf(records);
-    if (compressHere(sample, level).length < sample.length * WORTH) return true;
+    // A quick level tells as well whether there is anything to gain.
+    const quick = Math.min(level, LEVEL_QUICK_MAX);
+    if (compressHere(sample, quick).length < sample.length * WORTH) return true;
     if ((this.#inVain + 1) % WHOLE_EVERY === 0) return true;
     this.#failed();
     return false;
@@ -139,7 +150,8 @@ export class Packer {
   }
 
   async #compress(records: Bytes, level: number): Promise<Uint8Array> {
-    if (this.#far === null || records.length < FAR_BYTES_MIN) return compressHere(records, level);
+    const farFrom = level > LEVEL_QUICK_MAX ? FAR_BYTES_MIN_SLOW : FAR_BYTES_MIN;
+    if (this.#far === null || records.length < farFrom) return compressHere(records, level);
     try {
       return await this.#far(records, level);
     } catch {

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
+import { Buffer } from "node:buffer";
 import { zstdCompressSync } from "node:zlib";
 import {
   DELTA_HEAD_BYTES,
@@ -75,6 +76,18 @@ Deno.test("records come back as they were, with tide, position and flags", async
   }
   assertEquals(packer.isShrinking, true);
   assert(packer.packedBytes < packer.rawBytes / 3);
+});
+
+Deno.test("records come back from every level", async () => {
+  const records = new Uint8Array(DATA_RECORDS_BYTES_MAX);
+  records.set(text(DATA_RECORDS_BYTES_MAX - 70_000));
+  records.set(random(70_000), 500_000);
+  for (let level = 1; level <= 19; level++) {
+    const packed = await new Packer(null).pack(dataFrame(records), level);
+    assert(packed.length < records.length / 2, `${level}`);
+    const frame = unpack(read(packed));
+    assert(Buffer.compare(frame.body.subarray(TIDE_BYTES), records) === 0, `${level}`);
+  }
 });
 
 Deno.test("zeroes, and blocks that come again, cost a few bytes", async () => {
