@@ -181,6 +181,8 @@ export const nodeStatusSchema = z.object({
   }),
   pid: z.number().int().nullable(),
   version: z.string(),
+  build: z.string().nullable().default(null)
+    .describe("commit and time that it was built from; null: it runs from its sources"),
   startedAt: z.number().describe("ms since 1970"),
   nowMs: z.number(),
 });

@@ -36,6 +36,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     },
     pid: 4711,
     version: "0.1.0",
+    build: null,
     startedAt: 1_700_000_000_000,
     nowMs: 1_700_000_060_000,
     ...change,

@@ -5,16 +5,15 @@
  */
 import { join } from "node:path";
 import type { LinkStatus, NodeStatus } from "../../../core/status.ts";
+import { PERMISSIONS, PERMISSIONS_DEVICES } from "../../../build/permissions.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";
+import { cascadeArgs, cascadeArgsWith } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { TestCa } from "../../support/certificates.ts";
 import { until } from "./wait.ts";
 
-/** The command line; CASCADE_E2E_MOD names another file to be put to the same tests. */
-const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
-  new URL("../../../mod.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;
+export { cascadeArgs };
 
 /** One link of the topology, as in the file. */
 export interface LinkSpec {
@@ -49,6 +48,8 @@ export interface ClusterSpec {
   readonly budget?: string;
   /** Nodes other than the primary that export their applied image. */
   readonly exporting?: readonly string[];
+  /** Its volumes are block devices: its programs are those that may open them. */
+  readonly devices?: boolean;
   /** Links over TCP on loopback (default: Unix sockets). */
   readonly tcp?: boolean;
   /** The name of the cluster. */
@@ -191,22 +192,11 @@ export class Cluster {
 
   /** Starts `serve` for a node without waiting for it; on another topology file, if given. */
   spawn(node: string, topologyPath = this.topologyPath): Background {
+    const permissions = this.spec.devices === true ? PERMISSIONS_DEVICES : PERMISSIONS;
     const process = new Background(
       node,
       Deno.execPath(),
-      [
-        "run",
-        "-A",
-        "--no-check",
-        "--config",
-        CONFIG,
-        MOD,
-        "serve",
-        "-t",
-        topologyPath,
-        "--node",
-        node,
-      ],
+      cascadeArgsWith(permissions, "serve", "-t", topologyPath, "--node", node),
       join(this.folder, `${node}.out`),
     );
     this.#running.set(node, process);
@@ -301,11 +291,6 @@ export class Cluster {
       console.error(`--- last lines of ${node}:\n${process.output().slice(-3000)}`);
     }
   }
-}
-
-/** What to give Deno so that it runs the command line with `args`. */
-export function cascadeArgs(...args: readonly string[]): string[] {
-  return ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args];
 }
 
 /** Runs the command line. */
