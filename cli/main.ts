@@ -44,6 +44,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["sync", async () => (await import("./sync.ts")).syncCommand()],
   ["verify", async () => (await import("./verify.ts")).verifyCommand()],
   ["seed", async () => (await import("./seed.ts")).seedCommand()],
+  ["certs", async () => (await import("./certs.ts")).certsCommand()],
   ["log", async () => (await import("./log.ts")).logCommand()],
   ["systemd", async () => (await import("./systemd.ts")).systemdCommand()],
   ["completions", async () => (await import("./completions.ts")).completionsCommand()],

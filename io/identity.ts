@@ -5,6 +5,8 @@
  */
 import type { NodeConfig, TlsFiles } from "../core/config.ts";
 import { CascadeError } from "../core/errors.ts";
+import { certificatesIn, isKeyOf } from "./certificate.ts";
+import { readPrivateText } from "./private_file.ts";
 import type { TlsSelf } from "./tls.ts";
 
 /** The texts of a node's PEM files. The key is never shown anywhere. */
@@ -18,30 +20,68 @@ export interface TlsIdentity {
 
 /** Who a node is over TLS and QUIC: its files are read when they are first needed. */
 export function tlsSelf(config: Pick<NodeConfig, "cluster" | "tls">): TlsSelf {
-  let known: TlsIdentity | null = null;
-  return {
-    cluster: config.cluster,
-    identity: () => known ??= config.tls === null ? null : readIdentity(config.tls),
-  };
+  return new NodeIdentity(config.cluster, config.tls);
 }
 
-/** Reads a node's PEM files. Throws `topology`, naming the file. */
-export function readIdentity(files: TlsFiles): TlsIdentity {
-  return {
-    caPem: readPem(files.ca, "certificates of the CA"),
-    certPem: readPem(files.cert, "certificate"),
-    keyPem: readPem(files.key, "private key"),
+/** The same, and it can be read again while the node runs. */
+export class NodeIdentity implements TlsSelf {
+  readonly cluster: string;
+  #files: TlsFiles | null;
+  #known: TlsIdentity | null = null;
+
+  constructor(cluster: string, files: TlsFiles | null) {
+    this.cluster = cluster;
+    this.#files = files;
+  }
+
+  /** Null: it has no files. Throws `topology`. */
+  readonly identity = (): TlsIdentity | null => {
+    if (this.#files === null) return null;
+    return this.#known ??= readIdentity(this.#files);
   };
+
+  /**
+   * Reads the files, which may be others now; connections from now on are made with what is in them. True when that
+   * is something else than before. Throws `topology`: then all stays as it was.
+   */
+  reload(files: TlsFiles | null): boolean {
+    const next = files === null ? null : readIdentity(files);
+    const before = this.#known;
+    this.#files = files;
+    if (JSON.stringify(before) === JSON.stringify(next)) return false;
+    this.#known = next;
+    return true;
+  }
 }
+
+/** Reads a node's PEM files, and sees whether they belong together. Throws `topology`, naming the file. */
+export function readIdentity(files: TlsFiles): TlsIdentity {
+  const { ca, cert, key } = files;
+  const caPem = readPem(ca, "certificates of the CA");
+  const certPem = readPem(cert, "certificate");
+  const keyPem = readPrivateText({ path: key, what: "private key", hint: ISSUE_HINT });
+  certificatesIn(caPem, ca);
+  const [own] = certificatesIn(certPem, cert);
+  if (!isKeyOf(own, keyPem, key)) {
+    throw new CascadeError("topology", `${key} is not the private key of the certificate ${cert}`, {
+      hint: "Copy both from where they were made; they are a pair",
+    });
+  }
+  return { caPem, certPem, keyPem };
+}
+
+const ISSUE_HINT = "`cascade certs issue` makes it";
 
 function readPem(path: string, what: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {
+    const isThere = !(error instanceof Deno.errors.NotFound);
     const reason = error instanceof Error ? error.message : String(error);
-    throw new CascadeError("topology", `the ${what} ${path} cannot be read: ${reason}`, {
-      hint: "`cascade certs issue` makes it",
-      cause: error,
-    });
+    throw new CascadeError(
+      "topology",
+      `the ${what} ${path} ${isThere ? `cannot be read: ${reason}` : "is not there"}`,
+      { ...(isThere ? {} : { hint: ISSUE_HINT }), cause: error },
+    );
   }
 }

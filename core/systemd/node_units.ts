@@ -145,9 +145,10 @@ function secretLines(topology: Topology, node: TopologyNode): UnitLine[] {
 }
 
 function secretFiles(topology: Topology, node: TopologyNode): string[] {
-  return [topology.secret, node.adminToken].flatMap((source) =>
+  const secrets = [topology.secret, node.adminToken].flatMap((source) =>
     source?.kind === "file" ? [source.path] : []
   );
+  return [...secrets, ...Object.values(node.tls ?? {})];
 }
 
 function commandLine(request: UnitRequest, command: string, ...rest: readonly string[]): string {

@@ -11,6 +11,8 @@
  * certify nobody as a node. A name that is no DNS label (it has a dot, a capital letter or an underscore) stands
  * there as `x--` and the beginning of its SHA-256.
  *
+ * A certificate of an NBD client says `cascade://CLUSTER/client/NAME`, and so is for no node.
+ *
  * A certificate of people's own needs no URI: then its DNS names and its common name are the nodes that it is for.
  *
  * @module
@@ -34,6 +36,14 @@ export interface CertificateNames {
 /** The URI of a node's certificate. */
 export function certificateUri(cluster: string, node: string): string {
   return `${SCHEME}${cluster}/${node}`;
+}
+
+/** What stands before the name of an NBD client. No node has such a name: it has a slash. */
+const CLIENT = "client/";
+
+/** The URI of an NBD client's certificate. It is for no node. */
+export function clientUri(cluster: string, client: string): string {
+  return `${SCHEME}${cluster}/${CLIENT}${client}`;
 }
 
 /** The DNS name of a node's certificate, by which a QUIC client asks for it. */
