@@ -107,7 +107,7 @@ export async function renew(path: string, options: RenewOptions): Promise<void> 
     ? named
     : every.filter((holder) => options.all || isDue(folder.certificate(holder)));
   // Nothing outlives the CA: it comes first.
-  const renewsCa = options.ca || !isPicky && isDue(folder.ca());
+  const renewsCa = options.ca || !isPicky && isDue(folder.ca()) && folder.isCaOurs();
   if (renewsCa) {
     await folder.renewCa({ nowMs });
     printLine(`wrote ${shown(folder.caPath)}${until(folder.ca())}`);

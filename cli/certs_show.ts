@@ -13,13 +13,12 @@ import type { CertificateFolder } from "../io/certificate_folder.ts";
 import { CertificateFolder as Folder } from "../io/certificate_folder.ts";
 import { readPrivateText } from "../io/private_file.ts";
 import { loadTopology } from "../io/topology_file.ts";
+import { type EndState, endState } from "./certificate_ends.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { paintFor, printJson, printLine } from "./output.ts";
 import { certificateTable } from "./ui/certs_view.ts";
 
 const DAY_MS = 86_400_000;
-/** So long before its end a certificate is spoken of. */
-export const DUE_MS = 30 * DAY_MS;
 
 /** How a certificate is; `missing`: not on this host. */
 export type CertificateState = "good" | "due" | "expired" | "early" | "wrong" | "missing";
@@ -42,6 +41,14 @@ export interface CertificateLine {
   /** SHA-256. */
   readonly fingerprint: string | null;
 }
+
+const STATES: Record<EndState, CertificateState> = {
+  good: "good",
+  soon: "due",
+  late: "due",
+  ended: "expired",
+  early: "early",
+};
 
 /** `cascade certs show`. */
 export function show(path: string, json: boolean): void {
@@ -219,15 +226,7 @@ function lineOf(
   }
   const facts = factsOf(certificate);
   const { notBeforeMs, notAfterMs, fingerprint } = facts;
-  const state: CertificateState = wrong !== null
-    ? "wrong"
-    : notAfterMs <= nowMs
-    ? "expired"
-    : notBeforeMs > nowMs
-    ? "early"
-    : notAfterMs - nowMs <= DUE_MS
-    ? "due"
-    : "good";
+  const state = wrong !== null ? "wrong" : STATES[endState(facts, nowMs)];
   const hidden = (dns: string) => dns.endsWith(".cascade.internal");
   return {
     kind,

@@ -14,12 +14,12 @@ import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
 import type { AdminControl } from "../io/admin_control.ts";
-import { tlsSelf } from "../io/identity.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, exitCodeOf, ExitWith } from "./exit.ts";
+import { ServedCertificates } from "./serve_certificates.ts";
 import { changedParts, withLive } from "./serve_reload.ts";
 
 /** What the command line says. */
@@ -74,20 +74,21 @@ async function run(
   signals: Signals,
 ): Promise<void> {
   tellOfPlain(setup.config, journal);
+  const certificates = new ServedCertificates(setup.config, journal);
   const starting = CascadeNode.start(
     setup.config,
-    denoPorts({ journal, tls: tlsSelf(setup.config) }),
+    denoPorts({ journal, tls: certificates.links }),
   );
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;
   signals.onReload = () => {
-    current = reload(current, options, journal);
+    current = reload(current, options, journal, certificates);
     tuneLinks(node.hub, current.config.downstream);
   };
   let admin: AdminServer | null = null;
   try {
-    admin = await openAdmin(setup, node, () => current.adminToken);
+    admin = await openAdmin(setup, node, certificates, () => current.adminToken);
     tellReady(node, admin, journal);
     await Promise.race([node.done, signals.stop]);
     await drain(node, journal, signals);
@@ -99,6 +100,7 @@ async function run(
     throw error;
   } finally {
     admin?.close();
+    certificates.close();
   }
 }
 
@@ -115,10 +117,15 @@ function tellOfPlain({ listen }: NodeConfig, journal: Journal): void {
 async function openAdmin(
   setup: NodeSetup,
   node: CascadeNode,
+  certificates: ServedCertificates,
   token: () => string | null,
 ): Promise<AdminServer | null> {
   if (setup.admin === null) return null;
-  const status = () => ({ ...node.status(), pid: Deno.pid });
+  const status = () => ({
+    ...node.status(),
+    certificates: certificates.status(),
+    pid: Deno.pid,
+  });
   const control: AdminControl = {
     pause: (link, reason) => node.hub.pause(link, reason),
     resume: (link) => node.hub.resume(link),
@@ -162,7 +169,12 @@ async function drain(node: CascadeNode, journal: Journal, signals: Signals): Pro
 }
 
 /** Reads the topology again and applies what can be; returns what holds from now on. */
-function reload(current: NodeSetup, options: ServeOptions, journal: Journal): NodeSetup {
+function reload(
+  current: NodeSetup,
+  options: ServeOptions,
+  journal: Journal,
+  certificates: ServedCertificates,
+): NodeSetup {
   let next: NodeSetup;
   try {
     next = loadSetup(options);
@@ -170,7 +182,8 @@ function reload(current: NodeSetup, options: ServeOptions, journal: Journal): No
     journal.write("error", "the topology was not reloaded", { reason: describeError(error) });
     return current;
   }
-  const { live, restart } = changedParts(current, next);
+  const { live: changed, restart } = changedParts(current, next);
+  const live = [...changed, ...certificates.reload(next.config)];
   if (restart.length > 0) {
     const message = "the topology was reloaded, and some changes need a restart";
     journal.write("warn", message, { restart: restart.join(" ") });

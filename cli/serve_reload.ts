@@ -18,7 +18,8 @@ const LIVE_OF_LINKS = ["bandwidth", "compress"] as const;
 /** Compares two setups of one node. */
 export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts {
   const flat = (setup: NodeSetup) => {
-    const { secret, upstream, downstream, ...config } = setup.config;
+    // Files of certificates may be others at any time, and are read again in any case.
+    const { secret, upstream, downstream, tls: _tls, ...config } = setup.config;
     return {
       ...config,
       // How the node above sends is no matter of this one.
@@ -68,7 +69,7 @@ export function withLive(
   });
   return {
     ...current,
-    config: { ...current.config, downstream },
+    config: { ...current.config, tls: next.config.tls, downstream },
     adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
   };
 }

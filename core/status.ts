@@ -145,6 +145,17 @@ export const scanStatusSchema = z.object({
   reason: z.string().nullable().describe("why the last try failed"),
 });
 
+/** A certificate that a node shows, or believes by. */
+export const certificateStatusSchema = z.object({
+  kind: z.enum(["node", "ca", "nbd"]).describe(
+    "nbd: shown to NBD clients, if it is one of its own",
+  ),
+  subject: z.string(),
+  notBeforeMs: when,
+  notAfterMs: when.describe("exclusive"),
+  fingerprint: z.string().describe("SHA-256"),
+});
+
 /** One node. */
 export const nodeStatusSchema = z.object({
   cluster: z.string(),
@@ -167,6 +178,8 @@ export const nodeStatusSchema = z.object({
   volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
   scan: scanStatusSchema.nullable().default(null)
     .describe("null: clients write the volumes, not something else"),
+  certificates: z.array(certificateStatusSchema).default([])
+    .describe("those that links and NBD clients over TLS or QUIC meet; none: it needs none"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),
@@ -187,6 +200,7 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type CertificateStatus = z.infer<typeof certificateStatusSchema>;
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
 export type LineStatus = z.infer<typeof lineStatusSchema>;
 export type ScanLast = z.infer<typeof scanLastSchema>;

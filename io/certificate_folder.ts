@@ -26,6 +26,7 @@ export const CA_DAYS = 3650;
 /** How long a node's or a client's certificate is good for, unless something else is asked for. */
 export const LEAF_DAYS = 730;
 
+const CA_NAME = "Cascade CA of ";
 const PUBLIC = 0o644;
 const PRIVATE = 0o600;
 
@@ -125,18 +126,34 @@ export class CertificateFolder {
     // A key without a certificate is what is left of a run that was cut off: it goes on from there.
     const keyPem = hasKey ? this.#caKey() : null;
     const { makeAuthority } = await import("./x509.ts");
-    const commonName = `Cascade CA of ${this.cluster}`;
+    const commonName = `${CA_NAME}${this.cluster}`;
     const ca = await makeAuthority({ commonName, nowMs, days: CA_DAYS, keyPem });
     makePrivateFolder(this.path);
     if (!hasKey) makeWhole({ path: this.caKeyPath, text: ca.keyPem, mode: PRIVATE });
     return makeWhole({ path: this.caPath, text: ca.certPem, mode: PUBLIC });
   }
 
+  /** Whether the CA is one that this made, and not one of people's own. */
+  isCaOurs(): boolean {
+    return this.#caName() !== null;
+  }
+
+  #caName(): string | null {
+    const subject = this.ca()?.subject ?? "";
+    return subject.startsWith(`CN=${CA_NAME}`) ? subject.slice("CN=".length) : null;
+  }
+
   /** The same CA with the same key, for as long again. What it has certified stays good. Throws `usage`. */
   async renewCa({ nowMs }: Pick<Term, "nowMs">): Promise<void> {
     const { keyPem } = this.#authority();
+    if (!this.isCaOurs()) {
+      throw new CascadeError("usage", `${this.caPath} is a CA that was not made here`, {
+        hint: "Have it renewed by whoever made it: what has the same name and key takes its place",
+      });
+    }
     const { makeAuthority } = await import("./x509.ts");
-    const commonName = `Cascade CA of ${this.cluster}`;
+    // Its name stays, too: what it has certified names it.
+    const commonName = this.#caName() ?? "";
     const { certPem } = await makeAuthority({ commonName, nowMs, days: CA_DAYS, keyPem });
     replaceWhole({ path: this.caPath, text: certPem, mode: PUBLIC });
     for (const name of this.clients()) {

@@ -34,6 +34,11 @@ export class NodeIdentity implements TlsSelf {
     this.#files = files;
   }
 
+  /** What was read last; null: nothing was needed yet. */
+  get known(): TlsIdentity | null {
+    return this.#known;
+  }
+
   /** Null: it has no files. Throws `topology`. */
   readonly identity = (): TlsIdentity | null => {
     if (this.#files === null) return null;

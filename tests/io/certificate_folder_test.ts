@@ -92,6 +92,7 @@ Deno.test("a CA that is renewed vouches for what it had certified, and nothing o
     await folder.renewCa({ nowMs: NOW_MS + 10 * DAY_MS });
     const fresh = folder.ca()!;
     assert(isIssuedBy(certificate, fresh) && isIssuedBy(certificate, old));
+    assertEquals(fresh.subject, old.subject);
     const long = await folder.renew(HQ, { nowMs: NOW_MS, days: 9999 }, false);
     assertEquals(long.certificate.validTo, fresh.validTo);
   }));
