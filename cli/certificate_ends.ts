@@ -26,13 +26,20 @@ export function endState(
   return leftMs <= LATE_MS ? "late" : leftMs <= SOON_MS ? "soon" : "good";
 }
 
+const WHOSE: Record<CertificateStatus["kind"], string> = {
+  "node": "its certificate",
+  "ca": "the certificate of its CA",
+  "nbd": "its certificate for NBD clients",
+  "nbd-ca": "the certificate of the CA of its NBD clients",
+};
+
 /** What is to be said of it, and done; null: nothing. */
 export function endText(
   certificate: Pick<CertificateStatus, "kind" | "notBeforeMs" | "notAfterMs">,
   nowMs: number,
 ): string | null {
   const { kind, notBeforeMs, notAfterMs } = certificate;
-  const whose = kind === "ca" ? "the certificate of its CA" : "its certificate";
+  const whose = WHOSE[kind];
   const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
   switch (endState(certificate, nowMs)) {
     case "good":

@@ -69,6 +69,7 @@ export function linesOf(topology: Topology, nowMs: number): CertificateLine[] {
   return [
     ...cas.map((file) => caLine(file, folder, nowMs)),
     ...topology.nodes.flatMap((node) => node.tls === null ? [] : [nodeLine(topology, node, nowMs)]),
+    ...topology.nodes.flatMap((node) => nbdLines(node, nowMs)),
     ...(folder === null ? [] : strayLines(topology, folder, nowMs)),
     ...(folder === null ? [] : folder.clients().map((client) => clientLine(folder, client, nowMs))),
   ];
@@ -114,8 +115,19 @@ function nodeLine(topology: Topology, node: TopologyNode, nowMs: number): Certif
     ? null
     : wrongNode(topology, name, certificate) ?? unvouched(certificate, file, ca) ??
       (hasKey ? keyProblem(certificate, key) : null);
-  const remark = certificate === null ? null : missingHosts(topology, node, certificate);
+  const remark = certificate === null ? null : missingHosts(node, certificate);
   return lineOf({ kind: "node", name, file, hasKey, looked, wrong, remark, nowMs });
+}
+
+/** What NBD clients are shown, where that is another certificate. */
+function nbdLines({ name, tls, nbdTls, nbdCerts }: TopologyNode, nowMs: number): CertificateLine[] {
+  if (nbdTls === "off" || nbdCerts === null || nbdCerts.cert === tls?.cert) return [];
+  const { cert: file, key } = nbdCerts;
+  const looked = look(file);
+  const hasKey = isThere(key);
+  const wrong = looked.certificate === null || !hasKey ? null : keyProblem(looked.certificate, key);
+  const remark = "for the NBD clients of this node";
+  return [lineOf({ kind: "node", name, file, hasKey, looked, wrong, remark, nowMs })];
 }
 
 function wrongNode(topology: Topology, name: string, certificate: X509Certificate): string | null {
@@ -127,17 +139,19 @@ function wrongNode(topology: Topology, name: string, certificate: X509Certificat
 
 /** Of what NBD clients use; links look at no host names. */
 function missingHosts(
-  topology: Topology,
   node: TopologyNode,
   certificate: X509Certificate,
 ): string | null {
   const { uris, dns, ips } = factsOf(certificate);
-  if (uris.length === 0 || node.nbd.every((address) => address.startsWith("unix:"))) return null;
+  if (
+    node.nbdTls === "off" || uris.length === 0 ||
+    node.nbd.every((address) => address.startsWith("unix:"))
+  ) return null;
   const wanted = certificateHosts({ listen: [], advertise: node.advertise, nbd: node.nbd });
   const missing = [...wanted.dns, ...wanted.ips].filter((host) => ![...dns, ...ips].includes(host));
   if (missing.length === 0) return null;
   return `not for ${missing.join(", ")}, which NBD clients use: ` +
-    `cascade certs renew ${topology.nodes.length === 1 ? "--all" : node.name}`;
+    `cascade certs renew ${node.name}`;
 }
 
 /** Certificates of nodes that the topology does not have (any more). */

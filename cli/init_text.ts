@@ -51,7 +51,7 @@ volumes:
 
 # As it stands, all nodes run on this machine. For hosts of their own: give each its real
 # address in listen, and paths that suit it. Links are encrypted, and both ends show a
-# certificate. NBD (nbd:) is plain, and for this machine alone.
+# certificate. NBD clients (nbd:) are of this machine; for others: nbdTls: required
 nodes:
 ${nodes.join("\n")}
 # Who feeds whom.

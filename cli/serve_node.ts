@@ -77,7 +77,7 @@ async function run(
   const certificates = new ServedCertificates(setup.config, journal);
   const starting = CascadeNode.start(
     setup.config,
-    denoPorts({ journal, tls: certificates.links }),
+    denoPorts({ journal, tls: certificates.links, nbdTls: certificates.nbd }),
   );
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);

@@ -147,9 +147,8 @@ export const scanStatusSchema = z.object({
 
 /** A certificate that a node shows, or believes by. */
 export const certificateStatusSchema = z.object({
-  kind: z.enum(["node", "ca", "nbd"]).describe(
-    "nbd: shown to NBD clients, if it is one of its own",
-  ),
+  kind: z.enum(["node", "ca", "nbd", "nbd-ca"])
+    .describe("nbd and nbd-ca: for NBD clients, if those are others"),
   subject: z.string(),
   notBeforeMs: when,
   notAfterMs: when.describe("exclusive"),

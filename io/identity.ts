@@ -4,8 +4,10 @@
  * @module
  */
 import type { NodeConfig, TlsFiles } from "../core/config.ts";
+import { assert } from "../core/assert.ts";
 import { CascadeError } from "../core/errors.ts";
 import { certificatesIn, isKeyOf } from "./certificate.ts";
+import type { NbdTlsSelf } from "./nbd_tls.ts";
 import { readPrivateText } from "./private_file.ts";
 import type { TlsSelf } from "./tls.ts";
 
@@ -21,6 +23,31 @@ export interface TlsIdentity {
 /** Who a node is over TLS and QUIC: its files are read when they are first needed. */
 export function tlsSelf(config: Pick<NodeConfig, "cluster" | "tls">): TlsSelf {
   return new NodeIdentity(config.cluster, config.tls);
+}
+
+/** Who a node is to NBD clients over TLS; null: it serves none. */
+export function nbdTlsSelf(
+  { cluster, nbdTls = null }: Pick<NodeConfig, "cluster" | "nbdTls">,
+): NbdTlsSelf | null {
+  if (nbdTls === null) return null;
+  const identity = new NodeIdentity(cluster, nbdTls.files);
+  return nbdSelf(identity, () => nbdTls.clients);
+}
+
+/** The same of an identity. */
+export function nbdSelf(
+  identity: NodeIdentity,
+  clients: () => readonly string[] | null,
+): NbdTlsSelf {
+  return {
+    cluster: identity.cluster,
+    identity: () => {
+      const found = identity.identity();
+      assert(found !== null, "NBD over TLS is served with files");
+      return found;
+    },
+    clients,
+  };
 }
 
 /** The same, and it can be read again while the node runs. */
@@ -60,11 +87,11 @@ export class NodeIdentity implements TlsSelf {
 }
 
 /** Reads a node's PEM files, and sees whether they belong together. Throws `topology`, naming the file. */
-export function readIdentity(files: TlsFiles): TlsIdentity {
+export function readIdentity(files: TlsFiles, hint = ISSUE_HINT): TlsIdentity {
   const { ca, cert, key } = files;
-  const caPem = readPem(ca, "certificates of the CA");
-  const certPem = readPem(cert, "certificate");
-  const keyPem = readPrivateText({ path: key, what: "private key", hint: ISSUE_HINT });
+  const caPem = readPem(ca, "certificates of the CA", hint);
+  const certPem = readPem(cert, "certificate", hint);
+  const keyPem = readPrivateText({ path: key, what: "private key", hint });
   certificatesIn(caPem, ca);
   const [own] = certificatesIn(certPem, cert);
   if (!isKeyOf(own, keyPem, key)) {
@@ -77,7 +104,7 @@ export function readIdentity(files: TlsFiles): TlsIdentity {
 
 const ISSUE_HINT = "`cascade certs issue` makes it";
 
-function readPem(path: string, what: string): string {
+function readPem(path: string, what: string, hint: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {
@@ -86,7 +113,7 @@ function readPem(path: string, what: string): string {
     throw new CascadeError(
       "topology",
       `the ${what} ${path} ${isThere ? `cannot be read: ${reason}` : "is not there"}`,
-      { ...(isThere ? {} : { hint: ISSUE_HINT }), cause: error },
+      { ...(isThere ? {} : { hint }), cause: error },
     );
   }
 }

@@ -148,7 +148,8 @@ function secretFiles(topology: Topology, node: TopologyNode): string[] {
   const secrets = [topology.secret, node.adminToken].flatMap((source) =>
     source?.kind === "file" ? [source.path] : []
   );
-  return [...secrets, ...Object.values(node.tls ?? {})];
+  const nbd = node.nbdTls === "off" ? {} : node.nbdCerts ?? {};
+  return [...new Set([...secrets, ...Object.values(node.tls ?? {}), ...Object.values(nbd)])];
 }
 
 function commandLine(request: UnitRequest, command: string, ...rest: readonly string[]): string {

@@ -57,6 +57,17 @@ function label(name: string): string {
 }
 
 /**
+ * The NBD clients of `cluster` that a certificate is for. One with any `cascade://` URI is for those of this cluster
+ * alone: a node's certificate is for no client.
+ */
+export function certifiedClients(names: CertificateNames, cluster: string): string[] {
+  const isOurs = names.uris.some((uri) => uri.startsWith(SCHEME));
+  const all = certifiedNodes(names, cluster);
+  if (!isOurs) return all;
+  return all.filter((name) => name.startsWith(CLIENT)).map((name) => name.slice(CLIENT.length));
+}
+
+/**
  * The nodes of `cluster` that a certificate is for. One with any `cascade://` URI is for those of this cluster
  * alone, whatever else it says.
  */
