@@ -19,7 +19,7 @@ import { CascadeNode } from "../../core/node.ts";
 import type { Bytes, Connection, Network } from "../../core/ports.ts";
 import { ManualClock, settle } from "./manual_clock.ts";
 import { MemoryDisk } from "./memory_disk.ts";
-import { connectionPair, PairEnd } from "./pair.ts";
+import { connectionPair, type PairEnd } from "./pair.ts";
 import { CountingRandom, makeLink, MemoryJournal, noHooks } from "./small.ts";
 
 export const VOLUME_BYTES = 1024 * 1024;

@@ -135,14 +135,6 @@ const CASES: readonly Case[] = [
     /LSN 0 as stable, behind/,
   ],
   [
-    "a stable position within a record",
-    "a",
-    FrameType.DATA,
-    (f) => withNumber(f, 0, firstLsn(f) + 16),
-    /as stable, where no record begins/,
-    { link: { mode: "sync", timeoutMs: 500 } },
-  ],
-  [
     "a number beyond all",
     "a",
     FrameType.TIDE,
@@ -431,10 +423,6 @@ function tideOf(data: Bytes, stableLsn: number): Bytes {
   const tide = data.slice();
   tide[4] = FrameType.TIDE;
   return withBody(tide, body, 0);
-}
-
-function firstLsn(data: Bytes): number {
-  return new DataView(data.buffer).getUint32(FRAME_HEADER_BYTES + 24, true);
 }
 
 function inHeader(frame: Bytes, change: object): object {

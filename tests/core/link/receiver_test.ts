@@ -336,3 +336,12 @@ Deno.test("a tide is passed on as it came", async () => {
   const body = new Uint8Array(3);
   assertCode(() => below.receiver.onTide({ type: FrameType.TIDE, flags: 0, body }), "protocol");
 });
+
+Deno.test("a stable position within a record is none, and changes nothing", async () => {
+  const { below, records } = await makeFollower(0);
+  for (const lsn of [8, records[0]!.length + 16, concat(records).length - 16]) {
+    const found = assertCode(() => tide(below, lsn), "protocol");
+    assertEquals(found, `the upstream sent LSN ${lsn} as stable, where no record begins`);
+  }
+  assertEquals(below.rig.log.upstreamMark, 0);
+});
