@@ -8,7 +8,7 @@ import type { DeltaTrailer } from "../delta/delta_format.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
-import { FrameType } from "./frames.ts";
+import { FrameType, unexpectedFrame } from "./frames.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
 import { PeerHashes } from "./hashes.ts";
 import { decodeMessage, deltaAckSchema } from "./messages.ts";
@@ -44,6 +44,8 @@ export class Course {
   #startedAtMs = 0;
   #refused: { readonly why: string; readonly isHere: boolean } | null = null;
   #wake: () => void = () => {};
+  #sentLsn = 0;
+  #hasShipped = false;
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
@@ -58,6 +60,11 @@ export class Course {
 
   get startedAtMs(): number {
     return this.#startedAtMs;
+  }
+
+  /** Where the last delta ends that was sent to its end. */
+  get sentLsn(): number {
+    return this.#sentLsn;
   }
 
   /** Why the last delta was not taken, until one is. */
@@ -83,6 +90,8 @@ export class Course {
   /** Takes a frame that the peer sends to what is under way; false: it is none of those. */
   take(type: FrameType, body: Uint8Array): boolean {
     if (type === FrameType.DELTA_ACK) {
+      // One that comes late may be of a delta that is over.
+      if (!this.#hasShipped) throw unexpectedFrame(type);
       this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
     } else if (type === FrameType.ECHO) this.#parts.sender.flight.heard(body);
     else if (type === FrameType.HASH) this.hashes.onAnswer(body);
@@ -226,11 +235,13 @@ export class Course {
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
     const { wire, host, sender } = this.#parts;
+    this.#hasShipped = true;
     const courier = new DeltaCourier(planned.source, wire, sender.flight);
     this.#courier = courier;
     this.#startedAtMs = host.ports.clock.nowMs();
     this.#parts.host.onLinkProgress();
     const trailer = await courier.ship(planned.staged, host.base);
+    this.#sentLsn = trailer.toLsn;
     courier.committed();
     await this.#until(trailer.toLsn);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };

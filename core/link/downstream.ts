@@ -9,7 +9,8 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import { admit } from "./admission.ts";
+import { type Accepted, admit } from "./admission.ts";
+import { PeerClaims } from "./claims.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
 import { connectedState, deltaFields, linkFields, peerFields } from "./downstream_status.ts";
@@ -52,6 +53,8 @@ export class DownstreamLink {
   /** What it needs as long as it has not told: all there is, or from where it was accepted. */
   #floorLsn = 0;
   #course: Course | null = null;
+  readonly #claims = new PeerClaims();
+  #isAdvancing = false;
   /** What the peer lacks of the log that went. */
   readonly map: PeerMap;
   readonly planner: DeltaPlanner;
@@ -161,8 +164,7 @@ export class DownstreamLink {
 
   #gone(wire: Wire): void {
     this.#sentBytes += wire.sentBytes;
-    this.#wire = null;
-    this.#connectedSinceMs = null;
+    this.#wire = this.#connectedSinceMs = null;
     const wasStreaming = this.#sender !== null;
     this.#sender = null;
     this.#course?.close();
@@ -174,9 +176,7 @@ export class DownstreamLink {
   async #serve(wire: Wire): Promise<void> {
     const admission = await admit(this.#host, this.config, wire, this.planner);
     if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
-    else if (admission.kind === "accepted") {
-      await this.#stream(wire, admission.fromLsn, admission.peer);
-    }
+    else if (admission.kind === "accepted") await this.#stream(wire, admission);
   }
 
   /** Tells the peer why not, and remembers it for the status. */
@@ -187,7 +187,7 @@ export class DownstreamLink {
     await wire.drain();
   }
 
-  async #stream(wire: Wire, fromLsn: number, peer: PeerPlace): Promise<void> {
+  async #stream(wire: Wire, { fromLsn, endLsn, peer }: Accepted): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
     const { config, policy } = this;
     policy.connected(ports.clock.monotonicMs());
@@ -197,12 +197,12 @@ export class DownstreamLink {
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#closeness.reset();
-    this.#reason = null;
-    this.#ack = null;
+    this.#reason = this.#ack = null;
     this.#floorLsn = peer.lsn;
     const course = this.#course = this.#newCourse(wire, sender, peer);
     wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
     this.line.flight.ask(wire);
+    this.#claims.begin(endLsn, () => Math.max(sender.cursorLsn, course.sentLsn));
     course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
@@ -218,8 +218,11 @@ export class DownstreamLink {
   /** The peer needs the history to go on: for a repair of a node below it. */
   #onAdvance(wire: Wire, body: Uint8Array): void {
     const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
-    const advanced = this.#host.advance(lsn, () => !wire.closed);
-    advanced.then(() => this.runs?.now()).catch((error) => this.#host.onFatal(error));
+    this.#claims.check("asks to go on beyond", lsn);
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    this.#host.advance(lsn, () => !wire.closed).then(() => this.runs?.now())
+      .catch((error) => this.#host.onFatal(error)).finally(() => this.#isAdvancing = false);
   }
 
   #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {
@@ -237,6 +240,7 @@ export class DownstreamLink {
 
   #onAck(ack: Ack): void {
     const { pipeline } = this.#host;
+    this.#claims.check("acknowledges", ack.receivedLsn);
     const position = { epochId: ack.epochId, lsn: ack.receivedLsn };
     // An ack of another epoch, or of a tail that this log does not have, counts for nothing.
     if (!pipeline.history.holds(position, pipeline.appendedLsn)) return;
