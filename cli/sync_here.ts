@@ -35,7 +35,7 @@ export type SyncHere = (options: SyncRunOptions) => Promise<SyncReport>;
 export interface SyncNode extends SyncRunner {
   readonly ready: Promise<void>;
   /** Rejects when the node had to stop. */
-  readonly done: Promise<void>;
+  readonly done: Promise<unknown>;
   status(): NodeStatus;
   stop(): Promise<void>;
 }

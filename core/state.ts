@@ -14,6 +14,8 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
+import { rejoinSchema } from "./rejoin_schema.ts";
+import { viewSchema } from "./tree/view.ts";
 import { scanLastSchema, verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
@@ -59,6 +61,10 @@ const stateSchema = z.object({
   }).nullable().default(null),
   /** How links were verified last. */
   verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
+  /** Who reigns and who feeds whom, where that is not as the topology file says. */
+  view: viewSchema.nullable().default(null),
+  /** What this node had beyond a fork goes: see core/rejoin.ts. */
+  rejoin: rejoinSchema.nullable().default(null),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

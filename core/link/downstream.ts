@@ -100,6 +100,15 @@ export class DownstreamLink {
     this.#host.onLinkProgress();
   }
 
+  /** The peer is fed by another node from now on. What it lacked is known from its map alone. */
+  retire(): void {
+    this.policy.pause();
+    this.runs?.stop();
+    this.#wire?.close(new CascadeError("connection-lost", "another node feeds the peer now"));
+    this.planner.forget();
+    this.#host.onLinkProgress();
+  }
+
   refused(refusal: Refusal): void {
     this.#refusal = refusal;
   }
@@ -172,7 +181,8 @@ export class DownstreamLink {
 
   async #serve(wire: Wire): Promise<void> {
     const admission = await admit(this.#host, this.config, wire, this.planner);
-    if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
+    if (admission.kind === "unwanted") this.#refusal = admission.refusal;
+    else if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
     else if (admission.kind === "accepted") {
       await this.#stream(wire, admission.fromLsn, admission.peer);
     }

@@ -29,7 +29,7 @@
  *     16  ...  whole records of the body; see delta/delta_format.ts
  *
  * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END, DELTA_ACK, ADVANCE,
- * HASH_ASK and HASH carry JSON; see messages.ts and hashes.ts.
+ * HASH_ASK, HASH and TOUCHED carry JSON; see messages.ts and hashes.ts.
  *
  * @module
  */
@@ -66,9 +66,10 @@ export const FrameType = {
   HASH_ASK: 16,
   HASH: 17,
   ADVANCE: 18,
+  TOUCHED: 19,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
-const FRAME_TYPE_MAX = FrameType.ADVANCE;
+const FRAME_TYPE_MAX = FrameType.TOUCHED;
 
 /**
  * On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. On DELTA_DATA:

@@ -19,6 +19,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { CascadeError } from "../errors.ts";
 import type { Bytes, Random } from "../ports.ts";
 import { type Frame, FrameType, jsonFrame } from "./frames.ts";
+import type { View } from "../tree/view.ts";
 import { PROTOCOL_VERSION } from "./link_limits.ts";
 import {
   decodeMessage,
@@ -40,6 +41,10 @@ export interface HandshakeSelf {
   /** Judges a peer that has said its name, before any proof: null, or why not. */
   readonly admit: (peer: Hello) => Refusal | null;
   readonly random: Random;
+  /** What this node tells of the tree. */
+  readonly view: View | null;
+  /** Of the dialling end: what it wants. */
+  readonly purpose: Hello["purpose"];
 }
 
 /** What a step leads to. */
@@ -83,9 +88,18 @@ export class Handshake {
   }
 
   #hello(type: FrameType, peer: string): Bytes {
-    const { cluster, node, instance, random } = this.#self;
+    const { cluster, node, instance, random, view, purpose } = this.#self;
     const nonce = Buffer.from(random.bytes(32)).toString("hex");
-    const hello: Hello = { protocol: PROTOCOL_VERSION, cluster, node, peer, instance, nonce };
+    const hello: Hello = {
+      protocol: PROTOCOL_VERSION,
+      cluster,
+      node,
+      peer,
+      instance,
+      nonce,
+      view,
+      purpose,
+    };
     this.#mine = JSON.stringify(hello);
     return jsonFrame(type, hello);
   }

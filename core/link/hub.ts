@@ -5,15 +5,14 @@
  * @module
  */
 import { CascadeError, describeError } from "../errors.ts";
-import type { OnOverflow } from "../config.ts";
+import type { LinkConfig, OnOverflow } from "../config.ts";
 import type { Connection, Listener } from "../ports.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
 import { FrameType, jsonFrame } from "./frames.ts";
-import { Handshake, type HandshakeStep } from "./handshake.ts";
+import { greet } from "./greeter.ts";
 import type { LinkHost } from "./host.ts";
 import {
-  HANDSHAKE_TIMEOUT_MS,
   REDIAL_FACTOR,
   REDIAL_FIRST_MS,
   REDIAL_MAX_MS,
@@ -21,6 +20,7 @@ import {
   UNPROVED_CONNECTIONS_MAX,
 } from "./link_limits.ts";
 import type { Hello, Refusal } from "./messages.ts";
+import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
 import { Wire } from "./wire.ts";
 import { StrangerJournal } from "../stranger_journal.ts";
@@ -29,6 +29,12 @@ type Link = DownstreamLink | UpstreamLink;
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
 const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+
+/** Whom this end has dialled; without a link: only to hear and to tell. */
+interface Callee {
+  readonly node: string;
+  readonly link: Link | null;
+}
 
 /** How a dial ended: that tells when to dial again. */
 type DialEnd = "served" | "refused" | "failed";
@@ -40,12 +46,11 @@ function endOf(refusal: Refusal): DialEnd {
 }
 
 export class LinkHub {
-  readonly upstream: UpstreamLink | null;
-  readonly downstream: readonly DownstreamLink[];
+  upstream: UpstreamLink | null;
+  readonly downstream: DownstreamLink[];
   /** What lets old log go. */
   readonly folding: Folding;
   readonly #host: LinkHost;
-  readonly #kinds: ReadonlySet<OnOverflow>;
   readonly #listeners: Listener[] = [];
   readonly #wires = new Set<Wire>();
   readonly #sleepers = new Set<() => void>();
@@ -60,7 +65,6 @@ export class LinkHub {
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
     this.folding = new Folding(host, this.downstream);
-    this.#kinds = new Set(downstream.map((link) => link.onOverflow));
   }
 
   #links(): Link[] {
@@ -84,9 +88,7 @@ export class LinkHub {
       const accept = (connection: Connection) => this.#accept(connection);
       this.#listeners.push(await this.#host.ports.network.listen(address, accept));
     }
-    for (const link of this.#links()) {
-      if (this.#dials(link)) this.#dialForever(link);
-    }
+    for (const link of this.#links()) this.#begin(link);
   }
 
   #dials(link: Link): boolean {
@@ -95,7 +97,7 @@ export class LinkHub {
 
   async #dialForever(link: Link): Promise<void> {
     let waitMs = REDIAL_FIRST_MS;
-    for (let turn = 0; !this.#stopped; turn++) {
+    for (let turn = 0; !this.#stopped && this.#links().includes(link); turn++) {
       if (link.pausedWhy !== null) {
         await this.#sleep(REDIAL_MAX_MS);
         continue;
@@ -132,7 +134,7 @@ export class LinkHub {
         connection.close();
         return "failed";
       }
-      return await this.#shakeHands(connection, link);
+      return await this.#meet(connection, { node: link.peerName, link }, () => {});
     } catch (error) {
       if (link instanceof UpstreamLink) link.failed(error);
       this.#host.ports.journal.write("debug", "cannot connect", {
@@ -154,7 +156,7 @@ export class LinkHub {
       if (counted) this.#unproved--;
       counted = false;
     };
-    this.#shakeHands(connection, null, proved).catch((error) => {
+    this.#meet(connection, null, proved).catch((error) => {
       this.#strangers.write("warn", "a connection was dropped before it proved itself", {
         remote: connection.remote,
         reason: describeError(error),
@@ -162,26 +164,20 @@ export class LinkHub {
     }).finally(proved);
   }
 
-  /** `link` is known when this end dials. */
-  async #shakeHands(
-    connection: Connection,
-    link: Link | null,
-    proved: () => void = () => {},
-  ): Promise<DialEnd> {
+  /** `callee`: whom this end has dialled, and for which link; null at the listening end. */
+  async #meet(connection: Connection, callee: Callee | null, proved: () => void): Promise<DialEnd> {
     const wire = new Wire(connection, this.#host.ports.clock);
     this.#wires.add(wire);
     try {
-      wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "handshake");
-      const handshake = this.#handshake(link);
-      if (link !== null) wire.send(handshake.begin());
-      for (;;) {
-        const step = handshake.step(await wire.receive());
-        if (step.kind === "wait") {
-          if (step.send !== null) wire.send(step.send);
-        } else {
-          return await this.#end(wire, step, link, proved);
-        }
+      const purpose = callee !== null && callee.link === null ? "view" : "link";
+      const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose);
+      if (greeting.kind === "refused") {
+        const { refusal, byUs } = greeting;
+        this.#tellRefusal(refusal, callee?.link ?? null, wire.remote, byUs);
+        return endOf(refusal);
       }
+      proved();
+      return await this.#goOn(wire, greeting.peer, callee);
     } catch (error) {
       throw wire.reasonOf(error);
     } finally {
@@ -190,68 +186,104 @@ export class LinkHub {
     }
   }
 
-  #handshake(link: Link | null): Handshake {
-    const { config, instance, ports } = this.#host;
-    return new Handshake({
-      cluster: config.cluster,
-      node: config.name,
-      instance,
-      secret: config.secret,
-      peer: link?.peerName ?? null,
-      admit: (hello) => link === null ? this.#admit(hello) : null,
-      random: ports.random,
-    });
+  /** Both ends are proved: what they know of the tree is shared, and what link they have then is served. */
+  async #goOn(wire: Wire, peer: Hello, callee: Callee | null): Promise<DialEnd> {
+    const conflict = await this.#host.meet(peer);
+    const isLook = peer.purpose === "view" || (callee !== null && callee.link === null);
+    if (wire.closed || this.#stopped || (isLook && conflict === null)) return "served";
+    const link = callee?.link ?? this.#linkTo(peer.node);
+    // It may be another's by now.
+    if (callee !== null && link !== undefined && !this.#links().includes(link)) return "served";
+    const refusal = conflict ?? this.#refusalOf(link, peer, callee === null);
+    if (refusal !== null || link === undefined) {
+      if (refusal !== null) await this.#refuse(wire, refusal, callee?.link ?? null);
+      return "refused";
+    }
+    await link.serve(wire, peer);
+    return link.refusal === null ? "served" : endOf(link.refusal);
   }
 
-  /** Judges a caller by its name, before any proof. */
-  #admit(hello: Hello): Refusal | null {
-    const { config } = this.#host;
-    if (!config.nodeNames.includes(hello.node)) {
-      const message = `the topology of ${config.name} has no node "${hello.node}"`;
-      return { code: "unknown-node", message };
-    }
-    const link = this.#linkTo(hello.node);
+  async #refuse(wire: Wire, refusal: Refusal, link: Link | null): Promise<void> {
+    this.#tellRefusal(refusal, link, wire.remote, true);
+    wire.send(jsonFrame(FrameType.REFUSE, refusal));
+    await wire.drain();
+  }
+
+  /** Why a proved peer has no link to this node, or not now. */
+  #refusalOf(link: Link | undefined, peer: Hello, isListening: boolean): Refusal | null {
+    const { name } = this.#host.config;
     if (link === undefined) {
-      const message = `the topology of ${config.name} has no link to "${hello.node}"`;
+      const message = `${name} has no link to "${peer.node}", as it knows the cascade`;
       return { code: "no-link", message };
     }
-    if (this.#dials(link)) {
-      const message = `by the topology of ${config.name}, ${config.name} dials ${hello.node}`;
+    if (isListening && this.#dials(link)) {
+      const message = `by the topology of ${name}, ${name} dials ${peer.node}`;
       return { code: "no-link", message };
     }
-    return pausedRefusal(link);
+    return pausedRefusal(link) ?? link.admitProved(peer);
   }
 
   #linkTo(node: string): Link | undefined {
     return this.#links().find((link) => link.peerName === node);
   }
 
-  async #end(
-    wire: Wire,
-    step: Exclude<HandshakeStep, { kind: "wait" }>,
-    dialled: Link | null,
-    proved: () => void,
-  ): Promise<DialEnd> {
-    if (step.kind === "refused") {
-      this.#tellRefusal(step.refusal, dialled, wire.remote, step.send !== null);
-      if (step.send !== null) wire.send(step.send);
-      await wire.drain();
-      return endOf(step.refusal);
+  /** Whether a connection to that node is up. */
+  isConnected(node: string): boolean {
+    return this.#linkTo(node)?.connected ?? false;
+  }
+
+  /** Dials a node, exchanges with it what both know of the tree, and hangs up. Throws `unreachable`, ... */
+  async look(node: string): Promise<void> {
+    const link = this.#linkTo(node);
+    const own = link !== undefined && this.#dials(link) ? link.config.addresses : [];
+    const known = this.#host.config.tree?.nodes.find(({ name }) => name === node)?.addresses ?? [];
+    let failure: unknown = new CascadeError("unreachable", `${node} has no address to dial`);
+    for (const address of own.length > 0 ? own : known) {
+      try {
+        const connection = await this.#host.ports.network.dial(address);
+        if (this.#stopped) return connection.close();
+        const end = await this.#meet(connection, { node, link: null }, () => {});
+        if (end !== "refused") return;
+        failure = new CascadeError("refused", `${node} refused`);
+      } catch (error) {
+        failure = error;
+      }
     }
-    proved();
-    const link = dialled ?? this.#linkTo(step.peer.node);
-    if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
-    const refusal = pausedRefusal(link) ?? link.admitProved(step.peer);
-    if (refusal !== null) {
-      this.#tellRefusal(refusal, null, wire.remote, true);
-      wire.send(jsonFrame(FrameType.REFUSE, refusal));
-      await wire.drain();
-      return "refused";
+    throw failure;
+  }
+
+  /** Other links: those that stay are left alone. One call at a time. */
+  async rewire({ upstream, downstream }: Place): Promise<void> {
+    const host = this.#host;
+    const isSame = (a: LinkConfig | null, b: LinkConfig | null) =>
+      JSON.stringify(a) === JSON.stringify(b);
+    for (const link of [...this.downstream]) {
+      if (downstream.some((config) => isSame(config, link.config))) continue;
+      this.downstream.splice(this.downstream.indexOf(link), 1);
+      link.retire();
     }
-    if (step.send !== null) wire.send(step.send);
-    wire.setDeadline(null);
-    await link.serve(wire, step.peer);
-    return link.refusal === null ? "served" : endOf(link.refusal);
+    if (!isSame(upstream, this.upstream?.config ?? null)) {
+      const old = this.upstream;
+      this.upstream = null;
+      await old?.retire();
+      if (this.#stopped) return;
+      this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
+      if (this.upstream !== null) this.#begin(this.upstream);
+    }
+    for (const config of downstream) {
+      if (this.downstream.some((link) => isSame(config, link.config))) continue;
+      const link = new DownstreamLink(host, config);
+      await link.map.load(host.ports.journal, host.deltas.isInPlace);
+      if (this.#stopped) return;
+      this.downstream.push(link);
+      this.#begin(link);
+    }
+    for (const wake of [...this.#sleepers]) wake();
+    host.onLinkProgress();
+  }
+
+  #begin(link: Link): void {
+    if (this.#dials(link)) this.#dialForever(link);
   }
 
   #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
@@ -360,7 +392,6 @@ export class LinkHub {
 
   /** The same, of the links with this `onOverflow` that are not paused. */
   neededBy(onOverflow: OnOverflow): number {
-    if (!this.#kinds.has(onOverflow)) return Infinity;
     const kind = this.downstream.filter(({ config }) => config.onOverflow === onOverflow);
     return least(kind.filter(({ pausedWhy }) => pausedWhy === null));
   }

@@ -7,6 +7,7 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
+import type { BlockSet } from "../delta/block_set.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
@@ -63,6 +64,7 @@ export class UpstreamLink {
   #peerInstance = "";
   /** A connection runs, or ends: what it began on the log may not be over. */
   #serving = false;
+  #served: Promise<void> = Promise.resolve();
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
@@ -99,6 +101,12 @@ export class UpstreamLink {
     this.#teller.tell(this.state(), this.#stateReason());
   }
 
+  /** Another node feeds this one from now on: settles when nothing of this link goes on. */
+  async retire(): Promise<void> {
+    this.#wire?.close(new CascadeError("connection-lost", "another node feeds this one now"));
+    await this.#served;
+  }
+
   /** The refusal that the last try met, for the dialler's patience. */
   get refusal(): Refusal | null {
     return this.#refusal;
@@ -123,7 +131,11 @@ export class UpstreamLink {
   }
 
   /** Runs a proved connection to its end. Never throws. */
-  async serve(wire: Wire, peer: Hello): Promise<void> {
+  serve(wire: Wire, peer: Hello): Promise<void> {
+    return this.#served = this.#serveAll(wire, peer);
+  }
+
+  async #serveAll(wire: Wire, peer: Hello): Promise<void> {
     this.#serving = true;
     this.#wire = wire;
     this.#peerInstance = peer.instance;
@@ -153,6 +165,7 @@ export class UpstreamLink {
     wire.allowData();
     wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
     wire.send(jsonFrame(FrameType.POSITION, this.#position()));
+    if (this.#host.deltas.isRejoining) await sendTouched(wire, this.#host.deltas.touched());
     let frame = await wire.receive();
     if (frame.type === FrameType.FETCH) {
       this.#sendTail(wire, frame);
@@ -185,6 +198,7 @@ export class UpstreamLink {
       fresh: this.#host.deltas.isFresh,
       inPlace: this.#host.deltas.isInPlace,
       staged: this.#host.deltas.taker.staged,
+      rejoins: this.#host.deltas.isRejoining,
     };
   }
 
@@ -227,7 +241,12 @@ export class UpstreamLink {
     this.#host.onLinkProgress();
     for (;;) {
       const frame = wire.next() ?? await this.#nextBatch(wire);
-      if (frame.type === FrameType.DATA) await receiver.onData(frame);
+      if (frame.type === FrameType.DATA && this.#host.deltas.isRejoining) {
+        throw new CascadeError(
+          "protocol",
+          "records came before what leads from the abandoned epoch",
+        );
+      } else if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
       else if (frame.type === FrameType.HASH_ASK) {
         const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
@@ -377,4 +396,20 @@ class TailSource implements WireSource {
     sealFrame(into, at, FrameType.DATA, 0, TIDE_BYTES + bytes, TIDE_BYTES);
     return records + bytes;
   }
+}
+
+/** Extents in one frame: they fit with the longest numbers. */
+const TOUCHED_EXTENTS_MAX = 1000;
+
+/** Tells the upstream what this node wrote in an abandoned epoch. */
+async function sendTouched(wire: Wire, blocks: BlockSet): Promise<void> {
+  let extents: [number, number, number][] = [];
+  for (const { volume, offset, length } of blocks.extents()) {
+    extents.push([volume, offset, length]);
+    if (extents.length < TOUCHED_EXTENTS_MAX) continue;
+    wire.send(jsonFrame(FrameType.TOUCHED, { extents, isLast: false }));
+    await wire.drain();
+    extents = [];
+  }
+  wire.send(jsonFrame(FrameType.TOUCHED, { extents, isLast: true }));
 }

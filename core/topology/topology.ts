@@ -12,6 +12,7 @@ import type {
   OnDisconnect,
   Role,
   Schedule,
+  StartAlone,
   TlsFiles,
 } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
@@ -51,6 +52,7 @@ export interface TopologyNode {
   /** Its certificate files; null: neither the topology nor the node names any. */
   readonly tls: TlsFiles | null;
   readonly insecure: boolean;
+  readonly startAlone: StartAlone;
   readonly capture: "nbd" | "scan";
   readonly beforeScan: Hook | null;
   readonly afterScan: Hook | null;
@@ -146,6 +148,7 @@ function buildNode(
     adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
     tls: tlsFiles(name, spec.tls ?? {}, certs, folder),
     insecure: spec.insecure,
+    startAlone: spec.startAlone,
     capture: spec.capture,
     beforeScan: spec.beforeScan ?? null,
     afterScan: spec.afterScan ?? null,

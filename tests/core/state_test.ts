@@ -21,6 +21,8 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     scan: null,
     verified: [],
     checkpointLsn: 160,
+    view: null,
+    rejoin: null,
     history: [makeEpoch(1, 0)],
     clean: false,
     ...change,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CascadeNode } from "../../core/node.ts";
+import { CascadeNode, type NodeEnd } from "../../core/node.ts";
 import { describeError, isCascadeError } from "../../core/errors.ts";
 import { SimClock } from "./clock.ts";
 import { HostDisk, SimDisk } from "./disk.ts";
@@ -25,6 +25,8 @@ export interface HostEvents {
   onReady(host: SimHost, node: CascadeNode): void;
   /** The node is about to be gone; `node` is null when it had not started. */
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
+  /** The node ended, to be started again in the same process. */
+  onTurned?(host: SimHost): void;
   /** The disk of a host without a process is as of a new machine. */
   onWiped(host: SimHost): void;
   /** The node stopped by itself, or would not start; it is gone by now. */
@@ -114,7 +116,7 @@ export class SimHost {
     if (this.#life !== life) return;
     this.#node = node;
     this.#world.trace.note(life.name, "started", node.pipeline.appendedLsn);
-    node.done.then(() => this.#stopped(life), (error) => this.#failed(life, error))
+    node.done.then((end) => this.#stopped(life, end), (error) => this.#failed(life, error))
       .catch((error) => this.#world.fail("correctness", error));
     node.ready.then(() => {
       if (this.#life === life) this.#events.onReady(this, node);
@@ -133,8 +135,16 @@ export class SimHost {
     this.#events.onFailed(this, error);
   }
 
-  #stopped(life: Life): void {
+  #stopped(life: Life, end: NodeEnd): void {
     if (this.#life !== life) return;
+    if (end === "turned") {
+      // The same process goes on with a node of another role.
+      this.#world.trace.note(life.name, "turned");
+      this.#events.onTurned?.(this);
+      this.#node = null;
+      this.#run(life);
+      return;
+    }
     this.#world.trace.note(life.name, "stopped");
     this.#end("process", "stop");
   }

@@ -41,6 +41,8 @@ export function makeState(): NodeState {
     runs: [],
     scan: null,
     verified: [],
+    view: null,
+    rejoin: null,
     history: [],
     clean: true,
   };
@@ -72,6 +74,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     upstream: makeLink(),
     downstream: [],
     nodeNames: ["a", "b"],
+    tree: null,
+    startAlone: "always",
   };
   const ports: Ports = {
     disk,
@@ -116,6 +120,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     onCutBack: none,
     onRefusedForGood: none,
     recovery: null,
+    view: null,
+    meet: () => Promise.resolve(null),
     subtree: () => [],
     onFatal: (error) => rig.fatal.push(error),
   };
