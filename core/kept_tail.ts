@@ -6,8 +6,8 @@
  */
 import { CascadeError } from "./errors.ts";
 import { makeDurableFolder } from "./folders.ts";
-import { RECOVERY_READ_BYTES } from "./limits.ts";
 import { Log } from "./log/log.ts";
+import { BATCH_BYTES_MAX } from "./node_limits.ts";
 import type { Clock, Disk } from "./ports.ts";
 
 /** How long room for the next records is waited for, in turns of a millisecond. */
@@ -41,7 +41,8 @@ export async function keepTail(
   for (const name of disk.list(folder)) disk.remove(`${folder}/${name}`);
   const kept = await openKept(folder, keeping, endLsn - first);
   try {
-    const buffer = new Uint8Array(RECOVERY_READ_BYTES);
+    // In pieces that there is always room for, before long.
+    const buffer = new Uint8Array(Math.min(BATCH_BYTES_MAX, keeping.segmentBytes * 5 / 16));
     for (let lsn = first; lsn < endLsn;) {
       const gap = log.gapAt(lsn);
       if (gap !== null) {

@@ -11,6 +11,7 @@ import type { Refusal } from "./link/messages.ts";
 import type { NodeParts } from "./node_deltas.ts";
 import { leaveEpoch } from "./rejoin.ts";
 import { isBelow, promotedView } from "./tree/promotion.ts";
+import { parentsIn, pathTo } from "./tree/tree.ts";
 import { Seat } from "./tree/seat.ts";
 import { isPromotedOver, nextReign, withParent } from "./tree/view.ts";
 
@@ -107,6 +108,7 @@ export class NodeTree {
 
   /** The node above does not go on with what is here. */
   refused(refusal: Refusal): void {
+    if (refusal.code === "delta-needed") this.#climb();
     if (refusal.code !== "abandoned-tail") return;
     const { history } = this.#node.pipeline;
     const { forkLsn, wonBy } = refusal;
@@ -120,6 +122,17 @@ export class NodeTree {
     this.#parts.ports.journal.write("error", "this node holds an abandoned tail", {
       reason: refusal.message,
     });
+  }
+
+  /** A node above without volumes cannot give what leads from an abandoned epoch: one further up can. */
+  #climb(): void {
+    const { config, deltas } = this.#node;
+    const { tree, name, upstream } = config;
+    if (tree === null || upstream === null || !deltas.isRejoining) return;
+    const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
+    const to = path.find((above) => tree.nodes.find((node) => node.name === above)?.hasVolumes);
+    if (to === undefined) return;
+    this.reparent(to).catch((error) => this.#parts.onFatal(error));
   }
 
   #leave(forkLsn: number): void {
@@ -150,6 +163,7 @@ export class NodeTree {
       pipeline,
       segmentBytes: config.log.segmentBytes,
       ground: deltas.ground,
+      before: deltas.isRejoining ? deltas.touched() : null,
       maps: hub.downstream.flatMap(({ map: { map } }) => map === null ? [] : [map]),
     }, forkLsn);
     if (rejoin.kept !== null) {

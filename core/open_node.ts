@@ -21,6 +21,7 @@ import { type Epoch, History } from "./history.ts";
 import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
+import { cutMaps } from "./rejoin.ts";
 import { placeIn } from "./tree/tree.ts";
 import { BLANK, fingerprint } from "./volume/base.ts";
 import { flushOwnerNote } from "./volume/owner_note.ts";
@@ -81,7 +82,7 @@ export async function openNode(
     opened.push(shelf);
     const history = joinHistory(state, report, log, shelf);
     const parts = { config, lock, stateFile, volumes, log, shelf, report, history };
-    return { ...parts, state: await settleRole(parts, state) };
+    return { ...parts, state: await settleRole(parts, state, ports) };
   } catch (error) {
     for (const file of opened.reverse()) file.close();
     throw error;
@@ -99,6 +100,7 @@ function placed(config: NodeConfig, state: NodeState | null): NodeConfig {
 async function settleRole(
   { config, stateFile, log, shelf, history }: Omit<OpenedNode, "state">,
   state: NodeState,
+  ports: Ports,
 ): Promise<NodeState> {
   const reigned = config.role === "primary";
   if (state.reigned && !reigned) {
@@ -115,6 +117,8 @@ async function settleRole(
     shelf.discardIncoming();
     for (const delta of [...shelf.deltas]) if (delta.toLsn > rejoin.forkLsn) shelf.drop(delta);
     history.cutBack(rejoin.forkLsn);
+    const sizes = config.volumes.map(({ sizeBytes }) => sizeBytes);
+    await cutMaps(ports, `${config.dir}/maps`, sizes, rejoin.forkLsn);
     next = {
       ...next,
       rejoin: { ...rejoin, isCut: true },

@@ -36,6 +36,8 @@ export interface Leaving {
   readonly pipeline: Pipeline;
   readonly segmentBytes: number;
   readonly ground: PlanGround;
+  /** What it touched of an epoch that it was leaving already; else null. */
+  readonly before: BlockSet | null;
   /** Maps of what nodes below lack: one may know what the log has forgotten. */
   readonly maps: readonly DirtyMap[];
 }
@@ -74,6 +76,7 @@ async function touchedSince(node: Leaving, forkLsn: number): Promise<BlockSet> {
   const { ground, pipeline, maps } = node;
   const { log, shelf } = ground;
   const set = new BlockSet(ground.sizes);
+  if (node.before !== null) set.addAll(node.before);
   const map = maps.filter(({ fromLsn }) => fromLsn <= forkLsn)
     .sort((a, b) => b.fromLsn - a.fromLsn)[0];
   const isGone = forkLsn < log.startLsn && shelf.covering(forkLsn) === null;
@@ -93,12 +96,8 @@ async function touchedSince(node: Leaving, forkLsn: number): Promise<BlockSet> {
 
 /** What the tail touched, as step 2 wrote it down; all blocks where that is damaged or gone. */
 export function loadTouched(disk: Disk, dir: string, sizes: readonly number[]): BlockSet {
-  try {
-    const map = new DirtyMapFile(disk, `${dir}/maps`, FILE).load(sizes);
-    if (map !== null) return map.set;
-  } catch (error) {
-    if (!(error instanceof CascadeError) || error.code !== "state-corrupt") throw error;
-  }
+  const map = loadOrNull(new DirtyMapFile(disk, `${dir}/maps`, FILE), sizes);
+  if (map !== null) return map.set;
   const all = new BlockSet(sizes);
   for (const [number, bytes] of sizes.entries()) all.add(number, 0, bytes);
   return all;
@@ -107,4 +106,35 @@ export function loadTouched(disk: Disk, dir: string, sizes: readonly number[]): 
 /** Step 6, once the state file has forgotten. */
 export async function forgetTouched(disk: Disk, dir: string): Promise<void> {
   await new DirtyMapFile(disk, `${dir}/maps`, FILE).clear();
+}
+
+/**
+ * Of step 4: a map of what a node below lacks, or was seeded with, says nothing of an abandoned epoch. What
+ * is touched from the fork on is added again.
+ */
+export async function cutMaps(
+  { disk, clock }: Pick<Leaving, "disk" | "clock">,
+  folder: string,
+  sizes: readonly number[],
+  forkLsn: number,
+): Promise<void> {
+  if (!disk.exists(folder)) return;
+  for (const name of disk.list(folder)) {
+    if (!name.endsWith(".map") || name === FILE) continue;
+    const file = new DirtyMapFile(disk, folder, name);
+    const map = loadOrNull(file, sizes);
+    if (map !== null && map.foldLsn <= forkLsn) continue;
+    if (map === null || map.fromLsn > forkLsn) await file.clear();
+    else await file.save(new DirtyMap(map.set, map.epochId, map.fromLsn, forkLsn), clock);
+  }
+}
+
+function loadOrNull(file: DirtyMapFile, sizes: readonly number[]): DirtyMap | null {
+  try {
+    return file.load(sizes);
+  } catch (error) {
+    // A damaged one is found again, and told, when its link is.
+    if (!(error instanceof CascadeError) || error.code !== "state-corrupt") throw error;
+    return null;
+  }
 }

@@ -52,7 +52,7 @@ import type { Wire, WireSource } from "./wire.ts";
 const VERDICT_TIMEOUT_MS = 60_000;
 
 /** Refusals that only a person can mend. */
-const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict"];
+const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict", "delta-needed"];
 
 export class UpstreamLink {
   readonly config: LinkConfig;

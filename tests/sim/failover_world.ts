@@ -13,7 +13,7 @@ import { describeError, isCascadeError } from "../../core/errors.ts";
 import type { Epoch } from "../../core/history.ts";
 import type { CascadeNode } from "../../core/node.ts";
 import { type ClusterTree, placeIn } from "../../core/tree/tree.ts";
-import { firstView } from "../../core/tree/view.ts";
+import { firstView, isPromotedOver } from "../../core/tree/view.ts";
 import { type CrashKind, isDeath } from "./life.ts";
 import { Prng } from "./prng.ts";
 import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
@@ -74,6 +74,8 @@ class FailoverWorld {
   readonly #bytes: number;
   readonly #ops = new Map<string, Op[]>();
   #promised: Promised[] = [];
+  /** The highest that anybody was promoted to. */
+  #reign = 0;
   #isCalm = false;
   #stamp = 0;
   readonly #counts: Record<string, number> = {};
@@ -176,6 +178,8 @@ class FailoverWorld {
       onProgress: () => {
         if (node.front.flushedLsn <= flushedLsn) return;
         flushedLsn = node.front.flushedLsn;
+        // Another was promoted already: whoever did that knew that this one may not have heard.
+        if (isPromotedOver(this.#reign, node.pipeline.history.lastNumber)) return;
         this.#promised.push({ epochId: node.pipeline.history.idAt(flushedLsn), lsn: flushedLsn });
         this.#count("promises");
       },
@@ -263,6 +267,7 @@ class FailoverWorld {
     const epochs = [...history.epochs];
     this.world.trace.note("driver", "promotes", host.name, appendedLsn, away.join());
     node.tree.promote({ away, expectLsn: null, force }).then(() => {
+      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
       this.#count(reigned ? "promotions of the primary" : "promotions");
       // What it does not have is left behind, knowingly.
       this.#promised = this.#promised.filter(({ epochId, lsn }) =>
@@ -366,7 +371,9 @@ class FailoverWorld {
   }
 
   #failUnequal(end: string): void {
-    const states = this.#hosts.map(({ name, node }) => {
+    const endLsn = this.#reigning()[0]?.node?.pipeline.appendedLsn;
+    const odd = this.#hosts.filter(({ node }) => node?.pipeline.appliedLsn !== endLsn);
+    const states = (odd.length > 0 ? odd : this.#hosts).map(({ name, node }) => {
       const links = node?.status().links.filter(({ from, to }) => from === name || to === name)
         .map(({ name, state, reason }) => `${name} ${state} ${reason}`).join("; ");
       const { appendedLsn, appliedLsn, stableLsn } = node?.pipeline ?? {};
