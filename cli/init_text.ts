@@ -108,6 +108,7 @@ function linkText(name: string, names: readonly string[]): string {
   if (secondaries.length > 1 && name === secondaries.at(-1)) {
     return `${head}    mode: periodic                # what changed, now and then, all or nothing
     every: 15m                    # or: cron: "0 2 * * *"; at once: cascade sync --node ${from}
+    # bandwidth: 20MiB/s          # at most; compressed then, where that makes it smaller
 `;
   }
   const note = "writes follow as soon as they are durable above";

@@ -7,10 +7,10 @@
  */
 import { Command, CommanderError } from "commander";
 import { describeError, isCascadeError } from "../core/errors.ts";
-import { VERSION } from "../core/version.ts";
 import { EXIT, type ExitCode, exitCodeOf, ExitWith } from "./exit.ts";
 import { examples } from "./options.ts";
-import { print, printLine, tell } from "./output.ts";
+import { print, tell } from "./output.ts";
+import { aboutText, versionCommand } from "./version.ts";
 
 /** Runs one command line, without the program's own name. Returns the exit code; never throws. */
 export async function main(args: readonly string[]): Promise<ExitCode> {
@@ -35,16 +35,24 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["check", async () => (await import("./check.ts")).checkCommand()],
   ["plan", async () => (await import("./plan.ts")).planCommand()],
   ["serve", async () => (await import("./serve.ts")).serveCommand()],
+  ["attach", async () => (await import("./attach.ts")).attachCommand()],
   ["status", async () => (await import("./status.ts")).statusCommand()],
   ["wait", async () => (await import("./wait.ts")).waitCommand()],
   ["pause", async () => (await import("./pause.ts")).pauseCommand()],
   ["resume", async () => (await import("./pause.ts")).resumeCommand()],
+  ["limit", async () => (await import("./limit.ts")).limitCommand()],
   ["sync", async () => (await import("./sync.ts")).syncCommand()],
   ["verify", async () => (await import("./verify.ts")).verifyCommand()],
   ["seed", async () => (await import("./seed.ts")).seedCommand()],
   ["log", async () => (await import("./log.ts")).logCommand()],
+  ["systemd", async () => (await import("./systemd.ts")).systemdCommand()],
+  ["completions", async () => (await import("./completions.ts")).completionsCommand()],
+  ["complete", async () => (await import("./completions.ts")).completeCommand()],
   ["version", () => Promise.resolve(versionCommand())],
 ];
+
+/** Called by scripts that the program has printed, and by nobody else. */
+const HIDDEN: ReadonlySet<string> = new Set(["complete"]);
 
 /**
  * The command tree: all of it, or with the command named `only` alone, if there is one. Parsing throws: a
@@ -56,7 +64,7 @@ export async function commandTree(only: string | undefined = undefined): Promise
       "Replicate block volumes down a cascade of nodes: a primary feeds an intermediate, which " +
         "feeds one or many secondaries. One topology file describes the whole; every node runs on it.",
     )
-    .version(VERSION, "-V, --version", "print the version")
+    .version(aboutText(), "-V, --version", "print the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
     .showHelpAfterError("(--help shows what there is)")
@@ -84,7 +92,7 @@ export async function commandTree(only: string | undefined = undefined): Promise
     if (isKnown && name !== only) continue;
     // The two types of `Command` differ in what they know of their options alone.
     const command = await load() as unknown as Command;
-    program.addCommand(command);
+    program.addCommand(command, { hidden: HIDDEN.has(name) });
     inherit(command, program);
   }
   return program;
@@ -94,11 +102,6 @@ export async function commandTree(only: string | undefined = undefined): Promise
 function inherit(command: Command, parent: Command): void {
   command.copyInheritedSettings(parent);
   for (const child of command.commands) inherit(child, command);
-}
-
-function versionCommand(): Command {
-  return new Command("version").description("Print the version.").summary("print the version")
-    .action(() => printLine(VERSION));
 }
 
 /** Tells of what was thrown, and says which exit code it stands for. */

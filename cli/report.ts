@@ -90,7 +90,10 @@ function linkReport(link: TopologyLink, nodes: readonly NodeReport[]): LinkRepor
   });
   const rank = (teller: NodeStatus) => [link.from, link.to].indexOf(teller.name) + 1 || 3;
   const [best] = told.toSorted((a, b) => rank(a.teller) - rank(b.teller));
-  return { link, status: best?.status ?? null, teller: best?.teller ?? null };
+  if (best === undefined) return { link, status: null, teller: null };
+  // The end that dials knows why.
+  const fallback = told.find(({ status }) => status.fallback !== null)?.status.fallback ?? null;
+  return { link, status: { ...best.status, fallback }, teller: best.teller };
 }
 
 /** Link states in which somebody should look: data is at risk, or will be. */

@@ -6,17 +6,21 @@
 import type { NodeConfig } from "../core/config.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
 import { CascadeNode } from "../core/node.ts";
+import { limitLink, tuneLinks } from "../core/link/tuning.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
+import { isLoopback } from "../core/topology/address.ts";
+import { endpointOf } from "../core/topology/hosts.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
 import type { AdminControl } from "../io/admin_control.ts";
+import { tlsSelf } from "../io/identity.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, exitCodeOf, ExitWith } from "./exit.ts";
-import { changedParts } from "./serve_reload.ts";
+import { changedParts, withLive } from "./serve_reload.ts";
 
 /** What the command line says. */
 export interface ServeOptions {
@@ -69,11 +73,18 @@ async function run(
   journal: Journal,
   signals: Signals,
 ): Promise<void> {
-  const starting = CascadeNode.start(setup.config, denoPorts({ journal }));
+  tellOfPlain(setup.config, journal);
+  const starting = CascadeNode.start(
+    setup.config,
+    denoPorts({ journal, tls: tlsSelf(setup.config) }),
+  );
   const node = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => node.onFatal(error);
   let current = setup;
-  signals.onReload = () => current = reload(current, options, journal);
+  signals.onReload = () => {
+    current = reload(current, options, journal);
+    tuneLinks(node.hub, current.config.downstream);
+  };
   let admin: AdminServer | null = null;
   try {
     admin = await openAdmin(setup, node, () => current.adminToken);
@@ -91,6 +102,16 @@ async function run(
   }
 }
 
+/** `insecure: true` allows it: that is not to be forgotten. */
+function tellOfPlain({ listen }: NodeConfig, journal: Journal): void {
+  for (const address of listen) {
+    const endpoint = endpointOf(address);
+    if (endpoint.scheme !== "tcp" || isLoopback(endpoint.host)) continue;
+    const message = "links to this address are not encrypted: whoever is on the way reads all data";
+    journal.write("warn", message, { address, instead: "tls:// or quic://" });
+  }
+}
+
 async function openAdmin(
   setup: NodeSetup,
   node: CascadeNode,
@@ -101,6 +122,7 @@ async function openAdmin(
   const control: AdminControl = {
     pause: (link, reason) => node.hub.pause(link, reason),
     resume: (link) => node.hub.resume(link),
+    limit: (link, limit) => limitLink(node.config.name, node.hub, link, limit),
   };
   const sync = new SyncGate(node.config.name, node.sync);
   return await startAdmin({
@@ -157,7 +179,7 @@ function reload(current: NodeSetup, options: ServeOptions, journal: Journal): No
       changed: live.length === 0 ? "nothing" : live.join(" "),
     });
   }
-  return live.includes("adminToken") ? { ...current, adminToken: next.adminToken } : current;
+  return withLive(current, next, live);
 }
 
 /** The signals of a process, and the errors that nobody caught. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { LinkConfig } from "../core/config.ts";
 import type { NodeSetup } from "./serve_node.ts";
 
 /** The names of what has changed, by when it takes effect. */
@@ -11,19 +12,63 @@ export interface ChangedParts {
   readonly restart: readonly string[];
 }
 
+/** What of a link takes effect at once. */
+const LIVE_OF_LINKS = ["bandwidth", "compress"] as const;
+
 /** Compares two setups of one node. */
 export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts {
   const flat = (setup: NodeSetup) => {
-    const { secret, ...config } = setup.config;
-    return { ...config, secret: [...secret], admin: setup.admin };
+    const { secret, upstream, downstream, ...config } = setup.config;
+    return {
+      ...config,
+      // How the node above sends is no matter of this one.
+      upstream: upstream === null ? null : fixedOf(upstream),
+      downstream: downstream.map(fixedOf),
+      secret: [...secret],
+      admin: setup.admin,
+    };
   };
   const [old, fresh] = [flat(before), flat(after)];
   const keys = Object.keys(fresh) as (keyof typeof fresh)[];
   const restart: string[] = keys.filter((key) => {
     return JSON.stringify(old[key]) !== JSON.stringify(fresh[key]);
   });
-  if (before.adminToken === after.adminToken) return { live: [], restart };
+  const live = changedLines(before, after);
+  if (before.adminToken === after.adminToken) return { live, restart };
   // Without any token the address may have to be another one, which is a matter for a start.
-  if (after.adminToken === null) return { live: [], restart: [...restart, "adminToken"] };
-  return { live: ["adminToken"], restart };
+  if (after.adminToken === null) return { live, restart: [...restart, "adminToken"] };
+  return { live: [...live, "adminToken"], restart };
+}
+
+/** The link without what takes effect at once. */
+function fixedOf({ bandwidth: _bandwidth, compress: _compress, ...fixed }: LinkConfig) {
+  return fixed;
+}
+
+/** As LINK.KEY. */
+function changedLines(before: NodeSetup, after: NodeSetup): string[] {
+  return before.config.downstream.flatMap((link) => {
+    const next = after.config.downstream.find(({ name }) => name === link.name);
+    if (next === undefined) return [];
+    return LIVE_OF_LINKS.filter((key) => JSON.stringify(link[key]) !== JSON.stringify(next[key]))
+      .map((key) => `${link.name}.${key}`);
+  });
+}
+
+/** `current` with what of `next` takes effect at once: the `live` parts of {@linkcode changedParts}. */
+export function withLive(
+  current: NodeSetup,
+  next: NodeSetup,
+  live: readonly string[],
+): NodeSetup {
+  const downstream = current.config.downstream.map((link): LinkConfig => {
+    const after = next.config.downstream.find(({ name }) => name === link.name);
+    if (after === undefined) return link;
+    return { ...link, bandwidth: after.bandwidth, compress: after.compress };
+  });
+  return {
+    ...current,
+    config: { ...current.config, downstream },
+    adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
+  };
 }

@@ -21,6 +21,7 @@ import { diskError } from "../io/disk_errors.ts";
 import { type FileLock, lockFile, lockHolder } from "../io/file_lock.ts";
 import { TIMEOUT_NEVER_MS } from "../io/admin_client.ts";
 import { WarmHashers } from "../io/scan_pool.ts";
+import { tlsSelf } from "../io/identity.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { tell } from "./output.ts";
@@ -46,7 +47,7 @@ export type StartNode = (setup: NodeSetup, journal: Journal) => Promise<SyncNode
 const startNode: StartNode = async (setup, journal) => {
   const hashers = new WarmHashers();
   if (setup.config.capture === "scan") hashers.warm();
-  const ports = denoPorts({ journal, openHasher: hashers.open });
+  const ports = denoPorts({ journal, openHasher: hashers.open, tls: tlsSelf(setup.config) });
   const node = await CascadeNode.start(setup.config, ports, true).catch((error) => {
     hashers.close();
     throw error;

@@ -39,6 +39,19 @@ export interface Schedule {
   readonly timezone: string | null;
 }
 
+/** How fast a link may send, in bytes a second; null: as fast as it goes. */
+export interface Bandwidth {
+  /** Within these hours; they do not overlap. */
+  readonly windows: readonly { readonly window: DayWindow; readonly rate: number | null }[];
+  /** At all other times. */
+  readonly otherwise: number | null;
+  /** As in {@linkcode Schedule}. */
+  readonly timezone: string | null;
+}
+
+/** What a link compresses; `auto`: with a limit that holds, at a low level, else not. */
+export type CompressSetting = "none" | "auto" | { readonly zstd: number };
+
 /** A command of the user's, with its arguments: `["/bin/sh", "-c", TEXT]` if it was one text. */
 export type Hook = readonly string[];
 
@@ -60,6 +73,9 @@ export interface LinkConfig {
   readonly addresses: readonly string[];
   /** Paused by the topology: connected to nothing. */
   readonly paused: boolean;
+  /** How fast the upstream node may send; null: as fast as it goes. */
+  readonly bandwidth: Bandwidth | null;
+  readonly compress: CompressSetting;
   /** When it ships; null unless the mode is `periodic`. */
   readonly schedule: Schedule | null;
   /** When both sides are compared; null: on request alone. */

@@ -127,10 +127,13 @@ export interface Listener {
   close(): void;
 }
 
-/** Streams by address: `tcp://host:port`, `unix:/path`. */
+/** Streams by address: `tcp://host:port`, `tls://host:port`, `quic://host:port`, `unix:/path`. */
 export interface Network {
-  /** Throws `unreachable` (retryable) when nobody answers. */
-  dial(address: string): Promise<Connection>;
+  /**
+   * Connects; `to` is the node that is expected there, for transports that check certificates by name. Throws
+   * `unreachable` (retryable) when nobody answers, `refused` when nobody answers who is believed.
+   */
+  dial(address: string, to?: string): Promise<Connection>;
   /** Throws `address-in-use` or `bad-address`. */
   listen(address: string, accept: (connection: Connection) => void): Promise<Listener>;
 }
@@ -182,6 +185,9 @@ export interface Hooks {
   run(name: string, command: readonly string[], timeoutMs: number): Promise<readonly string[]>;
 }
 
+/** Compresses with zstd at a level, elsewhere than in this thread; `bytes` can be used again at once. */
+export type Compress = (bytes: Bytes, level: number) => Promise<Bytes>;
+
 /** The world, as core sees it. */
 export interface Ports {
   readonly disk: Disk;
@@ -192,4 +198,6 @@ export interface Ports {
   readonly hooks: Hooks;
   /** How volumes are hashed: on all cores. Left out: in this thread. */
   readonly openHasher?: OpenHasher;
+  /** How large batches are compressed: beside this thread. Left out: in it. */
+  readonly compress?: Compress;
 }

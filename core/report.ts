@@ -9,7 +9,7 @@ import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
 import type { Journal } from "./ports.ts";
 import type { NodeStatus } from "./status.ts";
-import { VERSION } from "./version.ts";
+import { buildText, VERSION } from "./version.ts";
 
 /** See core/status.ts. */
 export function reportNode(node: CascadeNode, log: Log): NodeStatus {
@@ -46,6 +46,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     counters: { ...front.counters, logFlushes: log.flushCount },
     pid: null,
     version: VERSION,
+    build: buildText(),
     startedAt: node.startedAtMs,
     nowMs: node.ports.clock.nowMs(),
   };

@@ -76,6 +76,24 @@ export const linkVerifySchema = z.object({
   reason: z.string().nullable().describe("why the last try could not be done, if it could not"),
 });
 
+/** What a link makes of its line, as its upstream node knows it. */
+export const lineStatusSchema = z.object({
+  limit: bytes.nullable().describe("bytes a second that it may send now; null: no limit"),
+  limitedBy: z.enum(["topology", "operator"]).nullable()
+    .describe("operator: `cascade limit` holds in place of the topology, also if it set none"),
+  compress: z.enum(["none", "zstd"]).describe("what is tried now"),
+  level: z.number().int().nullable().describe("of zstd"),
+  shrinks: z.boolean().describe("the last records that were compressed became smaller"),
+  rawBytes: bytes.describe("records sent since this node started, as they are in the log"),
+  wireBytes: bytes.describe("the same, as they were sent; rawBytes / wireBytes is the ratio"),
+  throttledMs: z.number().nonnegative().describe("time that the limit held up what could be sent"),
+  roundTripMs: z.number().nonnegative().nullable().describe("the least of this connection"),
+  latencyMs: z.number().nonnegative().nullable()
+    .describe("from sending to the peer's word that it has it: what clients of a sync link wait"),
+  windowBytes: bytes.nullable().describe("what may be on its way"),
+  inFlightBytes: bytes.nullable().describe("sent, and not acknowledged as received"),
+});
+
 /** One link, as the node that reports it sees it. */
 export const linkStatusSchema = z.object({
   name: z.string(),
@@ -92,6 +110,10 @@ export const linkStatusSchema = z.object({
     .describe("age, by the primary's clock, of the oldest record that is not durable downstream"),
   sentBytes: bytes.describe("since this node started, frames included"),
   connectedSince: z.number().nullable().describe("ms since 1970"),
+  transport: z.string().nullable().default(null)
+    .describe("what carries it: tcp, unix, tls, quic, exec; null: it is not connected"),
+  fallback: z.string().nullable().default(null)
+    .describe("why it is not what the dialling end prefers; null: it is, or this end did not dial"),
   delta: deltaStatusSchema.nullable().default(null).describe("the delta that is on its way"),
   schedule: linkScheduleSchema.nullable().default(null)
     .describe("null unless the link is periodic"),
@@ -99,6 +121,8 @@ export const linkStatusSchema = z.object({
     .describe("bytes in the dirty map of an overflowed link; null: it has not overflowed"),
   verify: linkVerifySchema.nullable().default(null)
     .describe("null: its ends were never compared, and are not to be"),
+  line: lineStatusSchema.nullable().default(null)
+    .describe("null: told by another node than the upstream one of the link"),
 });
 
 /** A scan of volumes that others write, once it has gone to its end. */
@@ -157,11 +181,14 @@ export const nodeStatusSchema = z.object({
   }),
   pid: z.number().int().nullable(),
   version: z.string(),
+  build: z.string().nullable().default(null)
+    .describe("commit and time that it was built from; null: it runs from its sources"),
   startedAt: z.number().describe("ms since 1970"),
   nowMs: z.number(),
 });
 
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
+export type LineStatus = z.infer<typeof lineStatusSchema>;
 export type ScanLast = z.infer<typeof scanLastSchema>;
 export type ScanStatus = z.infer<typeof scanStatusSchema>;
 export type LinkRun = z.infer<typeof linkRunSchema>;

@@ -1,5 +1,5 @@
 /**
- * Addresses as the transports take them: what the topology understands, less what is not there yet.
+ * Addresses as the transports take them: what the topology understands, taken apart.
  *
  * @module
  */
@@ -10,20 +10,26 @@ import {
   SOCKET_PATH_BYTES_MAX,
 } from "../core/topology/address.ts";
 
-/** A TCP host has no brackets, even if it is an IPv6 one. */
-export type TcpAddress = { readonly scheme: "tcp"; readonly host: string; readonly port: number };
+/** A host has no brackets, even if it is an IPv6 one. */
+export type HostAddress = {
+  readonly scheme: "tcp" | "tls" | "quic";
+  readonly host: string;
+  readonly port: number;
+};
 export type HttpAddress = { readonly scheme: "http"; readonly host: string; readonly port: number };
 /** The path is absolute. */
 export type UnixAddress = { readonly scheme: "unix"; readonly path: string };
 
 /** Reads the address of a stream. Throws `bad-address`, saying what is wrong with it. */
-export function parseAddress(text: string): TcpAddress | UnixAddress {
+export function parseAddress(text: string): HostAddress | UnixAddress {
   const parsed = parseStreamAddress(text);
   if (!parsed.ok) throw badAddress(text, `expected ${parsed.expected}`);
   const { endpoint } = parsed;
   if (endpoint.scheme === "unix") return checkedUnix(text, endpoint.path);
-  if (endpoint.scheme !== "tcp") throw badAddress(text, `${endpoint.scheme} is not there yet`);
-  return { scheme: "tcp", host: endpoint.host, port: endpoint.port };
+  if (endpoint.scheme === "http" || endpoint.scheme === "https") {
+    throw badAddress(text, "expected the address of a stream");
+  }
+  return { scheme: endpoint.scheme, host: endpoint.host, port: endpoint.port };
 }
 
 /** Reads the address of an admin side: `http://host:port` or `unix:/path`. Throws `bad-address`. */
@@ -46,8 +52,12 @@ function checkedUnix(text: string, path: string): UnixAddress {
   );
 }
 
-/** The text of an address over TCP; IPv6 hosts in brackets. */
-export function formatHostPort(scheme: "tcp" | "http", host: string, port: number): string {
+/** The text of an address with a host; IPv6 ones in brackets. */
+export function formatHostPort(
+  scheme: HostAddress["scheme"] | "http",
+  host: string,
+  port: number,
+): string {
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 

@@ -5,7 +5,9 @@
  */
 import type * as z from "zod";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
-import type { NodeStatus } from "../core/status.ts";
+import type { LimitOverride } from "../core/link/line.ts";
+import type { LineStatus, NodeStatus } from "../core/status.ts";
+import { formatRate } from "../core/topology/units.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
 import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
 import { parseAdminAddress } from "./address.ts";
@@ -79,6 +81,24 @@ export async function changeLink(
     `${path}/${change === "resume" ? "resume" : `pause${query}`}`,
   );
   if (code !== 204) throw notDone(target.address, code, body);
+}
+
+/**
+ * Limits a link at its upstream node, or (null) lets what its topology says hold again; returns what holds.
+ * Throws like {@linkcode changeLink}.
+ */
+export async function limitLink(
+  target: AdminTarget,
+  link: string,
+  limit: LimitOverride | null,
+): Promise<LineStatus> {
+  const rate = limit === null || limit.rate === null ? "none" : formatRate(limit.rate);
+  const query = limit === null ? "" : `?bandwidth=${encodeURIComponent(rate)}`;
+  const path = `/links/${encodeURIComponent(link)}/limit${query}`;
+  const { code, body } = await request(target, "POST", path);
+  if (code !== 200) throw notDone(target.address, code, body);
+  const { lineStatusSchema } = await import("../core/status.ts");
+  return readReport(lineStatusSchema, body, { address: target.address });
 }
 
 /**

@@ -3,6 +3,8 @@
  *
  *     POST /links/NAME/pause?reason=TEXT
  *     POST /links/NAME/resume                        204 when it is durable, else why not
+ *     POST /links/NAME/limit?bandwidth=RATE          200 and the `line` of its status; none: no limit; left
+ *                                                    out: what the topology says holds again
  *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
  *     POST /verify?link=NAME&repair=1                200 and a report (core/verify_report.ts) at the end
  *     POST /seed                                     a seed file: admin_seed.ts
@@ -14,16 +16,21 @@
  */
 import type { IncomingHttpHeaders } from "node:http";
 import { describeError, isCascadeError } from "../core/errors.ts";
+import type { LimitOverride } from "../core/link/line.ts";
+import type { LineStatus } from "../core/status.ts";
+import { parseLimit } from "../core/topology/line_scalars.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
 import { answerSeed, type SeedGiver } from "./admin_seed.ts";
 
-/** Pauses of links. Each settles when what it did is durable, or throws why not. */
+/** Pauses and limits of links. A pause settles when it is durable, or throws why not. */
 export interface AdminControl {
   pause(link: string, reason: string | null): Promise<void>;
   resume(link: string): Promise<void>;
+  /** Null: what the topology says holds again. Throws `not-found`, `usage`. */
+  limit(link: string, limit: LimitOverride | null): LineStatus;
 }
 
 /** What can be changed, as far as the node lets it. */
@@ -89,16 +96,24 @@ export async function actOn(
   }
 }
 
-/** Acts on `/links/NAME/pause` and `/links/NAME/resume`. */
+/** Acts on `/links/NAME/pause`, `resume` and `limit`. */
 async function change({ pathname, searchParams }: URL, { control }: Controls): Promise<Answer> {
-  const match = /^\/links\/([^/]+)\/(pause|resume)$/.exec(pathname);
+  const match = /^\/links\/([^/]+)\/(pause|resume|limit)$/.exec(pathname);
   if (match === null || control === undefined) {
-    return { code: 404, body: "There is /links/NAME/pause and resume.\n" };
+    return { code: 404, body: "There is /links/NAME/pause, resume and limit.\n" };
   }
   const link = decodeURIComponent(match[1]!);
+  if (match[2] === "limit") return limit(link, searchParams.get("bandwidth"), control);
   if (match[2] === "pause") await control.pause(link, searchParams.get("reason"));
   else await control.resume(link);
   return { code: 204, body: "" };
+}
+
+function limit(link: string, text: string | null, control: AdminControl): Answer {
+  const parsed = text === null ? null : parseLimit(text);
+  if (text !== null && parsed === null) return { code: 400, body: "A rate is such as 5MiB/s.\n" };
+  const body = JSON.stringify(control.limit(link, parsed)) + "\n";
+  return { code: 200, body, type: "application/json" };
 }
 
 /** Acts on `/sync`; a client that goes away meanwhile does not end it. */

@@ -22,6 +22,11 @@ const HINTS: Readonly<Record<string, string>> = {
   EBUSY: "Another program uses it: unmount it or stop that program.",
 };
 
+/** The runtime opens devices only for a program that may do everything; the README says more. */
+const NOT_CAPABLE_HINT =
+  "This binary has permissions for files alone: block devices need the one that " +
+  "`deno task compile-devices` makes (cascade-devices).";
+
 /**
  * Turns what a file operation threw into a {@linkcode CascadeError}: `disk-full`, `not-found` or
  * `disk-failed`, with the path and, when there is one, the offset.
@@ -49,7 +54,11 @@ export function diskError(
   if (code === "ENOENT" || code === "ENOTDIR") {
     return new CascadeError("not-found", text, { where, cause: error });
   }
-  const hint = code === undefined ? undefined : HINTS[code];
+  const hint = error instanceof Deno.errors.NotCapable
+    ? NOT_CAPABLE_HINT
+    : code === undefined
+    ? undefined
+    : HINTS[code];
   return new CascadeError("disk-failed", text, {
     where,
     cause: error,

@@ -11,7 +11,6 @@ import {
   fstatSync,
   ftruncateSync,
   readSync,
-  statSync,
   writeSync,
 } from "node:fs";
 import { setImmediate } from "node:timers";
@@ -264,9 +263,9 @@ function libcFor(fd: number): Libc | null {
   if (library === null) return null;
   try {
     const ours = fstatSync(fd);
-    const systems = statSync(`/proc/self/fd/${fd}`);
-    return ours.dev === systems.dev && ours.ino === systems.ino ? library : null;
+    const systems = library.fileOf(fd);
+    return ours.dev === systems?.dev && ours.ino === systems.ino ? library : null;
   } catch {
-    return null; // No /proc: the plain ways remain.
+    return null; // The plain ways remain, and tell what is wrong.
   }
 }

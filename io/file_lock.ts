@@ -7,7 +7,7 @@ import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 import { diskError } from "./disk_errors.ts";
-import { libc } from "./libc.ts";
+import { libc, readKernelFile } from "./libc.ts";
 
 /** The name of files that belong to the lock alone, into which the holder writes its pid. */
 const LOCK_NAME = "lock";
@@ -84,7 +84,7 @@ function lockedError(path: string): CascadeError {
 export function lockHolder(path: string): number | null {
   try {
     const { dev, ino } = statSync(path);
-    const pid = holderFromTable(readFileSync("/proc/locks", "utf8"), dev, ino);
+    const pid = holderFromTable(readKernelFile("/proc/locks"), dev, ino);
     if (pid !== null) return pid;
   } catch {
     // No such table on this system, or no right to it: the file itself may still tell.

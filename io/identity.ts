@@ -3,8 +3,9 @@
  *
  * @module
  */
-import type { TlsFiles } from "../core/config.ts";
+import type { NodeConfig, TlsFiles } from "../core/config.ts";
 import { CascadeError } from "../core/errors.ts";
+import type { TlsSelf } from "./tls.ts";
 
 /** The texts of a node's PEM files. The key is never shown anywhere. */
 export interface TlsIdentity {
@@ -13,6 +14,15 @@ export interface TlsIdentity {
   /** The node's own certificate, and those between it and the CA, in this order. */
   readonly certPem: string;
   readonly keyPem: string;
+}
+
+/** Who a node is over TLS and QUIC: its files are read when they are first needed. */
+export function tlsSelf(config: Pick<NodeConfig, "cluster" | "tls">): TlsSelf {
+  let known: TlsIdentity | null = null;
+  return {
+    cluster: config.cluster,
+    identity: () => known ??= config.tls === null ? null : readIdentity(config.tls),
+  };
 }
 
 /** Reads a node's PEM files. Throws `topology`, naming the file. */

@@ -11,6 +11,8 @@
  *
  * @module
  */
+import { readFileSync } from "node:fs";
+import { openLibc } from "./libc_path.ts";
 
 const FALLOC_FL_KEEP_SIZE = 0x01;
 const FALLOC_FL_PUNCH_HOLE = 0x02;
@@ -23,6 +25,13 @@ const SEEK_DATA = 3;
 const SEEK_HOLE = 4;
 const O_EXCL = 0o200;
 const O_CLOEXEC = 0o2000000;
+const AT_EMPTY_PATH = 0x1000;
+const STATX_INO = 0x100;
+/** `struct statx` is the same on all processors; so much is its whole length. */
+const STATX_BYTES = 256;
+const KERNEL_FILE_PIECE_BYTES = 64 * 1024;
+/** A table of locks has some 60 characters a lock. */
+const KERNEL_FILE_LENGTH_MAX = 64 * 1024 * 1024;
 
 const SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
@@ -30,6 +39,8 @@ const SYMBOLS = {
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
+  statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
+  read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
 } as const;
 
@@ -90,8 +101,59 @@ export class Libc {
     return this.#library.symbols.open(new TextEncoder().encode(path + "\0"), O_EXCL | O_CLOEXEC);
   }
 
+  /** Which file a descriptor is of; null: of none. The numbers are those of `stat`. */
+  fileOf(fd: number): { readonly dev: number; readonly ino: number } | null {
+    const bytes = new Uint8Array(STATX_BYTES);
+    const { statx } = this.#library.symbols;
+    if (statx(fd, new Uint8Array(1), AT_EMPTY_PATH, STATX_INO, bytes) !== 0) return null;
+    const view = new DataView(bytes.buffer);
+    const ino = Number(view.getBigUint64(32, true));
+    const [major, minor] = [view.getUint32(136, true), view.getUint32(140, true)];
+    // As the C library packs them; the upper half of large numbers does not occur on Linux.
+    const dev = ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+    return { dev, ino };
+  }
+
+  /**
+   * The text of a small file of the kernel's, such as `/proc/locks`, or null: the runtime opens those only for
+   * a program that may do everything.
+   */
+  readKernelFile(path: string): string | null {
+    const { open, read, close } = this.#library.symbols;
+    const fd = open(new TextEncoder().encode(path + "\0"), O_CLOEXEC);
+    if (fd < 0) return null;
+    const decoder = new TextDecoder();
+    const piece = new Uint8Array(KERNEL_FILE_PIECE_BYTES);
+    let text = "";
+    try {
+      while (text.length < KERNEL_FILE_LENGTH_MAX) {
+        const count = Number(read(fd, piece, BigInt(piece.length)));
+        if (count < 0) return null;
+        if (count === 0) return text;
+        text += decoder.decode(piece.subarray(0, count), { stream: true });
+      }
+      return null; // Half of a table would look like one in which the rest does not stand.
+    } finally {
+      close(fd);
+    }
+  }
+
   close(fd: number): void {
     this.#library.symbols.close(fd);
+  }
+}
+
+/**
+ * The text of a small file of the kernel's, with the runtime's own means or the C library's. Throws what
+ * the runtime threw when neither can.
+ */
+export function readKernelFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    const text = error instanceof Deno.errors.NotCapable ? libc()?.readKernelFile(path) : null;
+    if (typeof text === "string") return text;
+    throw error;
   }
 }
 
@@ -104,12 +166,6 @@ export function libc(): Libc | null {
 }
 
 function load(): Libc | null {
-  if (Deno.build.os !== "linux") return null;
-  // Without this look the runtime would stop and ask on a terminal.
-  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
-  try {
-    return new Libc(Deno.dlopen("libc.so.6", SYMBOLS));
-  } catch {
-    return null; // Another C library: the plain ways remain.
-  }
+  const library = openLibc(SYMBOLS);
+  return library === null ? null : new Libc(library);
 }

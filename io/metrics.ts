@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { LinkRun, LinkStatus, NodeStatus, Verified } from "../core/status.ts";
+import type { LineStatus, LinkRun, LinkStatus, NodeStatus, Verified } from "../core/status.ts";
 import { LINK_STATES, nodeStatusSchema } from "../core/status.ts";
 
 /** The content type of {@linkcode metricsText}. */
@@ -37,6 +37,7 @@ export function metricsText(status: NodeStatus, process: ProcessFigures): string
     ...logMetrics(status),
     ...counterMetrics(status),
     ...linkMetrics(status.links),
+    ...lineMetrics(status.links),
     ...deltaMetrics(status.links),
     ...runMetrics(status.links),
     ...verifyMetrics(status.links),
@@ -164,6 +165,53 @@ function linkMetrics(links: readonly LinkStatus[]): Metric[] {
       ...many("cascade_link_sent_bytes_total", "Bytes sent, with frames.", each(sentBytes)),
       type: "counter",
     },
+  ];
+}
+
+function lineMetrics(links: readonly LinkStatus[]): Metric[] {
+  const ofLine = (value: (line: LineStatus) => number | null) =>
+    eachOf(links)(({ line }) => line === null ? null : value(line));
+  const total = (name: string, help: string, value: (line: LineStatus) => number): Metric => ({
+    ...many(name, help, ofLine(value)),
+    type: "counter",
+  });
+  return [
+    many(
+      "cascade_link_limit_bytes_per_second",
+      "What the link may send now; left out while it has no limit.",
+      ofLine((line) => line.limit),
+    ),
+    total("cascade_link_raw_bytes_total", "Records sent, as in the log.", (line) => line.rawBytes),
+    total(
+      "cascade_link_wire_bytes_total",
+      "The same records, as they were sent: compressed, where that made them smaller.",
+      (line) => line.wireBytes,
+    ),
+    total(
+      "cascade_link_throttled_seconds_total",
+      "Time that the limit held up what could be sent.",
+      (line) => line.throttledMs / 1000,
+    ),
+    many(
+      "cascade_link_round_trip_seconds",
+      "The least round trip of the connection.",
+      ofLine((line) => line.roundTripMs === null ? null : line.roundTripMs / 1000),
+    ),
+    many(
+      "cascade_link_latency_seconds",
+      "From sending to the peer's word that it has it, on average.",
+      ofLine((line) => line.latencyMs === null ? null : line.latencyMs / 1000),
+    ),
+    many(
+      "cascade_link_window_bytes",
+      "What may be on its way.",
+      ofLine((line) => line.windowBytes),
+    ),
+    many(
+      "cascade_link_in_flight_bytes",
+      "Sent, and not acknowledged as received.",
+      ofLine((line) => line.inFlightBytes),
+    ),
   ];
 }
 

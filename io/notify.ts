@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { openLibc } from "./libc_path.ts";
 
 const AF_UNIX = 1;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
@@ -21,10 +22,10 @@ const SYMBOLS = {
  */
 export function notifyService(state: string): void {
   if (Deno.build.os !== "linux") return;
-  if (Deno.permissions.querySync({ name: "env" }).state !== "granted") return;
+  const asked = { name: "env", variable: "NOTIFY_SOCKET" } as const;
+  if (Deno.permissions.querySync(asked).state !== "granted") return;
   const path = Deno.env.get("NOTIFY_SOCKET");
   if (path === undefined || !/^[/@]/.test(path)) return;
-  if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return;
   try {
     send(path, state);
   } catch {
@@ -33,7 +34,8 @@ export function notifyService(state: string): void {
 }
 
 function send(path: string, state: string): void {
-  const library = Deno.dlopen("libc.so.6", SYMBOLS);
+  const library = openLibc(SYMBOLS);
+  if (library === null) return;
   try {
     const fd = library.symbols.socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
     if (fd < 0) return;

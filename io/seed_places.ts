@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import { NbdClient } from "../core/nbd_client/nbd_client.ts";
@@ -13,6 +13,7 @@ import type { BlockSource, BlockTarget } from "../core/seed/blocks.ts";
 import { FileBlocks } from "../core/seed/file_blocks.ts";
 import { NbdBlocks } from "../core/seed/nbd_blocks.ts";
 import { diskError } from "./disk_errors.ts";
+import { readKernelFile } from "./libc.ts";
 
 /** An open side, and what tells it from any other. */
 export interface SeedPlace<T extends BlockSource> {
@@ -160,8 +161,10 @@ export function isLocked(path: string): boolean {
   let stats;
   try {
     stats = statSync(path);
-    table = readFileSync("/proc/locks", "utf8");
-  } catch {
+    table = readKernelFile("/proc/locks");
+  } catch (error) {
+    // A table that is there and may not be read would say that a machine's disk is free.
+    if (error instanceof Deno.errors.NotCapable) throw diskError(error, "look for locks", path);
     return false; // Not there, or no such table on this system: the lock that is taken still tells.
   }
   const major = (stats.dev >>> 8) & 0xfff;
@@ -207,7 +210,7 @@ export function folderOf(path: string): string {
 /** Changes with each start of the machine; where it cannot be told, nothing unflushed counts. */
 export function bootId(): string {
   try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    return readKernelFile("/proc/sys/kernel/random/boot_id").trim();
   } catch (error) {
     if (isCascadeError(error)) throw error;
     return crypto.randomUUID();

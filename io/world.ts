@@ -11,18 +11,26 @@ import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
+import type { TlsSelf } from "./tls.ts";
 import { hashInWorkers } from "./scan_pool.ts";
+import { ZstdWorker } from "./zstd_pool.ts";
 
 /** What {@linkcode denoPorts} can be told. */
 export interface WorldOptions {
   readonly journal: Journal;
   readonly dialTimeoutMs?: number;
+  /** Who this node is over TLS and QUIC. */
+  readonly tls?: TlsSelf;
   readonly openHasher?: OpenHasher;
 }
 
 /** The real world. */
-export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions): Ports {
-  const network = dialTimeoutMs === undefined ? { journal } : { journal, dialTimeoutMs };
+export function denoPorts({ journal, dialTimeoutMs, tls, openHasher }: WorldOptions): Ports {
+  const network = {
+    journal,
+    ...(dialTimeoutMs === undefined ? {} : { dialTimeoutMs }),
+    ...(tls === undefined ? {} : { tls }),
+  };
   return {
     disk: new DenoDisk(),
     network: new DenoNetwork(network),
@@ -31,6 +39,7 @@ export function denoPorts({ journal, dialTimeoutMs, openHasher }: WorldOptions):
     journal,
     hooks,
     openHasher: openHasher ?? hashInWorkers(),
+    compress: new ZstdWorker().compress,
   };
 }
 

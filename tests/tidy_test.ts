@@ -220,6 +220,7 @@ Deno.test("no text names a registry's host", () => {
     ...filesBelow("core", [".ts"]),
     ...filesBelow("io", [".ts"]),
     ...filesBelow("cli", [".ts"]),
+    ...filesBelow("build", [".ts"]),
     ...filesBelow("tests", [".ts", ".yaml", ".md"]),
     ...filesBelow("docs", [".md"]),
     ...filesBelow("samples", [".yaml"]),

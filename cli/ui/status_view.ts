@@ -10,6 +10,7 @@ import { escapeControls } from "../../io/journal.ts";
 import type { Paint } from "../output.ts";
 import { ailments, isBadState, type LinkReport, type NodeReport, type Report } from "../report.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
+import { lineRemarks } from "./line_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
 
 /** How it is drawn. */
@@ -227,7 +228,13 @@ function remarks(report: Report): string[] {
       ? []
       : runRemarks(status, teller?.nowMs ?? report.atMs).map((text) => `${link.name}: ${text}`)
   );
-  return [...ofNodes, ...ofLinks, ...ofRuns];
+  const ofFallbacks = report.links.flatMap(({ link, status }) =>
+    status?.fallback ? [`${link.name}: over ${status.transport}: ${status.fallback}`] : []
+  );
+  const ofLines = report.links.flatMap(({ link, status }) =>
+    status === null ? [] : lineRemarks(status).map((text) => `${link.name}: ${text}`)
+  );
+  return [...ofNodes, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
 }
 
 interface TreeRow {

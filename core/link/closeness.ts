@@ -20,7 +20,7 @@ export class Closeness {
   }
 
   /** `caughtUp`: nothing that could be sent is missing. `behindBytes`: what is missing. */
-  look(caughtUp: boolean, behindBytes: number): void {
-    this.#isClose = (this.#isClose || caughtUp) && behindBytes < BEHIND_BYTES;
+  look(caughtUp: boolean, behindBytes: number): boolean {
+    return this.#isClose = (this.#isClose || caughtUp) && behindBytes < BEHIND_BYTES;
   }
 }

@@ -84,7 +84,8 @@ export class Course {
   take(type: FrameType, body: Uint8Array): boolean {
     if (type === FrameType.DELTA_ACK) {
       this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
-    } else if (type === FrameType.HASH) this.hashes.onAnswer(body);
+    } else if (type === FrameType.ECHO) this.#parts.sender.flight.heard(body);
+    else if (type === FrameType.HASH) this.hashes.onAnswer(body);
     else return false;
     return true;
   }
@@ -224,8 +225,8 @@ export class Course {
   }
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
-    const { wire, host } = this.#parts;
-    const courier = new DeltaCourier(planned.source, wire);
+    const { wire, host, sender } = this.#parts;
+    const courier = new DeltaCourier(planned.source, wire, sender.flight);
     this.#courier = courier;
     this.#startedAtMs = host.ports.clock.nowMs();
     this.#parts.host.onLinkProgress();

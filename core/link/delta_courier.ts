@@ -15,7 +15,8 @@ import {
   jsonFrame,
   sealDeltaFrame,
 } from "./frames.ts";
-import { DATA_RECORDS_BYTES_MAX, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import type { Flight } from "./flight.ts";
+import { DATA_RECORDS_BYTES_MAX, DELTA_FRAMES_QUEUED_MAX } from "./link_limits.ts";
 import type { Bytes } from "../ports.ts";
 import type { DeltaAck, StagedMessage } from "./messages.ts";
 import type { Wire } from "./wire.ts";
@@ -46,6 +47,7 @@ class FrameBuffers {
 export class DeltaCourier {
   readonly source: DeltaSource;
   readonly #wire: Wire;
+  readonly #flight: Flight;
   readonly #buffers = new FrameBuffers();
   /** Frames on their way, and where in the body they end. */
   readonly #frames: { readonly buffer: Bytes; readonly end: number }[] = [];
@@ -57,9 +59,11 @@ export class DeltaCourier {
   #refused: string | null = null;
   #wake: () => void = () => {};
 
-  constructor(source: DeltaSource, wire: Wire) {
+  constructor(source: DeltaSource, wire: Wire, flight: Flight) {
     this.source = source;
     this.#wire = wire;
+    this.#flight = flight;
+    flight.reset();
   }
 
   get phase(): DeltaPhase {
@@ -114,7 +118,8 @@ export class DeltaCourier {
   async #shipPass(): Promise<void> {
     const head = FRAME_HEADER_BYTES + DELTA_HEAD_BYTES;
     for (;;) {
-      await this.#until(() => this.#sent - this.#acked < WINDOW_BYTES_MAX);
+      await this.#until(() => !this.#flight.isFullOfDelta);
+      await this.#wire.queueBelow(DELTA_FRAMES_QUEUED_MAX);
       const buffer = this.#buffers.take();
       const bytes = await this.source.next(buffer.subarray(head));
       this.#check();
@@ -123,6 +128,7 @@ export class DeltaCourier {
       this.#wire.send(frame);
       if (bytes === 0) return;
       this.#sent += bytes;
+      this.#flight.sent(bytes);
       this.#frames.push({ buffer, end: this.#sent });
       this.#sentBytes += bytes;
     }
@@ -149,6 +155,7 @@ export class DeltaCourier {
     else if (ack.position > this.#sent) {
       throw new CascadeError("protocol", "the peer acknowledged more of a delta than was sent");
     } else {
+      this.#flight.acked(ack.position - this.#acked, true);
       this.#acked = Math.max(this.#acked, ack.position);
       while ((this.#frames[0]?.end ?? Infinity) <= this.#acked) {
         this.#buffers.give(this.#frames.shift()!.buffer);

@@ -5,18 +5,19 @@
  * @module
  */
 import type { LinkConfig } from "../config.ts";
-import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
+import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
 import { admit } from "./admission.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
-import { deltaFields, peerFields } from "./downstream_status.ts";
+import { connectedState, deltaFields, linkFields, peerFields } from "./downstream_status.ts";
 import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
+import { Line } from "./line.ts";
 import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
 import {
   advanceSchema,
@@ -25,7 +26,7 @@ import {
   type Refusal,
   subtreeSchema,
 } from "./messages.ts";
-import { OVERFLOWED_WHY, refusedState } from "./link_state.ts";
+import { isFatal, OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
 import { PeerMap } from "./peer_map.ts";
 import { type Runs, runsOf } from "./runs.ts";
@@ -35,9 +36,6 @@ import { ShipGate } from "./ship_gate.ts";
 import { SyncPolicy } from "./sync_policy.ts";
 import type { Wire } from "./wire.ts";
 
-/** What no other connection would mend: this node's own disk, log or logic. */
-const FATAL: readonly ErrorCode[] = ["log-corrupt", "disk-failed", "bug"];
-
 export class DownstreamLink {
   readonly config: LinkConfig;
   readonly policy: SyncPolicy;
@@ -45,6 +43,8 @@ export class DownstreamLink {
   readonly #teller: StateTeller;
   readonly #closeness = new Closeness();
   readonly gate: ShipGate;
+  /** How fast it may send, what it compresses. */
+  readonly line: Line;
   #wire: Wire | null = null;
   #sender: Sender | null = null;
   #peerInstance = "";
@@ -68,6 +68,7 @@ export class DownstreamLink {
   constructor(host: LinkHost, config: LinkConfig) {
     this.config = config;
     this.#host = host;
+    this.line = new Line(host.ports, config);
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
     if (this.pausedWhy !== null) this.policy.pause();
     this.gate = new ShipGate(host.onRequest);
@@ -161,7 +162,7 @@ export class DownstreamLink {
     } catch (error) {
       const reason = wire.reasonOf(error);
       this.#reason = describeError(reason);
-      if (FATAL.some((code) => isCascadeError(reason, code))) this.#host.onFatal(reason);
+      if (isFatal(reason)) this.#host.onFatal(reason);
     }
     wire.close();
     if (this.#wire === wire) this.#gone(wire);
@@ -198,9 +199,10 @@ export class DownstreamLink {
 
   async #stream(wire: Wire, fromLsn: number, peer: PeerPlace): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
-    const now = ports.clock.monotonicMs();
-    this.policy.connected(now);
-    const sender = new Sender(pipeline, this.config, this.policy, tide, ports.clock, fromLsn);
+    const { config, policy } = this;
+    policy.connected(ports.clock.monotonicMs());
+    const flight = this.line.begin();
+    const sender = new Sender(pipeline, config, policy, tide, ports.clock, fromLsn, flight);
     this.#sender = sender;
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
@@ -209,7 +211,8 @@ export class DownstreamLink {
     this.#ack = null;
     this.#floorLsn = peer.lsn;
     const course = this.#course = this.#newCourse(wire, sender, peer);
-    wire.stream(sender, SENDER_BUFFER_BYTES);
+    wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
+    this.line.flight.ask(wire);
     course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
@@ -269,6 +272,7 @@ export class DownstreamLink {
   tick(): void {
     const now = this.#host.ports.clock.monotonicMs();
     const wire = this.#wire;
+    this.line.look();
     if (this.policy.tick(now)) this.#host.onLinkProgress();
     if (wire !== null && this.#sender !== null) {
       if (wire.silenceMs() > SILENCE_MAX_MS) {
@@ -277,7 +281,10 @@ export class DownstreamLink {
         wire.close(new CascadeError("timed-out", "the sync peer does not acknowledge"));
         this.policy.giveUp();
         this.#host.onLinkProgress();
-      } else wire.kick();
+      } else {
+        this.line.flight.ask(wire);
+        wire.kick();
+      }
     }
     this.#teller.tell(this.state(), this.#stateReason());
   }
@@ -356,7 +363,12 @@ export class DownstreamLink {
 
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
-    if (this.#sender !== null) return this.#streamState(this.#sender);
+    if (this.#sender !== null) {
+      const behind = this.#host.pipeline.stableLsn - (this.#ack?.receivedLsn ?? 0);
+      const isClose = this.#closeness.look(this.#sender.caughtUp, behind);
+      const isJoined = this.policy.state === "joined";
+      return connectedState(this.config.mode, this.#course, isClose, isJoined);
+    }
     const refused = this.isOverflowed ? "overflowed" : refusedState(this.#refusal);
     if (refused !== null) return refused;
     if (this.config.mode === "sync" && !this.policy.required) return "degraded";
@@ -367,18 +379,6 @@ export class DownstreamLink {
   get isOverflowed(): boolean {
     const isMapped = this.map.map !== null && this.#host.scans === null;
     return isMapped || this.#refusal?.code === "delta-needed";
-  }
-
-  #streamState(sender: Sender): LinkState {
-    if (this.#course?.courier) return "delta";
-    if (this.#course?.refused) return this.#course.waits ? "waiting" : "refused";
-    if (this.config.mode === "periodic") return "waiting";
-    if (this.config.mode === "sync") {
-      return this.policy.state === "joined" ? "streaming" : "catching-up";
-    }
-    const behind = this.#host.pipeline.stableLsn - (this.#ack?.receivedLsn ?? 0);
-    this.#closeness.look(sender.caughtUp, behind);
-    return this.#closeness.isClose ? "streaming" : "catching-up";
   }
 
   #stateReason(): string | null {
@@ -393,16 +393,14 @@ export class DownstreamLink {
 
   status(): LinkStatus {
     return {
-      name: this.config.name,
-      from: this.config.from,
-      to: this.config.to,
-      mode: this.config.mode,
+      ...linkFields(this.config, this.#wire),
       state: this.state(),
       reason: this.#stateReason(),
       ...peerFields(this.#host, this.#ack),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
       ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
+      line: this.line.status(this.connected),
     };
   }
 }

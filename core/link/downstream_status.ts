@@ -4,11 +4,35 @@
  * @module
  */
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import type { LinkStatus } from "../status.ts";
+import type { LinkConfig, LinkMode } from "../config.ts";
+import type { LinkState, LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
 import type { Ack } from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
+import type { Wire } from "./wire.ts";
+
+/** What a link does whose peer is connected. */
+export function connectedState(
+  mode: LinkMode,
+  course: Course | null,
+  isClose: boolean,
+  isJoined: boolean,
+): LinkState {
+  if (course?.courier) return "delta";
+  if (course?.refused) return course.waits ? "waiting" : "refused";
+  if (mode === "periodic") return "waiting";
+  return (mode === "sync" ? isJoined : isClose) ? "streaming" : "catching-up";
+}
+
+/** Which link it is, and what carries it. */
+export function linkFields(
+  { name, from, to, mode }: LinkConfig,
+  wire: Wire | null,
+): Pick<LinkStatus, "name" | "from" | "to" | "mode" | "transport" | "fallback"> {
+  const transport = wire?.channel.transport ?? null;
+  return { name, from, to, mode, transport, fallback: wire?.fallback ?? null };
+}
 
 /** Where the peer stands, as it last told, and how far behind that is. */
 export function peerFields(

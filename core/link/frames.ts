@@ -1,5 +1,5 @@
 /**
- * The frames of a link, version 1: defined here once. All numbers are little-endian.
+ * The frames of a link, version 2: defined here once. All numbers are little-endian.
  *
  *      0        4    5     6        8            12           16
  *     +--------+----+-----+--------+------------+------------+---------------------------+
@@ -14,8 +14,9 @@
  *      8  u64  the primary's time, ms since 1970, as last heard
  *     16  u64  the primary's end of log, as last heard
  *     24  u64  DATA: LSN of the first record; TIDE: the LSN up to which was sent
- *     32  u64  0
- *     40  ...  DATA: whole records
+ *     32  u32  DATA, packed: bytes of the records; else 0
+ *     36  u32  0
+ *     40  ...  DATA: whole records, or packed: the same as one zstd frame
  *
  *     ack (ACK)
  *      0  16 B epoch id of the position that follows
@@ -25,8 +26,12 @@
  *
  *     delta data (DELTA_DATA)
  *      0  u64  byte position within the delta's body
- *      8  u64  0
- *     16  ...  whole records of the body; see delta/delta_format.ts
+ *      8  u32  packed: bytes of the records; else 0
+ *     12  u32  0
+ *     16  ...  whole records of the body (see delta/delta_format.ts), or packed: the same as one zstd frame
+ *
+ *     echo (ECHO, by the upstream end; the other end sends it back as it is)
+ *      0  u64  a number
  *
  * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END, DELTA_ACK, ADVANCE,
  * HASH_ASK, HASH and TOUCHED carry JSON; see messages.ts and hashes.ts.
@@ -66,7 +71,8 @@ export const FrameType = {
   HASH_ASK: 16,
   HASH: 17,
   ADVANCE: 18,
-  TOUCHED: 19,
+  ECHO: 19,
+  TOUCHED: 20,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
 const FRAME_TYPE_MAX = FrameType.TOUCHED;
@@ -76,6 +82,11 @@ const FRAME_TYPE_MAX = FrameType.TOUCHED;
  * all of a pass was sent, and is to be made durable.
  */
 export const FLAG_FLUSH_WANTED = 1;
+
+/** On DATA and DELTA_DATA: the records are packed; see packing.ts. */
+export const FLAG_PACKED = 2;
+
+export const ECHO_BYTES = 8;
 
 /** One frame as decoded; a view that the next call of {@linkcode FrameReader.next} makes invalid. */
 export interface Frame {
@@ -190,6 +201,20 @@ export function readAck(body: Uint8Array): Ack {
   return ack;
 }
 
+/** A whole ECHO frame. */
+export function echoFrame(stamp: number): Bytes {
+  const frame = new Uint8Array(FRAME_HEADER_BYTES + ECHO_BYTES);
+  setU64(new DataView(frame.buffer, FRAME_HEADER_BYTES), 0, stamp);
+  sealFrame(frame, 0, FrameType.ECHO, 0, ECHO_BYTES);
+  return frame;
+}
+
+/** Throws `protocol`. */
+export function readEcho(body: Uint8Array): number {
+  if (body.length !== ECHO_BYTES) throw badFrame(`an echo of ${body.length} bytes`);
+  return getU64(new DataView(body.buffer, body.byteOffset, ECHO_BYTES), 0);
+}
+
 /** A whole DELTA_DATA frame, whose records stand behind its two heads already. */
 export function sealDeltaFrame(frame: Bytes, position: number, flags = 0): void {
   const view = new DataView(frame.buffer, frame.byteOffset + FRAME_HEADER_BYTES, DELTA_HEAD_BYTES);
@@ -223,7 +248,8 @@ function getU64(view: DataView, at: number): number {
   return value;
 }
 
-function badFrame(found: string): CascadeError {
+/** What the peer sent is no frame, or one that cannot be. */
+export function badFrame(found: string): CascadeError {
   return new CascadeError("protocol", `the peer sent ${found}`, { retryable: true });
 }
 

@@ -6,7 +6,7 @@
  */
 import { Handshake } from "./handshake.ts";
 import type { LinkHost } from "./host.ts";
-import { HANDSHAKE_TIMEOUT_MS } from "./link_limits.ts";
+import { EXEC_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from "./link_limits.ts";
 import type { Hello, Refusal } from "./messages.ts";
 import type { Wire } from "./wire.ts";
 
@@ -25,8 +25,9 @@ export async function greet(
   callee: string | null,
   purpose: Hello["purpose"],
 ): Promise<Greeting> {
-  wire.setDeadline(HANDSHAKE_TIMEOUT_MS, "handshake");
-  const handshake = makeHandshake(host, callee, purpose);
+  const isExec = wire.channel.transport === "exec";
+  wire.setDeadline(isExec ? EXEC_HANDSHAKE_TIMEOUT_MS : HANDSHAKE_TIMEOUT_MS, "handshake");
+  const handshake = makeHandshake(host, wire.channel, callee, purpose);
   if (callee !== null) wire.send(handshake.begin());
   for (;;) {
     const step = handshake.step(await wire.receive());
@@ -43,6 +44,7 @@ export async function greet(
 
 function makeHandshake(
   host: LinkHost,
+  channel: Wire["channel"],
   callee: string | null,
   purpose: Hello["purpose"],
 ): Handshake {
@@ -55,6 +57,7 @@ function makeHandshake(
     peer: callee,
     admit: (hello) => callee === null ? admit(host, hello) : null,
     random: ports.random,
+    channel,
     view: host.view,
     purpose,
   });

@@ -8,7 +8,9 @@
  *            checks it                     <--  PROOF  HMAC(secret, "listen", both)
  *
  * "both" is the text of the two hellos, so a proof is bound to both names, both fresh nonces and
- * both instances, and cannot be replayed or reflected. The secret never travels. Either end
+ * both instances, and cannot be replayed or reflected. The secret never travels. Where the transport knows
+ * something that only the ends of this very connection know, a proof is bound to that, too: a man in between
+ * cannot pass it on. A name in a hello that the peer's certificate is not for ends it before any proof. Either end
  * answers with REFUSE and the reason when it will not go on. (The shape is that of SCRAM and of
  * ISO/IEC 9798-4, mutual authentication in three passes.)
  *
@@ -17,7 +19,7 @@
 import { Buffer } from "node:buffer";
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { CascadeError } from "../errors.ts";
-import type { Bytes, Random } from "../ports.ts";
+import type { Bytes, Connection, Random } from "../ports.ts";
 import { type Frame, FrameType, jsonFrame } from "./frames.ts";
 import type { View } from "../tree/view.ts";
 import { PROTOCOL_VERSION } from "./link_limits.ts";
@@ -45,6 +47,8 @@ export interface HandshakeSelf {
   readonly view: View | null;
   /** Of the dialling end: what it wants. */
   readonly purpose: Hello["purpose"];
+  /** What the transport knows of the connection; see the port. */
+  readonly channel: Pick<Connection, "channelBinding" | "certifiedNames">;
 }
 
 /** What a step leads to. */
@@ -58,6 +62,10 @@ export type HandshakeStep =
     readonly refusal: Refusal;
     readonly peer: Hello | null;
   };
+
+/** Of the names in a stranger's certificate, what a message shows. */
+const CERTIFIED_NAMES_SHOWN = 3;
+const CERTIFIED_NAMES_LENGTH_MAX = 400;
 
 type State = "hello" | "welcome" | "proof-of-dialler" | "proof-of-listener" | "over";
 
@@ -148,7 +156,18 @@ export class Handshake {
         (peer === null ? "" : `, which asks for "${peer}"`);
       return { code: "unknown-node", message };
     }
-    return admit(hello);
+    return this.#judgeCertificate(hello) ?? admit(hello);
+  }
+
+  #judgeCertificate(hello: Hello): Refusal | null {
+    const { certifiedNames } = this.#self.channel;
+    if (certifiedNames === null || certifiedNames.includes(hello.node)) return null;
+    const names = certifiedNames.slice(0, CERTIFIED_NAMES_SHOWN).map((name) => `"${name}"`);
+    const owner = names.length === 0
+      ? `no node of cluster "${this.#self.cluster}"`
+      : names.join(" and ").slice(0, CERTIFIED_NAMES_LENGTH_MAX);
+    const message = `the certificate that came with the name "${hello.node}" is for ${owner}`;
+    return { code: "wrong-certificate", message };
   }
 
   #onProof(frame: Frame): HandshakeStep {
@@ -169,8 +188,10 @@ export class Handshake {
     const listening = this.#self.peer === null;
     const dialler = listening ? this.#theirs : this.#mine;
     const listener = listening ? this.#mine : this.#theirs;
+    const { channelBinding } = this.#self.channel;
+    const bound = channelBinding === null ? "" : `\n${Buffer.from(channelBinding).toString("hex")}`;
     return createHmac("sha256", this.#self.secret)
-      .update(`cascade link ${PROTOCOL_VERSION}\n${side}\n${dialler}\n${listener}`)
+      .update(`cascade link ${PROTOCOL_VERSION}\n${side}\n${dialler}\n${listener}${bound}`)
       .digest("hex");
   }
 

@@ -4,46 +4,16 @@
  *
  * @module
  */
-import { CascadeError, describeError } from "../errors.ts";
+import { CascadeError } from "../errors.ts";
 import type { LinkConfig, OnOverflow } from "../config.ts";
-import type { Connection, Listener } from "../ports.ts";
+import type { Listener } from "../ports.ts";
+import { Dialler, type Link } from "./dialler.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
-import { FrameType, jsonFrame } from "./frames.ts";
-import { greet } from "./greeter.ts";
 import type { LinkHost } from "./host.ts";
-import {
-  REDIAL_FACTOR,
-  REDIAL_FIRST_MS,
-  REDIAL_MAX_MS,
-  REDIAL_REFUSED_MS,
-  UNPROVED_CONNECTIONS_MAX,
-} from "./link_limits.ts";
-import type { Hello, Refusal } from "./messages.ts";
+import { Meetings } from "./meetings.ts";
 import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
-import { Wire } from "./wire.ts";
-import { StrangerJournal } from "../stranger_journal.ts";
-
-type Link = DownstreamLink | UpstreamLink;
-
-/** Refusals that time may mend: the redial goes on with ordinary patience. */
-const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
-
-/** Whom this end has dialled; without a link: only to hear and to tell. */
-interface Callee {
-  readonly node: string;
-  readonly link: Link | null;
-}
-
-/** How a dial ended: that tells when to dial again. */
-type DialEnd = "served" | "refused" | "failed";
-
-function endOf(refusal: Refusal): DialEnd {
-  if (PASSING.includes(refusal.code)) return "served";
-  // A paused link goes on whenever its operator likes: it is asked now and then.
-  return refusal.code === "paused" ? "failed" : "refused";
-}
 
 export class LinkHub {
   upstream: UpstreamLink | null;
@@ -52,15 +22,16 @@ export class LinkHub {
   readonly folding: Folding;
   readonly #host: LinkHost;
   readonly #listeners: Listener[] = [];
-  readonly #wires = new Set<Wire>();
-  readonly #sleepers = new Set<() => void>();
-  readonly #strangers: StrangerJournal;
-  #unproved = 0;
+  readonly #diallers = new Set<Dialler>();
+  readonly #meetings: Meetings;
   #stopped = false;
 
   constructor(host: LinkHost) {
     this.#host = host;
-    this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
+    this.#meetings = new Meetings(host, {
+      linkTo: (node) => this.#linkTo(node),
+      dials: this.#dials,
+    });
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
@@ -70,6 +41,10 @@ export class LinkHub {
   #links(): Link[] {
     return this.upstream === null ? [...this.downstream] : [this.upstream, ...this.downstream];
   }
+
+  /** Whether this end is the one that dials. */
+  readonly #dials = (link: Link): boolean =>
+    link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
 
   /** Addresses that are listened on. */
   get addresses(): string[] {
@@ -85,142 +60,23 @@ export class LinkHub {
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
   async start(): Promise<void> {
     for (const address of this.#host.config.listen) {
-      const accept = (connection: Connection) => this.#accept(connection);
-      this.#listeners.push(await this.#host.ports.network.listen(address, accept));
+      const { network } = this.#host.ports;
+      this.#listeners.push(
+        await network.listen(address, (connection) => this.#meetings.accept(connection)),
+      );
     }
     for (const link of this.#links()) this.#begin(link);
   }
 
-  #dials(link: Link): boolean {
-    return link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
-  }
-
-  async #dialForever(link: Link): Promise<void> {
-    let waitMs = REDIAL_FIRST_MS;
-    for (let turn = 0; !this.#stopped && this.#links().includes(link); turn++) {
-      if (link.pausedWhy !== null) {
-        await this.#sleep(REDIAL_MAX_MS);
-        continue;
-      }
-      const refusal = await this.#dialOnce(link, turn);
-      if (this.#stopped) return;
-      if (refusal === "served") waitMs = REDIAL_FIRST_MS;
-      const patienceMs = refusal === "refused" ? REDIAL_REFUSED_MS : waitMs;
-      const jitter = 0.5 + this.#host.ports.random.fraction() / 2;
-      await this.#sleep(patienceMs * jitter);
-      waitMs = Math.min(waitMs * REDIAL_FACTOR, REDIAL_MAX_MS);
-    }
-  }
-
-  /** Sleeps, or until the hub stops. */
-  #sleep(ms: number): Promise<void> {
-    return new Promise((wake) => {
-      const end = () => {
-        timer.cancel();
-        this.#sleepers.delete(end);
-        wake();
-      };
-      const timer = this.#host.ports.clock.after(ms, () => end());
-      this.#sleepers.add(end);
+  #dial(link: Link): void {
+    const dialler = new Dialler({
+      host: this.#host,
+      link,
+      meet: (wire) => this.#meetings.meet(wire, { node: link.peerName, link }),
+      isOver: () => this.#stopped || !this.#links().includes(link),
     });
-  }
-
-  async #dialOnce(link: Link, turn: number): Promise<DialEnd> {
-    const { addresses } = link.config;
-    const address = addresses[turn % addresses.length] ?? "";
-    try {
-      const connection = await this.#host.ports.network.dial(address);
-      if (this.#stopped) {
-        connection.close();
-        return "failed";
-      }
-      return await this.#meet(connection, { node: link.peerName, link }, () => {});
-    } catch (error) {
-      if (link instanceof UpstreamLink) link.failed(error);
-      this.#host.ports.journal.write("debug", "cannot connect", {
-        link: link.config.name,
-        reason: describeError(error),
-      });
-      return "failed";
-    }
-  }
-
-  #accept(connection: Connection): void {
-    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
-      connection.close();
-      return;
-    }
-    this.#unproved++;
-    let counted = true;
-    const proved = () => {
-      if (counted) this.#unproved--;
-      counted = false;
-    };
-    this.#meet(connection, null, proved).catch((error) => {
-      this.#strangers.write("warn", "a connection was dropped before it proved itself", {
-        remote: connection.remote,
-        reason: describeError(error),
-      });
-    }).finally(proved);
-  }
-
-  /** `callee`: whom this end has dialled, and for which link; null at the listening end. */
-  async #meet(connection: Connection, callee: Callee | null, proved: () => void): Promise<DialEnd> {
-    const wire = new Wire(connection, this.#host.ports.clock);
-    this.#wires.add(wire);
-    try {
-      const purpose = callee !== null && callee.link === null ? "view" : "link";
-      const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose);
-      if (greeting.kind === "refused") {
-        const { refusal, byUs } = greeting;
-        this.#tellRefusal(refusal, callee?.link ?? null, wire.remote, byUs);
-        return endOf(refusal);
-      }
-      proved();
-      return await this.#goOn(wire, greeting.peer, callee);
-    } catch (error) {
-      throw wire.reasonOf(error);
-    } finally {
-      wire.close();
-      this.#wires.delete(wire);
-    }
-  }
-
-  /** Both ends are proved: what they know of the tree is shared, and what link they have then is served. */
-  async #goOn(wire: Wire, peer: Hello, callee: Callee | null): Promise<DialEnd> {
-    const conflict = await this.#host.meet(peer);
-    const isLook = peer.purpose === "view" || (callee !== null && callee.link === null);
-    if (wire.closed || this.#stopped || (isLook && conflict === null)) return "served";
-    const link = callee?.link ?? this.#linkTo(peer.node);
-    // It may be another's by now.
-    if (callee !== null && link !== undefined && !this.#links().includes(link)) return "served";
-    const refusal = conflict ?? this.#refusalOf(link, peer, callee === null);
-    if (refusal !== null || link === undefined) {
-      if (refusal !== null) await this.#refuse(wire, refusal, callee?.link ?? null);
-      return "refused";
-    }
-    await link.serve(wire, peer);
-    return link.refusal === null ? "served" : endOf(link.refusal);
-  }
-
-  async #refuse(wire: Wire, refusal: Refusal, link: Link | null): Promise<void> {
-    this.#tellRefusal(refusal, link, wire.remote, true);
-    wire.send(jsonFrame(FrameType.REFUSE, refusal));
-    await wire.drain();
-  }
-
-  /** Why a proved peer has no link to this node, or not now. */
-  #refusalOf(link: Link | undefined, peer: Hello, isListening: boolean): Refusal | null {
-    const { name } = this.#host.config;
-    if (link === undefined) {
-      const message = `${name} has no link to "${peer.node}", as it knows the cascade`;
-      return { code: "no-link", message };
-    }
-    if (isListening && this.#dials(link)) {
-      const message = `by the topology of ${name}, ${name} dials ${peer.node}`;
-      return { code: "no-link", message };
-    }
-    return pausedRefusal(link) ?? link.admitProved(peer);
+    this.#diallers.add(dialler);
+    dialler.run().finally(() => this.#diallers.delete(dialler));
   }
 
   #linkTo(node: string): Link | undefined {
@@ -237,19 +93,7 @@ export class LinkHub {
     const link = this.#linkTo(node);
     const own = link !== undefined && this.#dials(link) ? link.config.addresses : [];
     const known = this.#host.config.tree?.nodes.find(({ name }) => name === node)?.addresses ?? [];
-    let failure: unknown = new CascadeError("unreachable", `${node} has no address to dial`);
-    for (const address of own.length > 0 ? own : known) {
-      try {
-        const connection = await this.#host.ports.network.dial(address);
-        if (this.#stopped) return connection.close();
-        const end = await this.#meet(connection, { node, link: null }, () => {});
-        if (end !== "refused") return;
-        failure = new CascadeError("refused", `${node} refused`);
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw failure;
+    await this.#meetings.look(node, own.length > 0 ? own : known);
   }
 
   /** Other links: those that stay are left alone. One call at a time. */
@@ -278,25 +122,12 @@ export class LinkHub {
       this.downstream.push(link);
       this.#begin(link);
     }
-    for (const wake of [...this.#sleepers]) wake();
+    for (const dialler of this.#diallers) dialler.wake();
     host.onLinkProgress();
   }
 
   #begin(link: Link): void {
-    if (this.#dials(link)) this.#dialForever(link);
-  }
-
-  #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
-    link?.refused(refusal);
-    // A paused link says so in its state, once; its peer asks every two seconds.
-    const level = refusal.code === "paused" ? "debug" : "warn";
-    const journal = link === null ? this.#strangers : this.#host.ports.journal;
-    journal.write(level, byUs ? "refused a connection" : "was refused", {
-      ...(link === null ? {} : { link: link.config.name }),
-      remote,
-      code: refusal.code,
-      reason: refusal.message,
-    });
+    if (this.#dials(link)) this.#dial(link);
   }
 
   /**
@@ -320,7 +151,7 @@ export class LinkHub {
       });
     }
     await this.#host.pauses.remove(name);
-    for (const wake of [...this.#sleepers]) wake();
+    for (const dialler of this.#diallers) dialler.wake();
   }
 
   #linkNamed(name: string): Link {
@@ -411,19 +242,10 @@ export class LinkHub {
     this.#stopped = true;
     this.folding.stop();
     for (const link of this.downstream) link.runs?.stop();
-    for (const wake of this.#sleepers) wake();
+    for (const dialler of this.#diallers) dialler.wake();
     for (const listener of this.#listeners) listener.close();
-    const error = new CascadeError("stopping", "the node stops", { retryable: true });
-    for (const wire of this.#wires) wire.close(error);
-    this.#strangers.close();
+    this.#meetings.stop();
   }
-}
-
-function pausedRefusal(link: Link): Refusal | null {
-  const message = link.pausedWhy;
-  return message === null
-    ? null
-    : { code: "paused", message: `link ${link.config.name} is ${message}` };
 }
 
 function least(links: readonly DownstreamLink[]): number {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type ErrorCode, isCascadeError } from "../errors.ts";
 import type { LinkState } from "../status.ts";
 import type { Refusal } from "./messages.ts";
 
@@ -24,3 +25,11 @@ export function refusedState(refusal: Refusal | null): LinkState | null {
 /** Why an overflowed link is in that state. */
 export const OVERFLOWED_WHY =
   "the log budget was spent while the peer was away or too slow; it will be given the blocks that it lacks";
+
+/** What no other connection would mend: this node's own disk, log or logic. */
+const FATAL: readonly ErrorCode[] = ["log-corrupt", "disk-failed", "bug"];
+
+/** Whether the node cannot go on with this. */
+export function isFatal(error: unknown): boolean {
+  return FATAL.some((code) => isCascadeError(error, code));
+}

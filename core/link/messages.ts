@@ -110,6 +110,7 @@ export const REFUSALS = [
   "wrong-cluster",
   "unknown-node",
   "no-link",
+  "wrong-certificate",
   "wrong-secret",
   "already-connected",
   "paused",

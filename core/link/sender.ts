@@ -20,7 +20,8 @@ import {
   TIDE_BYTES,
   writeTide,
 } from "./frames.ts";
-import { DATA_RECORDS_BYTES_MAX, HEARTBEAT_INTERVAL_MS, WINDOW_BYTES_MAX } from "./link_limits.ts";
+import { Flight } from "./flight.ts";
+import { DATA_RECORDS_BYTES_MAX, HEARTBEAT_INTERVAL_MS } from "./link_limits.ts";
 import type { SyncPolicy } from "./sync_policy.ts";
 import type { WireSource } from "./wire.ts";
 
@@ -39,6 +40,8 @@ export class Sender implements WireSource {
   readonly #policy: SyncPolicy;
   readonly #tide: PrimaryTide;
   readonly #clock: Clock;
+  /** What is on its way, of records and of deltas. */
+  readonly flight: Flight;
   #cursorLsn: number;
   #receivedLsn: number;
   #toldStableLsn = -1;
@@ -55,12 +58,14 @@ export class Sender implements WireSource {
     tide: PrimaryTide,
     clock: Clock,
     fromLsn: number,
+    flight: Flight = new Flight(clock),
   ) {
     this.#pipeline = pipeline;
     this.#link = link;
     this.#policy = policy;
     this.#tide = tide;
     this.#clock = clock;
+    this.flight = flight;
     this.#cursorLsn = fromLsn;
     this.#receivedLsn = fromLsn;
   }
@@ -70,6 +75,7 @@ export class Sender implements WireSource {
     this.#cursorLsn = lsn;
     this.#receivedLsn = Math.max(this.#receivedLsn, lsn);
     this.#held = false;
+    this.flight.reset();
     return new Promise((stop) => this.#onGap = stop);
   }
 
@@ -99,6 +105,11 @@ export class Sender implements WireSource {
     return this.#held ? 0 : this.#limitLsn() - this.#cursorLsn;
   }
 
+  /** See {@linkcode WireSource.isHeldUp}. */
+  get isHeldUp(): boolean {
+    return this.#held ? this.flight.inFlightBytes > 0 : this.pendingBytes > 0;
+  }
+
   #limitLsn(): number {
     return this.#link.mode === "sync" ? this.#pipeline.appendedLsn : this.#pipeline.stableLsn;
   }
@@ -118,16 +129,26 @@ export class Sender implements WireSource {
     if (gap !== null && this.#cursorLsn === gap.fromLsn) return this.#hold(at);
     const limit = Math.min(this.#limitLsn(), gap?.fromLsn ?? Infinity);
     if (this.#cursorLsn >= limit) return at;
-    if (this.#cursorLsn - this.#receivedLsn >= WINDOW_BYTES_MAX) return at;
+    if (this.flight.isFull) return at;
     const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
-    const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
-    const bytes = this.#pipeline.log.read(this.#cursorLsn, room, limit);
-    assert(bytes > 0, "what may be sent holds whole records");
+    const bytes = this.#readRecords(into.subarray(records), limit);
     const first = this.#cursorLsn;
     this.#cursorLsn += bytes;
+    this.flight.sent(bytes);
     this.#writeTide(into, at + FRAME_HEADER_BYTES, first);
     sealFrame(into, at, FrameType.DATA, this.#flags(), TIDE_BYTES + bytes, TIDE_BYTES);
     return records + bytes;
+  }
+
+  /** As many as fit a frame for this line; or the first alone, if that is larger. */
+  #readRecords(into: Bytes, limitLsn: number): number {
+    const { log } = this.#pipeline;
+    const room = into.subarray(0, this.flight.frameBytes);
+    const bytes = log.read(this.#cursorLsn, room, limitLsn);
+    if (bytes > 0) return bytes;
+    const first = log.read(this.#cursorLsn, into.subarray(0, DATA_RECORDS_BYTES_MAX), limitLsn);
+    assert(first > 0, "what may be sent holds whole records");
+    return first;
   }
 
   #hold(at: number): number {
@@ -176,7 +197,9 @@ export class Sender implements WireSource {
 
   /** An ack that lies on this node's history. */
   acked(ack: Ack): void {
-    this.#receivedLsn = Math.max(this.#receivedLsn, ack.receivedLsn);
+    const receivedLsn = Math.max(this.#receivedLsn, ack.receivedLsn);
+    if (!this.#held) this.flight.acked(receivedLsn - this.#receivedLsn, this.pendingBytes > 0);
+    this.#receivedLsn = receivedLsn;
     this.#policy.acked(ack.groupReceivedLsn, ack.groupDurableLsn, this.#clock.monotonicMs());
   }
 }

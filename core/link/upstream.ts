@@ -10,12 +10,15 @@ import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
+import { linkFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
+  echoFrame,
   type Frame,
   FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
+  readEcho,
   sealFrame,
   type Tide,
   TIDE_BYTES,
@@ -248,6 +251,7 @@ export class UpstreamLink {
         );
       } else if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
+      else if (frame.type === FrameType.ECHO) wire.send(echoFrame(readEcho(frame.body)));
       else if (frame.type === FrameType.HASH_ASK) {
         const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
         wire.send(jsonFrame(FrameType.HASH, answer));
@@ -309,7 +313,9 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX);
+    // What the line is like is told by the node itself: it would take half of the message.
+    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX)
+      .map((link) => ({ ...link, line: null }));
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
@@ -347,10 +353,7 @@ export class UpstreamLink {
   status(lag: { bytes: number | null; seconds: number | null }): LinkStatus {
     const { pipeline } = this.#host;
     return {
-      name: this.config.name,
-      from: this.config.from,
-      to: this.config.to,
-      mode: this.config.mode,
+      ...linkFields(this.config, this.#wire),
       state: this.state(),
       reason: this.#stateReason(),
       received: pipeline.appendedLsn,
@@ -364,6 +367,7 @@ export class UpstreamLink {
       schedule: null,
       mapBytes: null,
       verify: null,
+      line: null,
     };
   }
 }

@@ -7,38 +7,52 @@
  */
 import { CascadeError, isCascadeError } from "../errors.ts";
 import type { Bytes, Clock, Connection, Timer } from "../ports.ts";
-import { type Frame, FrameReader } from "./frames.ts";
+import { type Frame, FrameReader, FrameType } from "./frames.ts";
+import type { Line } from "./line.ts";
 import { GATHER_MS } from "./link_limits.ts";
+import { unpack } from "./packing.ts";
 
 /** What a side of the protocol gives to the wire. */
 export interface WireSource {
   /** Writes the frames that are due into `into` from `at`; returns where they end. */
   fill(into: Bytes, at: number): number;
+  /** There is more to send, and the peer has to take what is on its way first. */
+  readonly isHeldUp?: boolean;
 }
 
 const CONTROL_QUEUE_MAX = 64;
 
 export class Wire {
   readonly remote: string;
+  /** What carries it, and what that knows of the peer. */
+  readonly channel: Pick<Connection, "transport" | "channelBinding" | "certifiedNames">;
+  /** Why it runs over another address than the one preferred; null: it does not, or was not dialled here. */
+  readonly fallback: string | null;
   readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #reader = new FrameReader();
   readonly #queue: Bytes[] = [];
   #source: WireSource | null = null;
+  #line: Line | null = null;
   #out: Bytes = new Uint8Array(0);
   #writing = false;
+  #isSourcesTurn = false;
   #error: unknown = null;
   #closed = false;
   #deadline: Timer | null = null;
   #kickTimer: Timer | null = null;
+  #pause: Timer | null = null;
+  #wakeQueue: () => void = () => {};
   #heardMs: number;
   #tellClosed: () => void = () => {};
   /** Settles when the connection is closed, for whatever reason. */
   readonly whenClosed = new Promise<void>((tell) => this.#tellClosed = tell);
   #sentBytes = 0;
 
-  constructor(connection: Connection, clock: Clock) {
+  constructor(connection: Connection, clock: Clock, fallback: string | null = null) {
+    this.fallback = fallback;
     this.remote = connection.remote;
+    this.channel = connection;
     this.#connection = connection;
     this.#clock = clock;
     this.#heardMs = clock.monotonicMs();
@@ -70,9 +84,10 @@ export class Wire {
     this.#reader.allowData();
   }
 
-  /** From now on `source` is asked for frames whenever the line is free. */
-  stream(source: WireSource, bufferBytes: number): void {
+  /** From now on `source` is asked for frames whenever the line is free; `line` tells how it is used. */
+  stream(source: WireSource, bufferBytes: number, line: Line | null = null): void {
     this.#source = source;
+    this.#line = line;
     this.#out = new Uint8Array(bufferBytes);
     this.kick();
   }
@@ -87,6 +102,13 @@ export class Wire {
     }
     this.#queue.push(frame);
     this.kick();
+  }
+
+  /** Settles when fewer than `frames` wait to be sent, or the connection is closed. */
+  async queueBelow(frames: number): Promise<void> {
+    while (!this.#closed && this.#queue.length >= frames) {
+      await new Promise<void>((wake) => this.#wakeQueue = wake);
+    }
   }
 
   /** Tells that there may be something to send. Cheap to repeat. */
@@ -107,16 +129,58 @@ export class Wire {
     this.#writing = true;
     try {
       while (!this.#closed) {
-        const frame = this.#queue.shift() ?? this.#pull();
+        const frame = this.#next();
         if (frame === null) break;
-        await this.#connection.write(frame);
-        this.#sentBytes += frame.length;
+        const line = this.#line;
+        if (line === null || line.isPlain) {
+          line?.plain(frame);
+          await this.#connection.write(frame);
+          this.#sentBytes += frame.length;
+        } else await this.#writePaced(line, await line.pack(frame));
       }
+      if (this.#source?.isHeldUp !== true) this.#line?.pacer.rest();
     } catch (error) {
       this.close(error);
     } finally {
       this.#writing = false;
     }
+  }
+
+  /** Frames that wait; but behind each that is large it is the source's turn, if it has something to tell. */
+  #next(): Bytes | null {
+    const told = this.#isSourcesTurn ? this.#pull() : null;
+    this.#isSourcesTurn = false;
+    if (told !== null) return told;
+    const frame = this.#take();
+    if (frame === undefined) return this.#pull();
+    this.#isSourcesTurn = frame[4] === FrameType.DELTA_DATA;
+    return frame;
+  }
+
+  #take(): Bytes | undefined {
+    const frame = this.#queue.shift();
+    if (frame !== undefined) this.#wakeQueue();
+    return frame;
+  }
+
+  /** Piece by piece, each at its time. */
+  async #writePaced(line: Line, frame: Bytes): Promise<void> {
+    for (let at = 0; at < frame.length && !this.#closed;) {
+      const piece = frame.subarray(at, at + Math.min(line.pacer.pieceBytes, frame.length - at));
+      const waitMs = line.pacer.take(piece.length, this.#clock.monotonicMs());
+      if (waitMs > 0) await this.#wait(line, waitMs);
+      if (this.#closed) return;
+      await this.#connection.write(piece);
+      this.#sentBytes += piece.length;
+      at += piece.length;
+    }
+  }
+
+  async #wait(line: Line, ms: number): Promise<void> {
+    line.throttled(ms);
+    const passed = new Promise<void>((go) => this.#pause = this.#clock.after(ms, go));
+    await Promise.race([passed, this.whenClosed]);
+    this.#pause?.cancel();
   }
 
   #pull(): Bytes | null {
@@ -143,7 +207,8 @@ export class Wire {
   /** A frame that is already here, or null. Throws like {@linkcode Wire.receive}. */
   next(): Frame | null {
     if (this.#closed) throw this.#lost();
-    return this.#reader.next();
+    const frame = this.#reader.next();
+    return frame === null ? null : unpack(frame);
   }
 
   async #read(): Promise<void> {
@@ -170,6 +235,8 @@ export class Wire {
     this.#error = reason;
     this.#deadline?.cancel();
     this.#kickTimer?.cancel();
+    this.#pause?.cancel();
+    this.#wakeQueue();
     this.#connection.close();
     this.#tellClosed();
   }

@@ -6,7 +6,7 @@
  */
 import { resolvePath } from "./paths.ts";
 
-/** Schemes of streams. `tls` and `quic` are understood, so that they can be told to be missing. */
+/** Schemes of streams. */
 export type StreamScheme = "tcp" | "unix" | "tls" | "quic";
 
 /** An address, taken apart. A host has no brackets, even if it is an IPv6 one. */
@@ -19,7 +19,7 @@ export type EndpointResult =
   | { readonly ok: true; readonly endpoint: Endpoint }
   | { readonly ok: false; readonly expected: string };
 
-export const STREAM_EXPECTED = "an address such as tcp://10.0.0.1:7420 or unix:/run/cascade.sock";
+export const STREAM_EXPECTED = "an address such as tls://10.0.0.1:7420 or unix:/run/cascade.sock";
 export const ADMIN_EXPECTED = "a URL such as http://127.0.0.1:7421, or unix:/PATH";
 
 /** The kernel's `sun_path` has 108 bytes, of which one ends the text. */
@@ -76,6 +76,20 @@ export function formatEndpoint(endpoint: Endpoint, folder: string): string {
   if (endpoint.scheme === "unix") return `unix:${resolvePath(folder, endpoint.path)}`;
   const host = endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host;
   return `${endpoint.scheme}://${host}:${endpoint.port}`;
+}
+
+const EXEC = "exec:";
+
+/** A command in the place of an address: who dials it speaks with what it starts. */
+export function formatExec(command: readonly string[]): string {
+  return EXEC + JSON.stringify(command);
+}
+
+/** The command of {@linkcode formatExec}; null: it is another kind of address. */
+export function parseExec(text: string): string[] | null {
+  if (!text.startsWith(EXEC)) return null;
+  const command: unknown = JSON.parse(text.slice(EXEC.length));
+  return Array.isArray(command) ? command.map(String) : null;
 }
 
 /** Whether only programs of the same machine reach a listener on `host`. */

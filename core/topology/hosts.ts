@@ -6,9 +6,11 @@
  */
 import {
   type Endpoint,
+  formatExec,
   isLoopback,
   isWildcard,
   parseAdminUrl,
+  parseExec,
   parseStreamAddress,
 } from "./address.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
@@ -71,6 +73,7 @@ function staysOnMachine(dialled: TopologyNode, link: TopologyLink): boolean {
   if (dialled.advertise !== null) return false;
   const addresses = dialAddresses(dialled, link);
   return addresses.length > 0 && addresses.every((text) => {
+    if (parseExec(text) !== null) return false;
     const endpoint = endpointOf(text);
     return endpoint.scheme === "unix" || isLoopback(endpoint.host);
   });
@@ -96,11 +99,37 @@ export function addressesToDial(node: TopologyNode): string[] {
   });
 }
 
-/** Where the dialling end of `link` finds `dialled`: what can be dialled, in the file's order. */
+/**
+ * Where the dialling end of `link` finds `dialled`: what can be dialled, in the order of the link's transports,
+ * or else in the file's.
+ */
 export function dialAddresses(dialled: TopologyNode, link: TopologyLink): string[] {
-  return (dialled.advertise ?? dialled.listen).filter((text) => {
+  const all = (dialled.advertise ?? dialled.listen).filter((text) => {
     const endpoint = endpointOf(text);
-    if (link.transport !== null && endpoint.scheme !== link.transport) return false;
     return endpoint.scheme === "unix" || (endpoint.port !== 0 && !isWildcard(endpoint.host));
   });
+  return link.transport?.flatMap((kind) =>
+    kind !== "exec"
+      ? all.filter((text) => endpointOf(text).scheme === kind)
+      : link.exec === null
+      ? []
+      : [formatExec(link.exec)]
+  ) ?? all;
+}
+
+/** Where `cascade attach` finds a node on its host. */
+export function attachAddress(node: TopologyNode): string {
+  return node.listen.find((text) => text.startsWith("unix:")) ?? `unix:${node.dir}/attach.sock`;
+}
+
+/** All that a node listens on: also for `cascade attach`, where it is dialled by a command. */
+export function listenAddresses(topology: Topology, node: TopologyNode): string[] {
+  const isAttached = topology.links.some((link) =>
+    (link.transport ?? []).includes("exec") &&
+    (link.dial === "to" ? link.from : link.to) === node.name
+  );
+  const address = attachAddress(node);
+  return !isAttached || node.listen.includes(address)
+    ? [...node.listen]
+    : [...node.listen, address];
 }

@@ -6,7 +6,9 @@
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
+import { lintLine } from "./lint_lines.ts";
 import { lintHosts } from "./lint_hosts.ts";
+import { lintTransports } from "./lint_transports.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
 import { quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
@@ -39,11 +41,15 @@ export function lint(topology: Topology): void {
   for (const link of topology.links) {
     if (link.mode === "sync") lintTimeout(link, reporter);
     lintSchedules(link, reporter);
+    lintLine(link, reporter);
   }
   lintScanLinks(topology, reporter);
   lintTree(topology, reporter);
   // Every path is compared with every other: not for a file that is wrong throughout.
-  if (reporter.errors < ERRORS_ENOUGH) lintHosts(topology, reporter);
+  if (reporter.errors < ERRORS_ENOUGH) {
+    lintHosts(topology, reporter);
+    lintTransports(topology, reporter);
+  }
 }
 
 /** False when there are too many of something to look any further. */

@@ -1,15 +1,15 @@
 /**
- * Lints of addresses and paths: what can be dialled, what is open to the network, what two nodes
+ * Lints of addresses and paths: what is open to the network, what two nodes
  * would fight over on one machine.
  *
  * @module
  */
 import { isLoopback, isWildcard, SOCKET_PATH_BYTES_MAX } from "./address.ts";
-import { dialAddresses, endpointOf, Hosts } from "./hosts.ts";
+import { endpointOf, Hosts } from "./hosts.ts";
 import { isInside } from "./paths.ts";
 import { type DocumentPath, formatPath, quote } from "./problem.ts";
 import type { Reporter } from "./reporter.ts";
-import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
+import type { Topology, TopologyNode } from "./topology.ts";
 
 /** An address and its place in the file. */
 interface PlacedAddress {
@@ -27,7 +27,6 @@ export function lintHosts(topology: Topology, reporter: Reporter): void {
   }
   lintPorts(topology, hosts, reporter);
   lintPaths(topology, hosts, reporter);
-  for (const link of topology.links) lintDial(topology, link, reporter);
 }
 
 function addressesOf(node: TopologyNode): PlacedAddress[] {
@@ -59,10 +58,10 @@ function lintAddress({ node, key, text, path }: PlacedAddress, reporter: Reporte
   if (isLoopback(endpoint.host) || key === "advertise") return;
   if (key === "listen" && endpoint.scheme === "tcp" && !node.insecure) {
     reporter.report(path, "value", {
-      message: `${text} is open to the network and not encrypted; listen on loopback behind a ` +
-        `tunnel, or set "insecure: true" on ${quote(node.name)} if the network itself is trusted`,
+      message: `${text} is open to the network and not encrypted; use tls:// or quic://, or set ` +
+        `"insecure: true" on ${quote(node.name)} if the network itself is trusted`,
       found: text,
-      expected: "a loopback address or insecure: true",
+      expected: "tls://, quic://, a loopback address or insecure: true",
     });
   }
   if (key === "admin" && node.adminToken === null) {
@@ -146,28 +145,4 @@ function lintPaths(topology: Topology, hosts: Hosts, reporter: Reporter): void {
       break;
     }
   }
-}
-
-/** Whoever dials must have something to dial. */
-function lintDial(topology: Topology, link: TopologyLink, reporter: Reporter): void {
-  const dialledName = link.dial === "to" ? link.from : link.to;
-  const diallerName = link.dial === "to" ? link.to : link.from;
-  const dialled = topology.nodes.find((node) => node.name === dialledName);
-  const isAvailable = link.transport === null || ["tcp", "unix"].includes(link.transport);
-  if (dialled === undefined || !isAvailable || dialAddresses(dialled, link).length > 0) return;
-  const all = dialled.advertise ?? dialled.listen;
-  const why = all.length === 0
-    ? `has no "listen" address`
-    : link.transport !== null && !all.some((text) => endpointOf(text).scheme === link.transport)
-    ? `has no ${link.transport} address`
-    : `has only addresses that cannot be dialled (${
-      all.join(", ")
-    }) and does not "advertise" others`;
-  const instead = link.dial === "to" ? "from" : "to";
-  reporter.report(["links", link.index, link.dial === "to" ? "from" : "to"], "value", {
-    message: `${quote(diallerName)} dials ${quote(dialledName)} on this link, but ` +
-      `${quote(dialledName)} ${why}; add one to it, or set "dial: ${instead}" here`,
-    found: dialledName,
-    expected: `a node with an address to dial`,
-  });
 }

@@ -6,7 +6,7 @@
 import type { LinkConfig, NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
 import type { ClusterTree } from "../tree/tree.ts";
-import { addressesToDial, dialAddresses } from "./hosts.ts";
+import { addressesToDial, dialAddresses, listenAddresses } from "./hosts.ts";
 import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
@@ -55,7 +55,7 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     role: node.role,
     dir: node.dir,
     secret,
-    listen: node.listen,
+    listen: listenAddresses(topology, node),
     tls: node.tls,
     volumes: topology.volumes.map(({ name, sizeBytes }) => ({
       name,
@@ -106,6 +106,8 @@ function linkConfig(topology: Topology, link: TopologyLink): LinkConfig {
     dial: link.dial,
     addresses: dialAddresses(dialled, link),
     paused: link.paused,
+    bandwidth: link.bandwidth,
+    compress: link.compress,
     schedule: link.schedule,
     verify: link.verify,
   };

@@ -6,6 +6,7 @@
  */
 import * as z from "zod";
 import { formatWindow } from "./cron.ts";
+import { formatBandwidth } from "./line_scalars.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
 
 const bytes = z.number().int().nonnegative();
@@ -38,6 +39,7 @@ const planLinkSchema = z.object({
   everyMs: ms.nullable(),
   cron: z.string().nullable(),
   window: z.string().nullable(),
+  bandwidth: z.string().nullable().default(null).describe("as in the file; null: no limit"),
 });
 
 /** The document. Nodes come in the order of the drawing: each behind its upstream node. */
@@ -97,5 +99,6 @@ function planLink(link: TopologyLink): PlanLink {
     everyMs: link.schedule?.everyMs ?? null,
     cron: link.schedule?.cron ?? null,
     window: link.schedule?.window ? formatWindow(link.schedule.window) : null,
+    bandwidth: link.bandwidthEntries === null ? null : formatBandwidth(link.bandwidthEntries),
   };
 }

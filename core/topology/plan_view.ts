@@ -24,6 +24,7 @@ function describeLink(link: PlanLink): string {
   if (link.everyMs !== null) words.push(`every ${formatDuration(link.everyMs)}`);
   if (link.cron !== null) words.push(`at ${link.cron}`);
   if (link.window !== null) words.push(`within ${link.window}`);
+  if (link.bandwidth !== null) words.push(`at most ${link.bandwidth}`);
   if (link.dial === "from") words.push("dialled from above");
   if (link.paused) words.push("paused");
   return words.join(", ");

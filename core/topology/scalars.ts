@@ -20,7 +20,7 @@ import {
 import { NAME_PATTERN } from "./name_pattern.ts";
 import { nearest } from "./nearest.ts";
 import { quote } from "./problem.ts";
-import { parseDuration, parseRate, parseSize, type UnitResult } from "./units.ts";
+import { parseDuration, parseSize, type UnitResult } from "./units.ts";
 
 const NAME_EXPECTED =
   "a name of up to 63 letters, digits, dots, dashes and underscores that begins with a letter or digit";
@@ -60,9 +60,6 @@ export const durationSchema = quantity(
   "a duration such as 500ms, 30s, 15m, 1h30m or 7d",
   parseDuration,
 );
-
-/** A rate, to bytes a second. */
-export const rateSchema = quantity("a rate such as 20MiB/s or 500kB/s", parseRate);
 
 /** A path, as it is written: resolved later. */
 export const pathSchema = z.string({ error: "a path" }).transform((path, context) => {
@@ -165,6 +162,19 @@ export const oftenSchema = z.union([z.string(), z.number()], { error: OFTEN_EXPE
 const HOOK_EXPECTED =
   'a command such as "lvcreate --snapshot ...", or a list: a program and its arguments';
 const HOOK_WORDS_MAX = 64;
+
+/** What may carry a link. */
+export const TRANSPORTS = ["tcp", "unix", "tls", "quic", "exec"] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
+/** One transport, or a list in order of preference; always a list afterwards. */
+export const transportsSchema = z.union([z.enum(TRANSPORTS), z.array(z.enum(TRANSPORTS))])
+  .transform((input, context): readonly Transport[] => {
+    const kinds = typeof input === "string" ? [input] : input;
+    if (kinds.length > 0 && new Set(kinds).size === kinds.length) return kinds;
+    context.addIssue({ code: "custom", message: "a list of different transports: [quic, tls]" });
+    return z.NEVER;
+  });
 
 /** A command: one text for the shell, or a program and its arguments; always a list afterwards. */
 export const hookSchema = z.union([z.string(), z.array(z.string())], { error: HOOK_EXPECTED })

@@ -18,12 +18,13 @@ import {
   nameSchema,
   oftenSchema,
   pathSchema,
-  rateSchema,
   secretSchema,
   sizeSchema,
   timezoneSchema,
+  transportsSchema,
   windowSchema,
 } from "./scalars.ts";
+import { bandwidthSchema, compressSchema } from "./line_scalars.ts";
 
 /** The version of the format: the value of `cascade:`. */
 export const TOPOLOGY_FORMAT = 1;
@@ -64,7 +65,8 @@ const nodeSchema = z.strictObject({
   ),
   dir: pathSchema.describe("The node's own folder: log, state, lock"),
   listen: addressesSchema.default([]).describe(
-    "Where other nodes reach this one: tcp://host:port or unix:/path. Needed by the end of a link " +
+    "Where other nodes reach this one: tls://host:port, quic://host:port, unix:/path, or tcp://host:port. " +
+      "Needed by the end of a link " +
       "that does not dial",
   ),
   advertise: addressesSchema.optional().describe(
@@ -119,15 +121,26 @@ const commonLinkShape = {
   name: nameSchema.optional().describe("Name of the link; FROM-TO if left out"),
   from: z.string({ error: "the name of a node" }).describe("The upstream node"),
   to: z.string({ error: "the name of a node" }).describe("The downstream node"),
-  transport: z.enum(["tcp", "unix", "tls", "quic", "exec"]).optional().describe(
-    "Use only addresses of this kind",
+  transport: transportsSchema.optional().describe(
+    "What carries the link: tcp, unix, tls, quic or exec, or a list in order of preference, such as " +
+      "[quic, tls]; the addresses of the other node in their order if left out",
+  ),
+  exec: hookSchema.optional().describe(
+    "Command whose input and output are the link, such as [ssh, dr1.example, cascade, attach, --node, hq]; " +
+      "started by the end that dials",
   ),
   dial: z.enum(["to", "from"]).default("to").describe(
     "Which end dials the other. to: the downstream node dials its upstream",
   ),
   paused: flagSchema.default(false).describe("Keep the link in the topology but do not connect it"),
-  bandwidth: rateSchema.optional().describe("At most this much, such as 20MiB/s"),
-  compress: z.enum(["none", "zstd"]).default("none").describe("Compress what is sent"),
+  bandwidth: bandwidthSchema.optional().describe(
+    "Send at most this much, such as 20MiB/s; or by the hours of the day: " +
+      '{ "08:00-18:00": 5MiB/s, otherwise: 50MiB/s }',
+  ),
+  compress: compressSchema.prefault("auto").describe(
+    "Compress what is sent, where that makes it smaller: none, zstd, { zstd: LEVEL }, or auto: zstd " +
+      "while a limit of bandwidth holds",
+  ),
   onOverflow: z.enum(["map", "stall", "fail"]).default("map").describe(
     "When the log budget is spent on a peer that is away. map: go on, and give it the blocks that " +
       "it lacks when it is back; stall: slow clients down before; fail: clients get errors",

@@ -6,6 +6,8 @@
  * @module
  */
 import type {
+  Bandwidth,
+  CompressSetting,
   Hook,
   LinkMode,
   LogConfig,
@@ -16,9 +18,10 @@ import type {
   TlsFiles,
 } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
+import { type BandwidthEntry, OTHERWISE } from "./line_scalars.ts";
 import { resolvePath } from "./paths.ts";
 import type { Reporter } from "./reporter.ts";
-import type { SecretText } from "./scalars.ts";
+import type { SecretText, Transport } from "./scalars.ts";
 import type { LinkSpec, NodeSpec, TopologySpec } from "./schema.ts";
 import { parseDuration } from "./units.ts";
 import { TIMEOUT_DEFAULT } from "./schema.ts";
@@ -72,11 +75,15 @@ export interface TopologyLink {
   readonly onDisconnect: OnDisconnect;
   readonly timeoutMs: number;
   readonly dial: "to" | "from";
-  /** Use only addresses of this kind; null: any. */
-  readonly transport: "tcp" | "unix" | "tls" | "quic" | "exec" | null;
+  /** What carries it, the preferred first; null: any address, in its order. */
+  readonly transport: readonly Transport[] | null;
+  /** The command whose input and output are the link; null: there is none. */
+  readonly exec: Hook | null;
   readonly paused: boolean;
-  readonly bandwidth: number | null;
-  readonly compress: "none" | "zstd";
+  /** As it is written, for the places of what is wrong; null: there is none. */
+  readonly bandwidthEntries: readonly BandwidthEntry[] | null;
+  readonly bandwidth: Bandwidth | null;
+  readonly compress: CompressSetting;
   readonly onOverflow: "map" | "stall" | "fail";
   /** When both sides are compared by themselves; null: never. */
   readonly verify: Schedule | null;
@@ -195,9 +202,11 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
     onDisconnect: sync?.onDisconnect ?? "degrade",
     timeoutMs: sync?.timeout ?? (timeout.ok ? timeout.value : 0),
     dial: spec.dial,
-    transport: spec.transport ?? null,
+    transport: spec.transport ?? (spec.exec === undefined ? null : ["exec"]),
+    exec: spec.exec ?? null,
     paused: spec.paused,
-    bandwidth: spec.bandwidth ?? null,
+    bandwidthEntries: spec.bandwidth ?? null,
+    bandwidth: spec.bandwidth === undefined ? null : buildBandwidth(spec.bandwidth, timezone),
     compress: spec.compress,
     onOverflow: spec.onOverflow,
     verify: spec.verify === undefined
@@ -210,6 +219,14 @@ function buildLink(spec: LinkSpec, index: number, timezone: string | null): Topo
       jitterMs: spec.jitter ?? 0,
       timezone,
     },
+  };
+}
+
+function buildBandwidth(entries: readonly BandwidthEntry[], timezone: string | null): Bandwidth {
+  return {
+    windows: entries.flatMap(({ window, rate }) => window === null ? [] : [{ window, rate }]),
+    otherwise: entries.find(({ key }) => key === OTHERWISE)?.rate ?? null,
+    timezone,
   };
 }
 

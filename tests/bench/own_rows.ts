@@ -11,10 +11,12 @@ import { cpuSecondsOf, resetPeak, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
+import { measureCompress, measureLimit } from "./line_rows.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureScan } from "./scan_rows.ts";
 import { measureSeed } from "./seed_rows.ts";
 import { measureSync, measureWire } from "./sync_rows.ts";
+import { measureTransports } from "./transport_rows.ts";
 
 const MB = 1e6;
 const GIB = 1024 ** 3;
@@ -39,7 +41,10 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   seed: (cleanup, bytes) => measureSeed(cleanup, bytes / 2),
   sync: (cleanup, bytes) => measureSync(cleanup, bytes / 2),
   scan: (cleanup, bytes) => measureScan(cleanup, bytes / 2),
+  transports: (cleanup, bytes) => measureTransports(cleanup, bytes / 8),
   wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
+  limit: measureLimit,
+  compress: measureCompress,
 };
 
 /** Twice the largest load: a peer that is away for it does not overflow. */

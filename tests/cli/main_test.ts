@@ -7,8 +7,10 @@ import { cascade, inFolder } from "./cascade.ts";
 Deno.test("every command has a summary, and examples in its help", async () => {
   const bare = [];
   for (const command of (await commandTree()).commands) {
-    if (command.summary() === "") bare.push(`${command.name()}: summary`);
-    if (command.name() === "version") continue;
+    if (command.summary() === "" && command.name() !== "complete") {
+      bare.push(`${command.name()}: summary`);
+    }
+    if (["version", "complete"].includes(command.name())) continue;
     let help = "";
     command.configureOutput({ writeOut: (text) => help += text });
     command.outputHelp();
@@ -40,8 +42,12 @@ Deno.test("version and help go to stdout and succeed", async () => {
     for (const args of [["version"], ["--version"], ["-V"]]) {
       const { code, stdout, stderr } = await cascade(folder, args);
       assertEquals([code, stderr], [0, ""]);
-      assert(/^\d+\.\d+\.\d+\n$/.test(stdout));
+      assert(/^cascade \d+\.\d+\.\d+ \(development\)\ndeno \S+ \(v8 \S+\) on \S+\n$/.test(stdout));
     }
+    const { stdout } = await cascade(folder, ["version", "--json"]);
+    const about = JSON.parse(stdout);
+    assertEquals([about.commit, about.date], [null, null]);
+    assertEquals(Object.keys(about), ["version", "commit", "date", "runtime", "v8", "platform"]);
     for (const args of [["--help"], ["help", "check"], ["check", "-h"]]) {
       const { code, stdout, stderr } = await cascade(folder, args);
       assertEquals([code, stderr], [0, ""]);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { changedParts } from "../../cli/serve_reload.ts";
-import { loadSetup } from "../../cli/serve_node.ts";
+import { changedParts, withLive } from "../../cli/serve_reload.ts";
+import { loadSetup, type NodeSetup } from "../../cli/serve_node.ts";
 import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
 import { until, withFolder } from "../io/helpers.ts";
 
@@ -242,6 +242,22 @@ Deno.test("what has changed is told by name, and a token that goes needs a resta
       live: [],
       restart: ["downstream", "secret", "admin"],
     });
+    const limited = topologyText().replace(
+      "mode: async",
+      "mode: async, bandwidth: 1MiB/s, compress: zstd",
+    );
+    await Deno.writeTextFile(`${folder}/topology.yaml`, limited);
+    await Deno.writeTextFile(`${folder}/secret`, SECRET);
+    const thrifty = load();
+    const live = ["hq-dr.bandwidth", "hq-dr.compress"];
+    assertEquals(changedParts(setup, thrifty), { live, restart: [] });
+    assertEquals(withLive(setup, thrifty, live).config.downstream, thrifty.config.downstream);
+    // How the node above sends is nothing to the one below.
+    const below = (setup: NodeSetup) => ({
+      ...setup,
+      config: { ...setup.config, upstream: setup.config.downstream[0]!, downstream: [] },
+    });
+    assertEquals(changedParts(below(setup), below(thrifty)), { live: [], restart: [] });
     const withToken = { ...setup, adminToken: "token" };
     assertEquals(changedParts(setup, withToken).live, ["adminToken"]);
     assertEquals(changedParts(withToken, setup).restart, ["adminToken"]);

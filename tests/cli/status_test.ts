@@ -202,6 +202,7 @@ Deno.test("runs, deltas and maps of periodic links are shown, and troubles with 
     "metro-dr2: delta of 0.98GiB: shipping, 42%, for 30s now",
     "metro-dr2: last run 1m ago: sent 12MiB of 80MiB written, in 3s",
     "metro-dr2: 7MiB changed since it overflowed",
+    "metro-dr2: at most 20MiB/s, zstd 1 at 4.00 to 1 (300MiB spared), held up for 7s, round trip 99ms",
   ]);
   const failed = report({ ...well, metro: { ...well.metro, links: [failing(2, "no room")] } });
   assert(view(failed).includes("metro-dr2: the last 2 runs failed: no room"));

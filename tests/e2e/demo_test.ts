@@ -3,11 +3,9 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import * as z from "zod";
+import { cascadeArgs } from "./support/cascade_args.ts";
 import { e2e } from "./support/e2e.ts";
 import { run } from "./support/programs.ts";
-
-const MOD = new URL("../../mod.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 const resultSchema = z.object({
   equal: z.boolean(),
@@ -25,7 +23,7 @@ e2e(
   [],
   async () => {
     const args = ["demo", "--json", "--size", "64MiB", "--duration", "4s"];
-    const { stdout } = await run(Deno.execPath(), ["run", "-A", "-c", CONFIG, MOD, ...args]);
+    const { stdout } = await run(Deno.execPath(), cascadeArgs(...args));
     const { equal, hops } = resultSchema.parse(JSON.parse(stdout));
     assert(equal);
     assertEquals(hops.map(({ link, mode }) => [link, mode]), [

@@ -3,17 +3,16 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
+import { cascadeArgs } from "./support/cascade_args.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { bytesOnDisk, firstDifference } from "./support/images.ts";
 import { Background, type Outcome, run } from "./support/programs.ts";
 import { until } from "./support/wait.ts";
 
 const MIB = 1024 * 1024;
-const MOD = new URL("../../mod.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 function seed(...args: string[]): Promise<Outcome> {
-  return run(Deno.execPath(), ["run", "-A", "-c", CONFIG, MOD, "seed", ...args], { codes: null });
+  return run(Deno.execPath(), cascadeArgs("seed", ...args), { codes: null });
 }
 
 /** An image of `mebibytes`: random data, holes, and zeroes that are written out. */
@@ -123,7 +122,7 @@ e2e(
       const seeding = new Background(
         "seed",
         Deno.execPath(),
-        ["run", "-A", "-c", CONFIG, MOD, "seed", source, target],
+        cascadeArgs("seed", source, target),
         join(folder, `out${round}`),
       );
       defer(() => seeding.kill());
@@ -169,7 +168,7 @@ e2e("Ctrl-C stops in good order and says how to go on", ["nbdkit"], async (clean
   const seeding = new Background(
     "seed",
     Deno.execPath(),
-    ["run", "-A", "-c", CONFIG, MOD, "seed", ...args],
+    cascadeArgs("seed", ...args),
     at("out"),
   );
   cleanup.defer(() => seeding.kill());

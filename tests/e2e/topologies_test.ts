@@ -58,6 +58,7 @@ e2e("a volume may be a block device", ["root", "/dev/loop-control", "losetup", "
   const cluster = Cluster.create(cleanup, {
     nodes: ["hq", "dr"],
     links: [{ from: "hq", to: "dr", mode: "async" }],
+    devices: true,
   });
   for (const node of cluster.spec.nodes) {
     const backing = join(cleanup.folder, `${node}.backing`);

@@ -1,5 +1,5 @@
 /**
- * Every frame type of version 1 with fixed content: what `make_frames.ts` writes as golden files,
+ * Every frame type, in the version that it came with, with fixed content: what `make_frames.ts` writes as golden files,
  * and what the tests hold against them. Never change an entry: add another.
  *
  * @module
@@ -7,6 +7,7 @@
 import {
   ACK_BYTES,
   DELTA_HEAD_BYTES,
+  echoFrame,
   FLAG_FLUSH_WANTED,
   FRAME_HEADER_BYTES,
   FrameType,
@@ -168,6 +169,10 @@ function ack(): Bytes {
   return frame;
 }
 
+function echo(): Bytes {
+  return echoFrame(0x1_0000_0010);
+}
+
 /** The frames, by file name, in the order of their types. */
 export const GOLDEN_FRAMES: readonly { name: string; type: FrameType; make: () => Bytes }[] = [
   ["hello", FrameType.HELLO],
@@ -188,9 +193,11 @@ export const GOLDEN_FRAMES: readonly { name: string; type: FrameType; make: () =
   ["hash-ask", FrameType.HASH_ASK],
   ["hash", FrameType.HASH],
   ["advance", FrameType.ADVANCE],
+  ["echo", FrameType.ECHO],
 ].map(([name, type]) => {
   const file = name as string;
-  const special: Record<string, () => Bytes> = { data, tide, ack, "delta-data": deltaData };
+  const special: Record<string, () => Bytes> = { data, tide, ack, echo, "delta-data": deltaData };
   const make = special[file] ?? (() => jsonFrame(type as FrameType, GOLDEN_MESSAGES[file as keyof typeof GOLDEN_MESSAGES]));
-  return { name: `v1-${file}.frame`, type: type as FrameType, make };
+  const version = file === "echo" ? 2 : 1;
+  return { name: `v${version}-${file}.frame`, type: type as FrameType, make };
 });

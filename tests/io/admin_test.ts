@@ -2,6 +2,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { CascadeError } from "../../core/errors.ts";
 import {
   deltaStatusSchema,
+  type LineStatus,
+  lineStatusSchema,
   LINK_STATES,
   linkRunSchema,
   linkScheduleSchema,
@@ -12,9 +14,10 @@ import {
 import type { SyncRunner } from "../../core/sync_report.ts";
 import { startAdmin } from "../../io/admin.ts";
 import type { AdminControl } from "../../io/admin_control.ts";
-import { changeLink, fetchPage, fetchStatus, syncNode } from "../../io/admin_client.ts";
+import { changeLink, fetchPage, fetchStatus, limitLink, syncNode } from "../../io/admin_client.ts";
 import { metricsText } from "../../io/metrics.ts";
 import { busyLinkStatus, linkStatus, nodeStatus } from "./fixtures.ts";
+import { assertRejectsCode } from "../support/small.ts";
 import { withFolder } from "./helpers.ts";
 
 const TOKEN = "open-sesame";
@@ -277,6 +280,7 @@ Deno.test("docs/status.md names every metric, field and state", async () => {
     ...[...metrics].map((match) => match[1]!),
     ...Object.keys(nodeStatusSchema.shape),
     ...Object.keys(linkStatusSchema.shape),
+    ...Object.keys(lineStatusSchema.shape),
     ...Object.keys(deltaStatusSchema.shape),
     ...deltaStatusSchema.shape.phase.options,
     ...Object.keys(linkScheduleSchema.shape),
@@ -291,6 +295,12 @@ Deno.test("docs/status.md names every metric, field and state", async () => {
   for (const word of words) assert(docs.includes(`\`${word}\``), word);
 });
 
+const LINE: LineStatus = {
+  ...{ limit: 5_000_000, limitedBy: "operator", compress: "zstd", level: 1, shrinks: true },
+  ...{ rawBytes: 400, wireBytes: 100, throttledMs: 7, roundTripMs: 0.5, latencyMs: 12 },
+  ...{ windowBytes: 1 << 20, inFlightBytes: 4096 },
+};
+
 /** Notes what is asked of it. */
 function noted(asked: string[]): AdminControl {
   const act = (text: string): Promise<void> => {
@@ -301,8 +311,25 @@ function noted(asked: string[]): AdminControl {
   return {
     pause: (link, reason) => act(`pause ${link} ${reason}`),
     resume: (link) => act(`resume ${link}`),
+    limit: (link, limit) => {
+      if (link === "missing") throw new CascadeError("not-found", 'hq has no link "missing"');
+      asked.push(`limit ${link} ${JSON.stringify(limit)}`);
+      return LINE;
+    },
   };
 }
+
+Deno.test("links are limited, and what holds is answered", async () => {
+  const asked: string[] = [];
+  await withAdmin({ token: TOKEN, control: noted(asked) }, async (address) => {
+    const target = { address, token: TOKEN, timeoutMs: 5000 };
+    assertEquals(await limitLink(target, "a-b", { rate: 5_000_001 }), LINE);
+    await limitLink(target, "a-b", { rate: null });
+    await limitLink(target, "a-b", null);
+    await assertRejectsCode(limitLink(target, "missing", null), "refused");
+  });
+  assertEquals(asked, ['limit a-b {"rate":5000001}', 'limit a-b {"rate":null}', "limit a-b null"]);
+});
 
 Deno.test("links are paused and resumed, and a refusal says why", async () => {
   const asked: string[] = [];

@@ -36,6 +36,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     },
     pid: 4711,
     version: "0.1.0",
+    build: null,
     startedAt: 1_700_000_000_000,
     nowMs: 1_700_000_060_000,
     ...change,
@@ -77,6 +78,11 @@ export function busyLinkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
       failures: 0,
     },
     mapBytes: 7 * at,
+    line: {
+      ...{ limit: 20 * at, limitedBy: "topology", compress: "zstd", level: 1, shrinks: true },
+      ...{ rawBytes: 400 * at, wireBytes: 100 * at, throttledMs: 7000, roundTripMs: 98.7 },
+      ...{ latencyMs: 120, windowBytes: 8 * at, inFlightBytes: 3 * at },
+    },
     ...change,
   });
 }
@@ -98,10 +104,13 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     lagSeconds: 0,
     sentBytes: at,
     connectedSince: 1_700_000_000_000,
+    transport: "tcp",
+    fallback: null,
     delta: null,
     schedule: null,
     mapBytes: null,
     verify: null,
+    line: null,
     ...change,
   };
 }

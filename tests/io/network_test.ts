@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CascadeError, type ErrorCode } from "../../core/errors.ts";
 import type { Bytes, Connection, Listener } from "../../core/ports.ts";
 import { DenoNetwork } from "../../io/network.ts";
+import { TestCa } from "../support/certificates.ts";
 import { withFolder } from "./helpers.ts";
 
 const network = new DenoNetwork();
@@ -13,10 +14,13 @@ async function rejectsWith(code: ErrorCode, promise: Promise<unknown>): Promise<
 }
 
 /** A listener whose connections come out one by one. */
-async function open(address: string): Promise<{ listener: Listener; next(): Promise<Connection> }> {
+async function open(
+  address: string,
+  listening: DenoNetwork = network,
+): Promise<{ listener: Listener; next(): Promise<Connection> }> {
   const arrived: Connection[] = [];
   let wake = () => {};
-  const listener = await network.listen(address, (connection) => {
+  const listener = await listening.listen(address, (connection) => {
     arrived.push(connection);
     wake();
   });
@@ -40,20 +44,43 @@ async function readExactly(connection: Connection, count: number): Promise<Bytes
   return bytes;
 }
 
+const folder = Deno.makeTempDirSync({ prefix: "cascade-certs-" });
+addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+const ca = new TestCa(folder);
+
+function networkOf(node: string): DenoNetwork {
+  const identity = ca.issue("prod", node);
+  return new DenoNetwork({ tls: { cluster: "prod", identity: () => identity } });
+}
+
+const [hq, dr1] = [networkOf("hq"), networkOf("dr1")];
+const SCHEMES = [
+  "tcp 127.0.0.1",
+  "tcp [::1]",
+  "unix",
+  "tls 127.0.0.1",
+  "tls [::1]",
+  "quic 127.0.0.1",
+  "quic [::1]",
+];
+
 /** Runs `body` over each transport, with both ends of a connection. */
 function onEachTransport(
   name: string,
   body: (near: Connection, far: Connection) => Promise<void>,
 ): void {
-  for (const scheme of ["tcp 127.0.0.1", "tcp [::1]", "unix"]) {
+  for (const scheme of SCHEMES) {
     Deno.test(`${name} (${scheme})`, () =>
       withFolder(async (folder) => {
         const address = scheme === "unix"
           ? `unix:${folder}/socket`
-          : `tcp://${scheme.split(" ")[1]}:0`;
-        const { listener, next } = await open(address);
-        const near = await network.dial(listener.address);
+          : `${scheme.replace(" ", "://")}:0`;
+        const { listener, next } = await open(address, hq);
+        const near = await dr1.dial(listener.address, "hq");
+        // Over QUIC the other end knows of a connection when something was written.
+        await near.write(new Uint8Array([7]));
         const far = await next();
+        assertEquals(await readExactly(far, 1), new Uint8Array([7]));
         try {
           await body(near, far);
         } finally {

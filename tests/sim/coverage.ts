@@ -25,6 +25,7 @@ export class Coverage {
   readonly counts = new Map<string, number>();
   readonly #hosts: readonly SimHost[];
   readonly #coming = new Map<SimHost, Coming>();
+  readonly #noted = new Set<string>();
   /** Ids that a node has, or had, on its shelf: what comes from there is forwarded. */
   readonly #committed = new Set<string>();
 
@@ -43,7 +44,24 @@ export class Coverage {
     }
   }
 
+  /** What the lines of a life met, once each. */
+  #lookAtLines(host: SimHost, node: CascadeNode): void {
+    for (const { line, config, connected } of node.hub.downstream) {
+      const { rawBytes, wireBytes, throttledMs } = line.status(connected);
+      const name = `${config.name} ${host.lives}`;
+      if (wireBytes < rawBytes) this.#noteOnce(name, "line: packed");
+      if (throttledMs > 0) this.#noteOnce(name, "line: throttled");
+    }
+  }
+
+  #noteOnce(whose: string, what: string): void {
+    if (this.#noted.has(`${whose} ${what}`)) return;
+    this.#noted.add(`${whose} ${what}`);
+    this.note(what);
+  }
+
   #lookAt(host: SimHost, node: CascadeNode): void {
+    this.#lookAtLines(host, node);
     const { shelf } = node.pipeline;
     const { inPlace } = node.deltas;
     const header = inPlace?.header ?? shelf.incoming?.header ?? null;

@@ -103,6 +103,7 @@ class FailoverWorld {
       return {
         ...{ name: `${from}-${to}`, from, to, mode, onDisconnect: "degrade" },
         ...{ timeoutMs: 1000, onOverflow: "map", dial: "to", paused: false, verify: null },
+        ...{ bandwidth: null, compress: "none" },
         addresses: [`tcp://${from}:7420`],
         schedule: mode !== "periodic"
           ? null

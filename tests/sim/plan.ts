@@ -97,6 +97,8 @@ export function makePlan(seed: number, prng: Prng): Plan {
     if (!isTidal || link.mode !== "async") return link;
     return { ...link, mode: "periodic", schedule: makeSchedule(tidal) };
   });
+  const lines = prng.fork("lines");
+  const tuned = links.map((link) => ({ ...link, ...makeLine(lines) }));
   const sizes = makeVolumes(prng.fork("volumes"));
   const segmentBytes = shape.pick([64, 128, 256]) * KIB;
   // Where the log is short for what is written, whoever is away for long overflows.
@@ -107,7 +109,15 @@ export function makePlan(seed: number, prng: Prng): Plan {
   const images = makeImages(prng.fork("images"), sizes);
   const nodes = names.map((name) => {
     const isLeaf = !links.some((link) => link.from === name);
-    return makeNode(prng.fork(`node ${name}`), { name, names, links, sizes, log, isLeaf, images });
+    return makeNode(prng.fork(`node ${name}`), {
+      name,
+      names,
+      links: tuned,
+      sizes,
+      log,
+      isLeaf,
+      images,
+    });
   });
   const hasVolumes = (name: string | undefined) =>
     nodes.some(({ config }) =>
@@ -135,7 +145,21 @@ function makeLink(prng: Prng, from: string, to: string, syncChance: number): Lin
     dial,
     addresses: [`tcp://${dial === "to" ? from : to}:7420`],
     paused: false,
+    bandwidth: null,
+    compress: "none",
     verify: null,
+  };
+}
+
+/** Drawn apart, so that older seeds meet what they met before. */
+function makeLine(prng: Prng): Pick<LinkConfig, "bandwidth" | "compress"> {
+  const rate = prng.chance(0.4) ? prng.pick([128, 512, 2048, 16384]) * KIB : null;
+  const window = { fromMinute: 0, toMinute: 12 * 60 };
+  // By the clock of a simulation the rate changes only where its clock jumps.
+  const windows = prng.chance(0.3) ? [{ window, rate: 4096 * KIB }] : [];
+  return {
+    bandwidth: rate === null ? null : { otherwise: rate, windows, timezone: "UTC" },
+    compress: prng.pick(["none", "auto", { zstd: 1 }] as const),
   };
 }
 

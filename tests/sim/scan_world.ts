@@ -96,6 +96,8 @@ class ScanWorld {
         timezone: null,
       },
       verify: null,
+      bandwidth: null,
+      compress: "none",
     });
     const modes = () => prng.pick(["async", "periodic"] as const);
     const links = [link("a", "b", modes()), link("b", "c", modes()), link("a", "d", modes())]

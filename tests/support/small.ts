@@ -56,6 +56,8 @@ export function makeLink(change: Partial<LinkConfig> = {}): LinkConfig {
     dial: "to",
     addresses: ["tcp://127.0.0.1:1"],
     paused: false,
+    bandwidth: null,
+    compress: "none",
     schedule: null,
     verify: null,
     ...change,

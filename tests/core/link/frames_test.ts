@@ -13,6 +13,7 @@ import {
   jsonFrame,
   readAck,
   readDeltaData,
+  readEcho,
   readTide,
   sealFrame,
   TIDE_BYTES,
@@ -103,6 +104,7 @@ Deno.test("golden frames are read back as what they say", () => {
     const name = GOLDEN_FRAMES.find((frame) => frame.type === type)?.name.slice(3, -6) ?? "";
     if (type === FrameType.ACK) assertEquals(readAck(body), GOLDEN_ACK);
     else if (type === FrameType.TIDE) assertEquals(readTide(body), GOLDEN_TIDE);
+    else if (type === FrameType.ECHO) assertEquals(readEcho(body), 0x1_0000_0010);
     else if (type === FrameType.DATA) {
       assertEquals(readTide(body), GOLDEN_TIDE);
       assertEquals(body.subarray(TIDE_BYTES), GOLDEN_RECORDS);

@@ -19,6 +19,7 @@ function makeSelf(node: string, peer: string | null, change: Partial<HandshakeSe
     view: null,
     purpose: "link" as const,
     random: new CountingRandom(node.charCodeAt(0)),
+    channel: { channelBinding: null, certifiedNames: null },
     ...change,
   };
 }
@@ -255,5 +256,40 @@ Deno.test("a hello or proof that is no such thing is a protocol error", () => {
     const ends = makeEnds();
     ends.listener.step(frameOf(ends.dialler.begin()));
     assertCode(() => ends.listener.step(frameOf(jsonFrame(FrameType.PROOF, body))), "protocol");
+  }
+});
+
+Deno.test("a peer whose certificate is for another node is refused by either end before any proof", () => {
+  const channel = (...certifiedNames: string[]) => ({ channelBinding: null, certifiedNames });
+  assertEquals(
+    run(makeEnds({ channel: channel("a") }, { channel: channel("x", "b") })).dial?.kind,
+    "done",
+  );
+  const byListener = makeEnds({}, { channel: channel("c") });
+  const refused = byListener.listener.step(frameOf(byListener.dialler.begin()));
+  must(refused.kind === "refused");
+  assertEquals(refused.refusal, {
+    code: "wrong-certificate",
+    message: 'the certificate that came with the name "b" is for "c"',
+  });
+  const byDialler = makeEnds({ channel: channel() }, {});
+  const welcome = byDialler.listener.step(frameOf(byDialler.dialler.begin()));
+  const answer = byDialler.dialler.step(frameOf(welcome.send));
+  must(answer.kind === "refused");
+  assertEquals(answer.refusal.code, "wrong-certificate");
+  assertEquals(frameOf(answer.send).type, FrameType.REFUSE);
+});
+
+Deno.test("a proof is bound to the channel, where there is something to bind it to", () => {
+  const channel = (byte: number | null) => ({
+    channelBinding: byte === null ? null : new Uint8Array([byte]),
+    certifiedNames: null,
+  });
+  for (
+    const [near, far, is] of [[1, 1, "done"], [1, 2, "refused"], [1, null, "refused"]] as const
+  ) {
+    const ends = run(makeEnds({ channel: channel(near) }, { channel: channel(far) }));
+    assertEquals(ends.listen?.kind, is);
+    assertEquals(ends.dial?.kind, is);
   }
 });

@@ -8,7 +8,7 @@ import {
   type Tide,
   TIDE_BYTES,
 } from "../../../core/link/frames.ts";
-import { HEARTBEAT_INTERVAL_MS, WINDOW_BYTES_MAX } from "../../../core/link/link_limits.ts";
+import { HEARTBEAT_INTERVAL_MS, WINDOW_BYTES_FIRST } from "../../../core/link/link_limits.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "../../../core/link/sender.ts";
 import { SyncPolicy } from "../../../core/link/sync_policy.ts";
 import { beginReign, makeRig, makeWrite, type Rig, type RigOptions } from "../../support/rig.ts";
@@ -124,13 +124,13 @@ Deno.test("below the primary, an async link ships nothing that is provisional", 
 });
 
 Deno.test("a window of unacknowledged bytes stops the sender, and acks let it go on", async () => {
-  const rig = await makeRig({ segmentBytes: 3 * WINDOW_BYTES_MAX });
+  const rig = await makeRig({ segmentBytes: 3 * WINDOW_BYTES_FIRST });
   await beginReign(rig, 1);
   const upstream = makeSender(rig, { mode: "sync" });
-  while (rig.log.endLsn < 2 * WINDOW_BYTES_MAX) append(upstream, 1024 * 1024);
+  while (rig.log.endLsn < 2 * WINDOW_BYTES_FIRST) append(upstream, 1024 * 1024);
   pullAll(upstream);
   const stopped = upstream.sender.cursorLsn;
-  assert(stopped >= WINDOW_BYTES_MAX && stopped < WINDOW_BYTES_MAX + SENDER_BUFFER_BYTES);
+  assert(stopped >= WINDOW_BYTES_FIRST && stopped < WINDOW_BYTES_FIRST + SENDER_BUFFER_BYTES);
   assertEquals([upstream.sender.caughtUp, upstream.policy.state], [false, "grace"]);
   ack(upstream, stopped);
   pullAll(upstream);
@@ -193,10 +193,10 @@ Deno.test("an async peer is never asked to flush", async () => {
 });
 
 Deno.test("a flush that is wanted while the window is full does not make the sender babble", async () => {
-  const rig = await makeRig({ segmentBytes: 3 * WINDOW_BYTES_MAX });
+  const rig = await makeRig({ segmentBytes: 3 * WINDOW_BYTES_FIRST });
   await beginReign(rig, 1);
   const upstream = makeSender(rig, { mode: "sync" });
-  while (rig.log.endLsn < 2 * WINDOW_BYTES_MAX) append(upstream, 1024 * 1024);
+  while (rig.log.endLsn < 2 * WINDOW_BYTES_FIRST) append(upstream, 1024 * 1024);
   rig.pipeline.flushNow();
   const flags = pullAll(upstream).map((sent) => sent.flags);
   assert(flags.every((flag) => flag === 0));

@@ -1,5 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
+import { formatExec, parseExec } from "../../../core/topology/address.ts";
+import { attachAddress } from "../../../core/topology/hosts.ts";
 import { cleanSecret, linkNamed, nodeConfig } from "../../../core/topology/node_config.ts";
 import { parseTopology, topologyOrThrow } from "../../../core/topology/parse.ts";
 import type { Topology } from "../../../core/topology/topology.ts";
@@ -26,6 +28,8 @@ Deno.test("a node's configuration has its links, with what the dialling end dial
     dial: "to",
     addresses: ["tcp://10.0.0.1:7420"],
     paused: false,
+    bandwidth: null,
+    compress: "auto",
     schedule: null,
     verify: null,
   });
@@ -49,6 +53,28 @@ Deno.test("a log-only node knows every volume, and a path of none", () => {
 Deno.test("a link that is dialled from above has what the lower node advertises", () => {
   const { downstream } = nodeConfig(sample("behind_nat.yaml"), "hq", SECRET);
   assertEquals(downstream[0]?.addresses, ["tcp://far.shop.example:17420"]);
+});
+
+Deno.test("a link dials what its transports say, in their order", () => {
+  const topology = sample("every_transport.yaml");
+  const dialled = (node: string) => nodeConfig(topology, node, SECRET).upstream?.addresses;
+  assertEquals(dialled("metro"), ["tls://10.0.0.1:7420"]);
+  assertEquals(dialled("dr1"), ["quic://10.0.0.1:7420", "tls://10.0.0.1:7420"]);
+  const command = "ssh hq.example cascade attach --topology /etc/cascade.yaml --node hq".split(" ");
+  assertEquals(dialled("dr2"), [formatExec(command)]);
+  assertEquals(parseExec(formatExec(command)), command);
+});
+
+Deno.test("a node that is dialled by a command listens for that", () => {
+  const { listen } = nodeConfig(sample("every_transport.yaml"), "hq", SECRET);
+  assertEquals(listen.at(-1), "unix:/var/lib/cascade/hq/attach.sock");
+  const text = Deno.readTextFileSync(
+    new URL("../../../samples/every_transport.yaml", import.meta.url),
+  )
+    .replace("listen: [", "listen: [unix:/run/cascade/link.sock, ");
+  const other = topologyOrThrow(parseTopology(text, "x", "/srv"));
+  assertEquals(nodeConfig(other, "hq", SECRET).listen.length, 3);
+  assertEquals(attachAddress(other.nodes[0]!), "unix:/run/cascade/link.sock");
 });
 
 Deno.test("an unknown node or link is answered with the nearest name", () => {

@@ -5,15 +5,15 @@
  */
 import { join } from "node:path";
 import type { LinkStatus, NodeStatus } from "../../../core/status.ts";
+import { PERMISSIONS, PERMISSIONS_DEVICES } from "../../../build/permissions.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";
+import { cascadeArgs, cascadeArgsWith } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
+import { TestCa } from "../../support/certificates.ts";
 import { until } from "./wait.ts";
 
-/** The command line; CASCADE_E2E_MOD names another file to be put to the same tests. */
-const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
-  new URL("../../../mod.ts", import.meta.url).pathname;
-const CONFIG = new URL("../../../deno.json", import.meta.url).pathname;
+export { cascadeArgs };
 
 /** One link of the topology, as in the file. */
 export interface LinkSpec {
@@ -27,7 +27,13 @@ export interface LinkSpec {
   readonly timeout?: string;
   readonly verify?: string;
   readonly dial?: "to" | "from";
+  readonly bandwidth?: string;
+  readonly compress?: string;
+  /** What carries it: the topology gets the addresses, certificates and commands for that. */
+  readonly transport?: Transport | readonly Transport[];
 }
+
+type Transport = "tls" | "quic" | "exec";
 
 /** What a test chooses about its cluster. */
 export interface ClusterSpec {
@@ -42,6 +48,8 @@ export interface ClusterSpec {
   readonly budget?: string;
   /** Nodes other than the primary that export their applied image. */
   readonly exporting?: readonly string[];
+  /** Its volumes are block devices: its programs are those that may open them. */
+  readonly devices?: boolean;
   /** Links over TCP on loopback (default: Unix sockets). */
   readonly tcp?: boolean;
   /** The name of the cluster. */
@@ -89,8 +97,13 @@ export class Cluster {
       secret: "./cluster.secret",
       volumes,
       nodes,
-      links: spec.links,
+      links: spec.links.map((link) => cluster.#linkTopology(link)),
+      ...(spec.links.some((link) => link.transport !== undefined) ? { certs: "./certs" } : {}),
     };
+    if ("certs" in topology) {
+      const ca = new TestCa(join(folder, "certs"));
+      for (const node of spec.nodes) ca.issue(name, node);
+    }
     Deno.writeTextFileSync(join(folder, "cluster.secret"), "1f".repeat(32) + "\n", { mode: 0o600 });
     Deno.writeTextFileSync(cluster.topologyPath, JSON.stringify(topology, null, 2));
     cleanup.defer(() => cluster.dispose());
@@ -103,17 +116,26 @@ export class Cluster {
     const isPrimary = spec.nodes[0] === name;
     const feeds = spec.links.some((link) => link.from === name);
     const volumes = Object.keys(spec.volumes ?? { data: "" });
-    const listens = spec.links.some((link) =>
-      link.dial === "from" ? link.to === name : link.from === name
+    const dialled = spec.links.filter((link) =>
+      (link.dial === "from" ? link.to : link.from) === name
     );
-    const listen = spec.tcp ? `tcp://127.0.0.1:${port}` : `unix:${join(folder, name)}.link`;
+    const kinds = dialled.flatMap(({ transport = [] }) => transport);
+    const isPlain = dialled.some(({ transport }) => transport === undefined);
+    const listen = [
+      ...(!isPlain
+        ? []
+        : [spec.tcp ? `tcp://127.0.0.1:${port}` : `unix:${join(folder, name)}.link`]),
+      // Of the two protocols, one is over TCP and one over UDP.
+      ...(kinds.includes("tls") ? [`tls://127.0.0.1:${port}`] : []),
+      ...(kinds.includes("quic") ? [`quic://127.0.0.1:${port}`] : []),
+    ];
     const exports = isPrimary || (spec.exporting ?? []).includes(name);
     const logOnly = (spec.logOnly ?? []).includes(name);
     const { log, ...settings } = spec.settings?.[name] ?? {};
     return {
       role: isPrimary ? "primary" : feeds ? "intermediate" : "secondary",
       dir: join(folder, name),
-      ...(listens ? { listen: [listen] } : {}),
+      ...(listen.length > 0 ? { listen } : {}),
       ...(logOnly ? {} : {
         volumes: Object.fromEntries(volumes.map((volume) => [volume, this.image(name, volume)])),
       }),
@@ -122,6 +144,13 @@ export class Cluster {
       admin: this.admin(name),
       ...settings,
     };
+  }
+
+  #linkTopology(link: LinkSpec): Record<string, unknown> {
+    if (![link.transport ?? []].flat().includes("exec")) return { ...link };
+    const node = link.dial === "from" ? link.to : link.from;
+    const attach = cascadeArgs("attach", "-t", this.topologyPath, "--node", node);
+    return { ...link, exec: [Deno.execPath(), ...attach] };
   }
 
   /** The node that takes writes. */
@@ -163,22 +192,11 @@ export class Cluster {
 
   /** Starts `serve` for a node without waiting for it; on another topology file, if given. */
   spawn(node: string, topologyPath = this.topologyPath): Background {
+    const permissions = this.spec.devices === true ? PERMISSIONS_DEVICES : PERMISSIONS;
     const process = new Background(
       node,
       Deno.execPath(),
-      [
-        "run",
-        "-A",
-        "--no-check",
-        "--config",
-        CONFIG,
-        MOD,
-        "serve",
-        "-t",
-        topologyPath,
-        "--node",
-        node,
-      ],
+      cascadeArgsWith(permissions, "serve", "-t", topologyPath, "--node", node),
       join(this.folder, `${node}.out`),
     );
     this.#running.set(node, process);
@@ -273,11 +291,6 @@ export class Cluster {
       console.error(`--- last lines of ${node}:\n${process.output().slice(-3000)}`);
     }
   }
-}
-
-/** What to give Deno so that it runs the command line with `args`. */
-export function cascadeArgs(...args: readonly string[]): string[] {
-  return ["run", "-A", "--no-check", "--config", CONFIG, MOD, ...args];
 }
 
 /** Runs the command line. */

@@ -1,0 +1,188 @@
+/**
+ * Connections from their first byte to the link that they serve: those that come, those that were dialled
+ * for a link, and those that are there only to hear and to tell what is known of the tree.
+ *
+ * @module
+ */
+import { CascadeError, describeError } from "../errors.ts";
+import type { Connection } from "../ports.ts";
+import { StrangerJournal } from "../stranger_journal.ts";
+import type { DialEnd, Link } from "./dialler.ts";
+import { FrameType, jsonFrame } from "./frames.ts";
+import { greet } from "./greeter.ts";
+import type { LinkHost } from "./host.ts";
+import { UNPROVED_CONNECTIONS_MAX } from "./link_limits.ts";
+import type { Hello, Refusal } from "./messages.ts";
+import { Wire } from "./wire.ts";
+
+/** Refusals that time may mend: the redial goes on with ordinary patience. */
+const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+
+/** Whom this end has dialled; without a link: only to hear and to tell. */
+export interface Callee {
+  readonly node: string;
+  readonly link: Link | null;
+}
+
+/** What meetings ask of the hub. */
+export interface LinkBook {
+  /** The link to that node, as the tree is now. */
+  readonly linkTo: (node: string) => Link | undefined;
+  /** Whether this end is the one that dials. */
+  readonly dials: (link: Link) => boolean;
+}
+
+/** See the module's text. */
+export class Meetings {
+  readonly #host: LinkHost;
+  readonly #book: LinkBook;
+  readonly #wires = new Set<Wire>();
+  readonly #strangers: StrangerJournal;
+  #unproved = 0;
+  #stopped = false;
+
+  constructor(host: LinkHost, book: LinkBook) {
+    this.#host = host;
+    this.#book = book;
+    this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
+  }
+
+  /** Somebody has dialled this node. */
+  accept(connection: Connection): void {
+    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
+      connection.close();
+      return;
+    }
+    this.#unproved++;
+    let counted = true;
+    const proved = () => {
+      if (counted) this.#unproved--;
+      counted = false;
+    };
+    const wire = new Wire(connection, this.#host.ports.clock);
+    this.meet(wire, null, proved).catch((error) => {
+      this.#strangers.write("warn", "a connection was dropped before it proved itself", {
+        remote: connection.remote,
+        reason: describeError(error),
+      });
+    }).finally(proved);
+  }
+
+  /**
+   * Shakes hands, and serves the link that follows from it to its end. `callee`: whom this end has dialled;
+   * null at the listening end. Throws what ends the connection.
+   */
+  async meet(wire: Wire, callee: Callee | null, proved: () => void = () => {}): Promise<DialEnd> {
+    this.#wires.add(wire);
+    try {
+      const purpose = callee !== null && callee.link === null ? "view" : "link";
+      const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose);
+      if (greeting.kind === "refused") {
+        const { refusal, byUs } = greeting;
+        this.#tellRefusal(refusal, callee?.link ?? null, wire.remote, byUs);
+        return endOf(refusal);
+      }
+      proved();
+      return await this.#goOn(wire, greeting.peer, callee);
+    } catch (error) {
+      throw wire.reasonOf(error);
+    } finally {
+      wire.close();
+      this.#wires.delete(wire);
+    }
+  }
+
+  /** Both ends are proved: what they know of the tree is shared, and what link they have then is served. */
+  async #goOn(wire: Wire, peer: Hello, callee: Callee | null): Promise<DialEnd> {
+    const conflict = await this.#host.meet(peer);
+    const isLook = peer.purpose === "view" || (callee !== null && callee.link === null);
+    if (wire.closed || this.#stopped || (isLook && conflict === null)) return "served";
+    const link = this.#book.linkTo(peer.node);
+    // What was dialled for may be another's by now.
+    if (callee !== null && callee.link !== null && callee.link !== link && conflict === null) {
+      return "served";
+    }
+    const refusal = conflict ?? this.#refusalOf(link, peer, callee === null);
+    if (refusal !== null || link === undefined) {
+      if (refusal !== null) await this.#refuse(wire, refusal, callee?.link ?? null);
+      return "refused";
+    }
+    await link.serve(wire, peer);
+    return link.refusal === null ? "served" : endOf(link.refusal);
+  }
+
+  async #refuse(wire: Wire, refusal: Refusal, link: Link | null): Promise<void> {
+    this.#tellRefusal(refusal, link, wire.remote, true);
+    wire.send(jsonFrame(FrameType.REFUSE, refusal));
+    await wire.drain();
+  }
+
+  /** Why a proved peer has no link to this node, or not now. */
+  #refusalOf(link: Link | undefined, peer: Hello, isListening: boolean): Refusal | null {
+    const { name } = this.#host.config;
+    if (link === undefined) {
+      const message = `${name} has no link to "${peer.node}", as it knows the cascade`;
+      return { code: "no-link", message };
+    }
+    if (isListening && this.#book.dials(link)) {
+      const message = `by the topology of ${name}, ${name} dials ${peer.node}`;
+      return { code: "no-link", message };
+    }
+    return pausedRefusal(link) ?? link.admitProved(peer);
+  }
+
+  /**
+   * Dials a node at one of its addresses, exchanges with it what both know of the tree, and hangs up. Throws
+   * `unreachable`, `refused`, and what a connection throws.
+   */
+  async look(node: string, addresses: readonly string[]): Promise<void> {
+    const { network, clock } = this.#host.ports;
+    let failure: unknown = new CascadeError("unreachable", `${node} has no address to dial`);
+    for (const address of addresses) {
+      try {
+        const connection = await network.dial(address, node);
+        if (this.#stopped) return connection.close();
+        const end = await this.meet(new Wire(connection, clock), { node, link: null });
+        if (end !== "refused") return;
+        failure = new CascadeError("refused", `${node} refused`);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure;
+  }
+
+  #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
+    link?.refused(refusal);
+    // A paused link says so in its state, once; its peer asks every two seconds.
+    const level = refusal.code === "paused" ? "debug" : "warn";
+    const journal = link === null ? this.#strangers : this.#host.ports.journal;
+    journal.write(level, byUs ? "refused a connection" : "was refused", {
+      ...(link === null ? {} : { link: link.config.name }),
+      remote,
+      code: refusal.code,
+      reason: refusal.message,
+    });
+  }
+
+  /** Closes all connections; none is taken any more. */
+  stop(): void {
+    this.#stopped = true;
+    const error = new CascadeError("stopping", "the node stops", { retryable: true });
+    for (const wire of this.#wires) wire.close(error);
+    this.#strangers.close();
+  }
+}
+
+function endOf(refusal: Refusal): DialEnd {
+  if (PASSING.includes(refusal.code)) return "served";
+  // A paused link goes on whenever its operator likes: it is asked now and then.
+  return refusal.code === "paused" ? "failed" : "refused";
+}
+
+function pausedRefusal(link: Link): Refusal | null {
+  const message = link.pausedWhy;
+  return message === null
+    ? null
+    : { code: "paused", message: `link ${link.config.name} is ${message}` };
+}
