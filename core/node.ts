@@ -10,7 +10,7 @@ import type { NodeConfig } from "./config.ts";
 import { drainLinks } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { makeExports } from "./exports.ts";
-import { NodeFront } from "./front.ts";
+import type { NodeFront } from "./front.ts";
 import type { Tide } from "./link/frames.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
@@ -26,7 +26,8 @@ import { NodeSync } from "./node_sync.ts";
 import { NodeTree } from "./node_tree.ts";
 import { NodeVerify } from "./node_verify.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
-import { Pipeline } from "./pipeline.ts";
+import { openFront, openPipeline } from "./node_parts.ts";
+import type { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import type { TailRecoverer } from "./recover_tail.ts";
@@ -136,28 +137,7 @@ export class CascadeNode implements LinkHost {
     this.done = this.#end.promise;
     this.done.catch(() => {/* whoever awaits it is told; nobody has to */});
     const reigns = config.role === "primary";
-    this.pipeline = new Pipeline({
-      log: opened.log,
-      shelf: opened.shelf,
-      history: opened.history,
-      volumes: opened.volumes,
-      reigns,
-      checkpointLsn: opened.state.checkpointLsn,
-      budgetBytes: config.log.budgetBytes,
-      segmentBytes: config.log.segmentBytes,
-      clock: ports.clock,
-      events: {
-        onProgress: () => this.onProgress(),
-        saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
-        neededLsn: () => this.hub.folding.neededLsn(),
-        onCutBack: () => this.onCutBack(),
-        letGo: (lsn) => this.hub.folding.letGo(lsn),
-        heldLsn: () => this.hub.heldLsn(),
-        stallLsn: () => this.hub.neededBy("stall"),
-        failLsn: () => this.hub.neededBy("fail"),
-        onFatal: (error) => this.onFatal(error),
-      },
-    });
+    this.pipeline = openPipeline(this, opened, (change) => this.#saveState(change));
     this.#roomQueue = new RoomQueue(this.pipeline);
     this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
@@ -180,15 +160,7 @@ export class CascadeNode implements LinkHost {
     this.hub = new LinkHub(this);
     this.tree = new NodeTree(this, parts);
     this.sync = new NodeSync(parts, this.verify, this.scans);
-    const sync = {
-      receivedLsn: () => this.hub.groupReceivedLsn(),
-      durableLsn: () => this.hub.groupDurableLsn(),
-      failed: () => this.hub.failed(),
-      failures: () => this.hub.failures(),
-      onAppended: (firstLsn: number, timeMs: number) => this.#onClientAppended(firstLsn, timeMs),
-      onFlushWanted: () => this.hub.onAppended(),
-    };
-    this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
+    this.front = openFront(this, opened);
     this.exports = makeExports(this, opened.volumes);
     const { network, clock, journal } = ports;
     this.nbd = new NbdServer({ network, clock, journal, exports: this.exports });
@@ -246,18 +218,16 @@ export class CascadeNode implements LinkHost {
     return this.tree.seat.told;
   }
 
+  get isLeaving(): boolean {
+    return this.tree.isLeaving;
+  }
+
   get base(): Readonly<Record<string, string>> | null {
     return this.#state.base;
   }
 
   adoptBase(base: Readonly<Record<string, string>>): Promise<void> {
     return this.#saveState({ base: { ...base } });
-  }
-
-  /** Hot path: a client's batch was appended. */
-  #onClientAppended(firstLsn: number, timeMs: number): void {
-    this.times.note(firstLsn, timeMs);
-    this.hub.onAppended();
   }
 
   onAppended(): void {

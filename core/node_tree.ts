@@ -57,6 +57,11 @@ export class NodeTree {
     });
   }
 
+  /** An abandoned epoch is being left: nothing is to be added to it. */
+  get isLeaving(): boolean {
+    return this.#leaving;
+  }
+
   tick(): void {
     const { pipeline, hub } = this.#node;
     this.seat.tick(pipeline.reigns || (hub.upstream?.connected ?? false));
@@ -124,11 +129,10 @@ export class NodeTree {
     });
   }
 
-  /** A node above without volumes cannot give what leads from an abandoned epoch: one further up can. */
+  /** A node above without volumes cannot give more than its log: one further up can. */
   #climb(): void {
-    const { config, deltas } = this.#node;
-    const { tree, name, upstream } = config;
-    if (tree === null || upstream === null || !deltas.isRejoining) return;
+    const { tree, name, upstream } = this.#node.config;
+    if (tree === null || upstream === null) return;
     const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
     const to = path.find((above) => tree.nodes.find((node) => node.name === above)?.hasVolumes);
     if (to === undefined) return;

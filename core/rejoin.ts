@@ -49,6 +49,9 @@ export async function leaveEpoch(node: Leaving, forkLsn: number): Promise<Rejoin
   if (forkLsn <= 0 || forkLsn >= pipeline.stableLsn) {
     throw new CascadeError("protocol", `a fork at LSN ${forkLsn}`, { where: { LSN: forkLsn } });
   }
+  // What is on its way to the disk is of the tail, too.
+  log.requestFlush();
+  await log.flushed();
   await pipeline.applyAll();
   while (pipeline.volumes.length > 0 && pipeline.checkpointedLsn < pipeline.appliedLsn) {
     await pipeline.checkpoint();

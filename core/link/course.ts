@@ -11,7 +11,7 @@ import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
 import { FrameType } from "./frames.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
 import { PeerHashes } from "./hashes.ts";
-import { decodeMessage, deltaAckSchema } from "./messages.ts";
+import { advanceSchema, decodeMessage, deltaAckSchema } from "./messages.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
@@ -26,7 +26,10 @@ export interface CourseParts {
   readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scans">;
+  readonly host: Pick<
+    LinkHost,
+    "alone" | "base" | "onFatal" | "onLinkProgress" | "ports" | "scans"
+  >;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
@@ -86,8 +89,16 @@ export class Course {
       this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
     } else if (type === FrameType.ECHO) this.#parts.sender.flight.heard(body);
     else if (type === FrameType.HASH) this.hashes.onAnswer(body);
+    else if (type === FrameType.ADVANCE) this.#onAdvance(body);
     else return false;
     return true;
+  }
+
+  /** The peer needs the history to go on: for a repair of a node below it. */
+  #onAdvance(body: Uint8Array): void {
+    const { advance, runs, host } = this.#parts;
+    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
+    advance(lsn).then(() => runs?.now()).catch((error) => host.onFatal(error));
   }
 
   /** The peer's position moved. */

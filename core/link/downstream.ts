@@ -19,13 +19,7 @@ import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { Line } from "./line.ts";
 import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
-import {
-  advanceSchema,
-  decodeMessage,
-  type Hello,
-  type Refusal,
-  subtreeSchema,
-} from "./messages.ts";
+import { decodeMessage, type Hello, type Refusal, subtreeSchema } from "./messages.ts";
 import { isFatal, OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
 import { PeerMap } from "./peer_map.ts";
@@ -220,16 +214,8 @@ export class DownstreamLink {
       if (type === FrameType.ACK) this.#onAck(readAck(body));
       else if (type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
-      } else if (type === FrameType.ADVANCE) this.#onAdvance(wire, body);
-      else if (!course.take(type, body)) throw unexpectedFrame(type);
+      } else if (!course.take(type, body)) throw unexpectedFrame(type);
     }
-  }
-
-  /** The peer needs the history to go on: for a repair of a node below it. */
-  #onAdvance(wire: Wire, body: Uint8Array): void {
-    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
-    const advanced = this.#host.advance(lsn, () => !wire.closed);
-    advanced.then(() => this.runs?.now()).catch((error) => this.#host.onFatal(error));
   }
 
   #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {

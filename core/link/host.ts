@@ -58,6 +58,8 @@ export interface LinkHost {
   onCutBack(): void;
   /** A peer has proved itself: what it knows of the tree is taken in. Why it is not spoken to, or null. */
   meet(peer: Hello): Promise<Refusal | null>;
+  /** It leaves an abandoned epoch just now: it takes nothing from above. */
+  readonly isLeaving: boolean;
   /** What this node tells of the tree; null: nothing was ever changed. */
   readonly view: View | null;
   /** The upstream refused this node for good. */

@@ -7,30 +7,23 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
-import type { BlockSet } from "../delta/block_set.ts";
-import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
 import { linkFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
   echoFrame,
   type Frame,
-  FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
   readEcho,
-  sealFrame,
   type Tide,
-  TIDE_BYTES,
   unexpectedFrame,
-  writeTide,
 } from "./frames.ts";
 import { answerHash } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { refusedState } from "./link_state.ts";
 import {
   CONTROL_BODY_BYTES_MAX,
-  DATA_RECORDS_BYTES_MAX,
   HEARTBEAT_INTERVAL_MS,
   SILENCE_MAX_MS,
   SUBTREE_INTERVAL_MS,
@@ -49,7 +42,8 @@ import { pausedWhy } from "./pauses.ts";
 import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
 import { SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
-import type { Wire, WireSource } from "./wire.ts";
+import { sendTouched, TailSource } from "./upward.ts";
+import type { Wire } from "./wire.ts";
 
 /** How long the upstream may take to judge our position (it may be looking for its lost tail). */
 const VERDICT_TIMEOUT_MS = 60_000;
@@ -165,6 +159,9 @@ export class UpstreamLink {
   async #serve(wire: Wire): Promise<void> {
     // Where this node stands is known once it has what it committed in an earlier life.
     await Promise.race([this.#host.deltas.settled, wire.whenClosed]);
+    if (this.#host.isLeaving) {
+      throw new CascadeError("refused", "it leaves an abandoned epoch first");
+    }
     wire.allowData();
     wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
     wire.send(jsonFrame(FrameType.POSITION, this.#position()));
@@ -370,50 +367,4 @@ export class UpstreamLink {
       line: null,
     };
   }
-}
-
-/** Sends [from, end) of this node's log once, as DATA frames. */
-class TailSource implements WireSource {
-  readonly #host: LinkHost;
-  #cursorLsn: number;
-  readonly #endLsn: number;
-
-  constructor(host: LinkHost, fromLsn: number, endLsn: number) {
-    this.#host = host;
-    this.#cursorLsn = fromLsn;
-    this.#endLsn = endLsn;
-  }
-
-  fill(into: Bytes, at: number): number {
-    if (this.#cursorLsn >= this.#endLsn) return at;
-    const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
-    const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
-    const bytes = this.#host.pipeline.log.read(this.#cursorLsn, room, this.#endLsn);
-    const firstLsn = this.#cursorLsn;
-    writeTide(into, at + FRAME_HEADER_BYTES, {
-      stableLsn: 0,
-      primaryTimeMs: 0,
-      primaryEndLsn: 0,
-      firstLsn,
-    });
-    this.#cursorLsn += bytes;
-    sealFrame(into, at, FrameType.DATA, 0, TIDE_BYTES + bytes, TIDE_BYTES);
-    return records + bytes;
-  }
-}
-
-/** Extents in one frame: they fit with the longest numbers. */
-const TOUCHED_EXTENTS_MAX = 1000;
-
-/** Tells the upstream what this node wrote in an abandoned epoch. */
-async function sendTouched(wire: Wire, blocks: BlockSet): Promise<void> {
-  let extents: [number, number, number][] = [];
-  for (const { volume, offset, length } of blocks.extents()) {
-    extents.push([volume, offset, length]);
-    if (extents.length < TOUCHED_EXTENTS_MAX) continue;
-    wire.send(jsonFrame(FrameType.TOUCHED, { extents, isLast: false }));
-    await wire.drain();
-    extents = [];
-  }
-  wire.send(jsonFrame(FrameType.TOUCHED, { extents, isLast: true }));
 }

@@ -121,6 +121,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     onRefusedForGood: none,
     recovery: null,
     view: null,
+    isLeaving: false,
     meet: () => Promise.resolve(null),
     subtree: () => [],
     onFatal: (error) => rig.fatal.push(error),
