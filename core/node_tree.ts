@@ -83,6 +83,9 @@ export class NodeTree {
     if (deltas.isFresh || deltas.isInPlace || deltas.isRejoining || this.#leaving) {
       throw refused(`${config.name} has no whole image to serve`, false);
     }
+    if (pipeline.volumes.length === 0) {
+      throw refused(`${config.name} has no volumes to serve`, false);
+    }
     if (config.capture === "scan") throw refused(`${config.name} is one that scans`, false);
     if (expectLsn !== null && pipeline.appendedLsn !== expectLsn) {
       const message = `${config.name} ends at LSN ${pipeline.appendedLsn}, not at ${expectLsn}`;

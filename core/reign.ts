@@ -129,7 +129,8 @@ async function roomForEpoch(node: Reigning): Promise<void> {
   while (!pipeline.accepts(EPOCH_ROOM_BYTES) && node.phase === "starting") {
     await pipeline.applyAll();
     await pipeline.checkpoint();
-    pipeline.makeRoom(EPOCH_ROOM_BYTES);
+    // Nobody waits for a peer before the reign has begun, and no peer is heard before: what it lacks is mapped.
+    pipeline.makeRoom(EPOCH_ROOM_BYTES, true);
     await new Promise<void>((go) => ports.clock.after(TICK_INTERVAL_MS / 10, go));
   }
 }

@@ -238,7 +238,7 @@ class FailoverWorld {
     this.#count("looks");
     const { appliedLsn, history } = pipeline;
     // Until that is applied the volumes are still the image of the epoch that was left.
-    if (pipeline.shelf.covering(appliedLsn)?.header.mends === true) return;
+    if (pipeline.shelf.following(appliedLsn)?.header.mends === true) return;
     const at = host.disk.image(VOLUME)?.differsAt(this.#imageAt(history.epochs, appliedLsn)) ?? -1;
     if (at < 0) return;
     throw new Violation(
