@@ -87,9 +87,9 @@ export class SimHost {
     this.#world.scheduler.after(0, life, () => this.#run(life));
   }
 
-  #run(life: Life): void {
+  #run(life: Life, turn = 0): void {
     const { scheduler, fabric, trace } = this.#world;
-    const prng = this.#prng.fork(`life ${life.number}`);
+    const prng = this.#prng.fork(`life ${life.number}` + (turn === 0 ? "" : ` turn ${turn}`));
     const ports = {
       disk: new SimDisk(this.disk, life),
       network: new SimNetwork(fabric, life),
@@ -99,7 +99,7 @@ export class SimHost {
       hooks: { run: (name: string) => this.#runHook(name, life) },
     };
     CascadeNode.start(this.planned.config, ports).then(
-      (node) => this.#started(life, node),
+      (node) => this.#started(life, node, turn),
       (error) => this.#failed(life, error),
     ).catch((error) => this.#world.fail("correctness", error));
   }
@@ -112,11 +112,11 @@ export class SimHost {
     });
   }
 
-  #started(life: Life, node: CascadeNode): void {
+  #started(life: Life, node: CascadeNode, turn: number): void {
     if (this.#life !== life) return;
     this.#node = node;
     this.#world.trace.note(life.name, "started", node.pipeline.appendedLsn);
-    node.done.then((end) => this.#stopped(life, end), (error) => this.#failed(life, error))
+    node.done.then((end) => this.#stopped(life, end, turn), (error) => this.#failed(life, error))
       .catch((error) => this.#world.fail("correctness", error));
     node.ready.then(() => {
       if (this.#life === life) this.#events.onReady(this, node);
@@ -135,14 +135,14 @@ export class SimHost {
     this.#events.onFailed(this, error);
   }
 
-  #stopped(life: Life, end: NodeEnd): void {
+  #stopped(life: Life, end: NodeEnd, turn: number): void {
     if (this.#life !== life) return;
     if (end === "turned") {
       // The same process goes on with a node of another role.
       this.#world.trace.note(life.name, "turned");
       this.#events.onTurned?.(this);
       this.#node = null;
-      this.#run(life);
+      this.#run(life, turn + 1);
       return;
     }
     this.#world.trace.note(life.name, "stopped");
