@@ -21,6 +21,7 @@ import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeOrders } from "./node_orders.ts";
 import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
 import { NodeTree } from "./node_tree.ts";
@@ -37,6 +38,7 @@ import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
+import type { Ask, AskAnswer } from "./tree/asks.ts";
 import type { View } from "./tree/view.ts";
 
 /** What a node is doing, for its status. */
@@ -82,6 +84,10 @@ export class CascadeNode implements LinkHost {
   readonly onRequest: boolean;
   /** The node's place in the tree. */
   readonly tree: NodeTree;
+  /** Carries out what is ordered of the tree. */
+  readonly orders: NodeOrders;
+  /** When it turns: for how long it holds its clients then, since it reigns only to hand on. */
+  heldForMs = 0;
   readonly #roomQueue: RoomQueue;
   readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
@@ -159,6 +165,7 @@ export class CascadeNode implements LinkHost {
     this.seeds = new NodeSeeds(parts, this.deltas);
     this.hub = new LinkHub(this);
     this.tree = new NodeTree(this, parts);
+    this.orders = new NodeOrders(this);
     this.sync = new NodeSync(parts, this.verify, this.scans);
     this.front = openFront(this, opened);
     this.exports = makeExports(this, opened.volumes);
@@ -216,6 +223,10 @@ export class CascadeNode implements LinkHost {
 
   get view(): View | null {
     return this.tree.seat.told;
+  }
+
+  answer(_asker: string, question: Ask): Promise<AskAnswer> {
+    return this.orders.answer(question);
   }
 
   get isLeaving(): boolean {
@@ -349,7 +360,9 @@ export class CascadeNode implements LinkHost {
     try {
       await this.pipeline.stop(null);
       await scanned;
+      await this.hub.folding.alone(() => Promise.resolve());
     } finally {
+      await this.#opened.stateFile.close();
       this.#opened.lock.close();
     }
   }

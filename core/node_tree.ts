@@ -26,6 +26,8 @@ export interface PromoteOptions {
   readonly expectLsn: number | null;
   /** Also where this node is the primary already: of two that were promoted at once this one is kept. */
   readonly force: boolean;
+  /** Only to hand on: it needs no volumes. */
+  readonly isInterim?: boolean;
 }
 
 /** See the module's text. */
@@ -71,7 +73,7 @@ export class NodeTree {
    * Makes this node the primary: settles when that is durable; the node turns then. A primary that waits
    * for word of others serves without. Throws `usage`, `refused`.
    */
-  async promote({ away, expectLsn, force }: PromoteOptions): Promise<void> {
+  async promote({ away, expectLsn, force, isInterim = false }: PromoteOptions): Promise<void> {
     const { pipeline, config, deltas, ports, phase } = this.#node;
     if (pipeline.reigns && !force) return this.seat.allowAlone();
     const { tree } = config;
@@ -98,8 +100,8 @@ export class NodeTree {
     await this.seat.learn(next);
   }
 
-  /** Another node feeds this one from now on: settles when it dials there. Throws `usage`. */
-  async reparent(to: string): Promise<void> {
+  /** Throws `usage` or `not-found` when that node cannot feed this one. */
+  checkParent(to: string): void {
     const { config, pipeline } = this.#node;
     const { tree, name } = config;
     if (tree === null) throw new CascadeError("usage", "this node knows no tree");
@@ -110,8 +112,14 @@ export class NodeTree {
     if (to === name || isBelow(tree, this.seat.view, to, name)) {
       throw new CascadeError("usage", `${to} is fed by ${name} itself`);
     }
+  }
+
+  /** Another node feeds this one from now on: settles when it dials there. Throws `usage`, `not-found`. */
+  async reparent(to: string): Promise<void> {
+    const { config } = this.#node;
+    this.checkParent(to);
     if (config.upstream?.from === to) return;
-    await this.seat.learn(withParent(this.seat.view, name, to));
+    await this.seat.learn(withParent(this.seat.view, config.name, to));
   }
 
   /** The node above does not go on with what is here. */

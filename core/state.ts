@@ -77,6 +77,7 @@ export class StateFile {
   readonly #disk: Disk;
   readonly #folder: string;
   readonly #path: string;
+  #isClosed = false;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(disk: Disk, folder: string) {
@@ -132,12 +133,20 @@ export class StateFile {
 
   /** Replaces the state, durably. Saves are done one after the other. */
   save(state: NodeState): Promise<void> {
+    // As after a crash: nothing follows from it any more.
+    if (this.#isClosed) return new Promise(() => {});
     const text = JSON.stringify(state);
     const bytes = new TextEncoder().encode(`${text}\n${checksum(text)}\n`);
     const next = this.#saving.then(() => this.#replace(bytes));
     // A failed save must not fail the next one's caller; this one's caller is told.
     this.#saving = next.catch(() => {});
     return next;
+  }
+
+  /** Settles when nothing is being saved; what is asked for later is not done, and never settles. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#saving;
   }
 
   async #replace(bytes: Uint8Array): Promise<void> {

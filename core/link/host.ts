@@ -8,6 +8,7 @@ import type { Pipeline } from "../pipeline.ts";
 import type { Ports } from "../ports.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Tide } from "./frames.ts";
+import type { Ask, AskAnswer } from "../tree/asks.ts";
 import type { View } from "../tree/view.ts";
 import type { Hello, Refusal } from "./messages.ts";
 import type { BlockSet } from "../delta/block_set.ts";
@@ -60,6 +61,8 @@ export interface LinkHost {
   meet(peer: Hello): Promise<Refusal | null>;
   /** It leaves an abandoned epoch just now: it takes nothing from above. */
   readonly isLeaving: boolean;
+  /** Answers what another node asks; never rejects. */
+  answer(asker: string, question: Ask): Promise<AskAnswer>;
   /** What this node tells of the tree; null: nothing was ever changed. */
   readonly view: View | null;
   /** The upstream refused this node for good. */

@@ -12,6 +12,7 @@ import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
 import type { LinkHost } from "./host.ts";
 import { Meetings } from "./meetings.ts";
+import type { Ask, Offer } from "../tree/asks.ts";
 import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
 
@@ -90,10 +91,40 @@ export class LinkHub {
 
   /** Dials a node, exchanges with it what both know of the tree, and hangs up. Throws `unreachable`, ... */
   async look(node: string): Promise<void> {
+    await this.#meetings.look(node, this.#addressesOf(node));
+  }
+
+  /** Asks a node one question; see {@linkcode Meetings.ask}. */
+  ask(node: string, question: Ask, timeoutMs = 0): Promise<unknown> {
+    return this.#meetings.ask(node, this.#addressesOf(node), question, timeoutMs);
+  }
+
+  /** Whether an answer is on its way to whoever asked. */
+  get isAnswering(): boolean {
+    return this.#meetings.isAnswering;
+  }
+
+  #addressesOf(node: string): readonly string[] {
     const link = this.#linkTo(node);
     const own = link !== undefined && this.#dials(link) ? link.config.addresses : [];
-    const known = this.#host.config.tree?.nodes.find(({ name }) => name === node)?.addresses ?? [];
-    await this.#meetings.look(node, own.length > 0 ? own : known);
+    if (own.length > 0) return own;
+    return this.#host.config.tree?.nodes.find(({ name }) => name === node)?.addresses ?? [];
+  }
+
+  /** By what a node that stands at `lsn` would go on if `config` were its link to this one, and how much that is. */
+  async offer(config: LinkConfig, lsn: number): Promise<Offer> {
+    const link = this.downstream.find(({ config: { to } }) => to === config.to) ??
+      new DownstreamLink(this.#host, config);
+    if (!this.downstream.includes(link)) {
+      await link.map.load(this.#host.ports.journal, this.#host.deltas.isInPlace);
+    }
+    const { planner } = link;
+    const endLsn = this.#host.pipeline.stableLsn;
+    if (lsn >= endLsn) return { by: "nothing", bytes: 0 };
+    const { deltaBytes } = await planner.preview(lsn, endLsn, config.mode === "periodic");
+    if (planner.streamsFrom(lsn)) return { by: "log", bytes: deltaBytes };
+    if (planner.goesOnFrom(lsn)) return { by: "delta", bytes: deltaBytes };
+    return { by: planner.reaches(lsn) ? "map" : "all", bytes: deltaBytes };
   }
 
   /** Other links: those that stay are left alone. One call at a time. */

@@ -4,24 +4,37 @@
  *
  * @module
  */
-import { CascadeError, describeError } from "../errors.ts";
+import { CascadeError, describeError, type ErrorCode } from "../errors.ts";
 import type { Connection } from "../ports.ts";
 import { StrangerJournal } from "../stranger_journal.ts";
 import type { DialEnd, Link } from "./dialler.ts";
-import { FrameType, jsonFrame } from "./frames.ts";
+import { FrameType, jsonFrame, unexpectedFrame } from "./frames.ts";
 import { greet } from "./greeter.ts";
 import type { LinkHost } from "./host.ts";
 import { UNPROVED_CONNECTIONS_MAX } from "./link_limits.ts";
-import type { Hello, Refusal } from "./messages.ts";
+import { answerSchema, type Ask, type AskAnswer, askSchema } from "../tree/asks.ts";
+import { decodeMessage, type Hello, type Refusal } from "./messages.ts";
 import { Wire } from "./wire.ts";
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
 const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
 
-/** Whom this end has dialled; without a link: only to hear and to tell. */
+/** How long the answer to a question may take, beside its own time, ms. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+/** Whom this end has dialled; without a link: only to hear and to tell, or for a question. */
 export interface Callee {
   readonly node: string;
   readonly link: Link | null;
+  readonly inquiry?: Inquiry;
+}
+
+/** A question to a node, and what came of it. */
+interface Inquiry {
+  readonly question: Ask;
+  readonly timeoutMs: number;
+  isSent: boolean;
+  answer: AskAnswer | null;
 }
 
 /** What meetings ask of the hub. */
@@ -39,6 +52,7 @@ export class Meetings {
   readonly #wires = new Set<Wire>();
   readonly #strangers: StrangerJournal;
   #unproved = 0;
+  #answering = 0;
   #stopped = false;
 
   constructor(host: LinkHost, book: LinkBook) {
@@ -75,7 +89,7 @@ export class Meetings {
   async meet(wire: Wire, callee: Callee | null, proved: () => void = () => {}): Promise<DialEnd> {
     this.#wires.add(wire);
     try {
-      const purpose = callee !== null && callee.link === null ? "view" : "link";
+      const purpose = purposeOf(callee);
       const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose);
       if (greeting.kind === "refused") {
         const { refusal, byUs } = greeting;
@@ -95,6 +109,8 @@ export class Meetings {
   /** Both ends are proved: what they know of the tree is shared, and what link they have then is served. */
   async #goOn(wire: Wire, peer: Hello, callee: Callee | null): Promise<DialEnd> {
     const conflict = await this.#host.meet(peer);
+    if (callee?.inquiry !== undefined) return await ask(wire, callee.inquiry);
+    if (peer.purpose === "ask") return await this.#answer(wire, peer.node);
     const isLook = peer.purpose === "view" || (callee !== null && callee.link === null);
     if (wire.closed || this.#stopped || (isLook && conflict === null)) return "served";
     const link = this.#book.linkTo(peer.node);
@@ -131,22 +147,77 @@ export class Meetings {
     return pausedRefusal(link) ?? link.admitProved(peer);
   }
 
+  /** The peer asks one question. */
+  async #answer(wire: Wire, asker: string): Promise<DialEnd> {
+    wire.setDeadline(ANSWER_TIMEOUT_MS, "question");
+    const { type, body } = await wire.receive();
+    if (type !== FrameType.ASK) throw unexpectedFrame(type);
+    wire.setDeadline(null);
+    const question = decodeMessage(askSchema, body, "question");
+    this.#answering++;
+    try {
+      wire.send(jsonFrame(FrameType.ANSWER, await this.#host.answer(asker, question)));
+      await wire.drain();
+    } finally {
+      this.#answering--;
+    }
+    return "served";
+  }
+
+  /** Whether an answer is on its way to whoever asked. */
+  get isAnswering(): boolean {
+    return this.#answering > 0;
+  }
+
+  /**
+   * Asks a node at one of its addresses; `timeoutMs`: what the answer itself may take. Throws `unreachable`, and what
+   * the node answered in place of an answer.
+   */
+  async ask(
+    node: string,
+    addresses: readonly string[],
+    question: Ask,
+    timeoutMs: number,
+  ): Promise<unknown> {
+    const inquiry: Inquiry = {
+      question,
+      timeoutMs: timeoutMs + ANSWER_TIMEOUT_MS,
+      isSent: false,
+      answer: null,
+    };
+    await this.#visit(node, addresses, inquiry);
+    const { answer } = inquiry;
+    if (answer === null) throw new CascadeError("connection-lost", `${node} did not answer`);
+    if (answer.ok) return answer.value;
+    throw new CascadeError(codeOf(answer.code), answer.message, {
+      ...(answer.hint === null ? {} : { hint: answer.hint }),
+      retryable: answer.retryable,
+    });
+  }
+
   /**
    * Dials a node at one of its addresses, exchanges with it what both know of the tree, and hangs up. Throws
    * `unreachable`, `refused`, and what a connection throws.
    */
   async look(node: string, addresses: readonly string[]): Promise<void> {
+    await this.#visit(node, addresses, null);
+  }
+
+  async #visit(node: string, addresses: readonly string[], inquiry: Inquiry | null): Promise<void> {
     const { network, clock } = this.#host.ports;
     let failure: unknown = new CascadeError("unreachable", `${node} has no address to dial`);
     for (const address of addresses) {
       try {
         const connection = await network.dial(address, node);
         if (this.#stopped) return connection.close();
-        const end = await this.meet(new Wire(connection, clock), { node, link: null });
+        const callee = { node, link: null, ...(inquiry === null ? {} : { inquiry }) };
+        const end = await this.meet(new Wire(connection, clock), callee);
         if (end !== "refused") return;
         failure = new CascadeError("refused", `${node} refused`);
       } catch (error) {
         failure = error;
+        // It was asked, and may have acted.
+        if (inquiry?.isSent) break;
       }
     }
     throw failure;
@@ -172,6 +243,35 @@ export class Meetings {
     for (const wire of this.#wires) wire.close(error);
     this.#strangers.close();
   }
+}
+
+function purposeOf(callee: Callee | null): Hello["purpose"] {
+  if (callee === null || callee.link !== null) return "link";
+  return callee.inquiry === undefined ? "view" : "ask";
+}
+
+async function ask(wire: Wire, inquiry: Inquiry): Promise<DialEnd> {
+  wire.setDeadline(inquiry.timeoutMs, "answer");
+  inquiry.isSent = true;
+  wire.send(jsonFrame(FrameType.ASK, inquiry.question));
+  const { type, body } = await wire.receive();
+  if (type !== FrameType.ANSWER) throw unexpectedFrame(type);
+  inquiry.answer = decodeMessage(answerSchema, body, "answer");
+  return "served";
+}
+
+/** What another node may say; everything else is a refusal. */
+const CODES = [
+  "usage",
+  "refused",
+  "not-found",
+  "unreachable",
+  "timed-out",
+  "connection-lost",
+] as const;
+
+function codeOf(code: string): ErrorCode {
+  return CODES.find((known) => known === code) ?? "refused";
 }
 
 function endOf(refusal: Refusal): DialEnd {

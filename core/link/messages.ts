@@ -28,8 +28,8 @@ export const helloSchema = z.object({
   nonce: hex64,
   /** Who reigns and who feeds whom, as the speaker knows; null: as in the topology file. */
   view: viewSchema.nullable().default(null),
-  /** `view`: nothing but that is wanted. */
-  purpose: z.enum(["link", "view"]).default("link"),
+  /** `view`: nothing but that is wanted; `ask`: an answer to one question. */
+  purpose: z.enum(["link", "view", "ask"]).default("link"),
 });
 export type Hello = z.infer<typeof helloSchema>;
 

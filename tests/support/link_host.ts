@@ -122,6 +122,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     recovery: null,
     view: null,
     isLeaving: false,
+    answer: unused,
     meet: () => Promise.resolve(null),
     subtree: () => [],
     onFatal: (error) => rig.fatal.push(error),
