@@ -48,7 +48,7 @@ const startNode: StartNode = async (setup, journal) => {
   const hashers = new WarmHashers();
   if (setup.config.capture === "scan") hashers.warm();
   const ports = denoPorts({ journal, openHasher: hashers.open, tls: tlsSelf(setup.config) });
-  const node = await CascadeNode.start(setup.config, ports, true).catch((error) => {
+  const node = await CascadeNode.start(setup.config, ports, { onRequest: true }).catch((error) => {
     hashers.close();
     throw error;
   });

@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
-import { drainLinks } from "./drain.ts";
+import { answersTold, drainLinks } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { makeExports } from "./exports.ts";
 import type { NodeFront } from "./front.ts";
@@ -19,6 +19,7 @@ import type { Hello, Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
+import { NodeAnswers } from "./node_answers.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
 import { NodeOrders } from "./node_orders.ts";
@@ -26,6 +27,7 @@ import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
 import { NodeTree } from "./node_tree.ts";
 import { NodeVerify } from "./node_verify.ts";
+import type { NodeEnd, NodePhase, StartOptions } from "./node_types.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
 import { openFront, openPipeline } from "./node_parts.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -40,12 +42,6 @@ import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
 import type { Ask, AskAnswer } from "./tree/asks.ts";
 import type { View } from "./tree/view.ts";
-
-/** What a node is doing, for its status. */
-export type NodePhase = NodeStatus["state"];
-
-/** How a node ended: for good, or to be started again at once, in another role. */
-export type NodeEnd = "stopped" | "turned";
 
 export class CascadeNode implements LinkHost {
   /** With the role and the links that it has by now. */
@@ -86,6 +82,7 @@ export class CascadeNode implements LinkHost {
   readonly tree: NodeTree;
   /** Carries out what is ordered of the tree. */
   readonly orders: NodeOrders;
+  readonly #answers: NodeAnswers;
   /** When it turns: for how long it holds its clients then, since it reigns only to hand on. */
   heldForMs = 0;
   readonly #roomQueue: RoomQueue;
@@ -97,14 +94,13 @@ export class CascadeNode implements LinkHost {
   readonly #end = Promise.withResolvers<NodeEnd>();
 
   /**
-   * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks
-   * for alone. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
+   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
    * `state-corrupt`, `address-in-use`, ...
    */
   static async start(
     config: NodeConfig,
     ports: Ports,
-    onRequest = false,
+    { onRequest = false, heldForMs = 0 }: StartOptions = {},
   ): Promise<CascadeNode> {
     const holder: { node: CascadeNode | null; failure: { error: unknown } | null } = {
       node: null,
@@ -124,6 +120,7 @@ export class CascadeNode implements LinkHost {
     try {
       // The log may have failed while the rest was being opened.
       if (holder.failure !== null) throw holder.failure.error;
+      if (heldForMs > 0) node.front.hold(heldForMs);
       await node.#start();
     } catch (error) {
       node.#shut(error);
@@ -166,6 +163,7 @@ export class CascadeNode implements LinkHost {
     this.hub = new LinkHub(this);
     this.tree = new NodeTree(this, parts);
     this.orders = new NodeOrders(this);
+    this.#answers = new NodeAnswers(this);
     this.sync = new NodeSync(parts, this.verify, this.scans);
     this.front = openFront(this, opened);
     this.exports = makeExports(this, opened.volumes);
@@ -226,7 +224,7 @@ export class CascadeNode implements LinkHost {
   }
 
   answer(_asker: string, question: Ask): Promise<AskAnswer> {
-    return this.orders.answer(question);
+    return this.#answers.answer(question);
   }
 
   get isLeaving(): boolean {
@@ -342,6 +340,8 @@ export class CascadeNode implements LinkHost {
     this.phase = "draining";
     this.ports.journal.write("info", "the node turns", { why });
     try {
+      // Whoever asked for it is told before the line is cut.
+      await answersTold(this.hub, this.ports.clock);
       await this.#cut("failed");
     } catch (error) {
       return this.onFatal(error);

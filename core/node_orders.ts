@@ -10,12 +10,11 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { CascadeError, describeError } from "./errors.ts";
 import type { CascadeNode } from "./node.ts";
+import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
   type Ask,
-  type AskAnswer,
   heldSchema,
   HOLD_MS_MAX,
   offerSchema,
@@ -25,17 +24,13 @@ import {
   yieldedSchema,
 } from "./tree/asks.ts";
 import { awayOf, planPromotion } from "./tree/promotion_plan.ts";
-import { promotedView } from "./tree/promotion.ts";
 import { parentsIn, pathTo, placeIn } from "./tree/tree.ts";
-import { type TreePlan, type TreeReport, treeReportSchema } from "./tree/tree_report.ts";
-import { nextReign, withParent } from "./tree/view.ts";
+import type { TreePlan, TreeReport } from "./tree/tree_report.ts";
 
 /** How long the last bytes may take while clients are held, ms. */
 const HOLD_MS = 20_000;
 /** How long a node may take to reign that has records which the one to be promoted lacks, ms. */
 const FETCH_MS = 120_000;
-const LOOK_MS = 20;
-const EPOCHS_TOLD = 100;
 
 /** See the module's text. */
 export class NodeOrders {
@@ -129,7 +124,7 @@ export class NodeOrders {
     if (plan.fetchBytes > 0 && !force) {
       const away = [...awayOf(ground)];
       await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX });
-      await this.#until(FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
+      await waitUntil(this.#node, FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
         const { reigns, state } = await this.#standingOf(plan.furthest);
         return reigns && state === "running" && this.#view.primary === plan.furthest;
       });
@@ -191,7 +186,7 @@ export class NodeOrders {
     const isThere = () => Math.min(pipeline.durableLsn, pipeline.stableLsn) >= lsn;
     let shipping = Promise.resolve();
     let isShipping = false;
-    await this.#until(timeoutMs, `${this.#name} did not come to LSN ${lsn}`, () => {
+    await waitUntil(this.#node, timeoutMs, `${this.#name} did not come to LSN ${lsn}`, () => {
       if (isThere()) return true;
       if (!isShipping) {
         isShipping = true;
@@ -265,161 +260,6 @@ export class NodeOrders {
   #sleep(ms: number): Promise<void> {
     return new Promise((go) => this.#node.ports.clock.after(ms, () => go()));
   }
-
-  async #until(
-    timeoutMs: number,
-    otherwise: string,
-    isSo: () => boolean | Promise<boolean>,
-  ): Promise<void> {
-    const { clock } = this.#node.ports;
-    const endMs = clock.monotonicMs() + timeoutMs;
-    for (;;) {
-      const { phase } = this.#node;
-      if (phase === "stopped" || phase === "failed") {
-        throw new CascadeError("refused", `${this.#name} is ${phase}`, { retryable: true });
-      }
-      let why: unknown = null;
-      try {
-        if (await isSo()) return;
-      } catch (error) {
-        why = error;
-      }
-      if (clock.monotonicMs() >= endMs) {
-        const reason = why === null ? "" : `: ${describeError(why)}`;
-        const message = `${otherwise} within ${timeoutMs / 1000} s${reason}`;
-        throw new CascadeError("timed-out", message, { retryable: true });
-      }
-      await this.#sleep(LOOK_MS);
-    }
-  }
-
-  /** Answers what another node asks; never rejects. */
-  async answer(question: Ask): Promise<AskAnswer> {
-    try {
-      return { ok: true, value: await this.#answer(question) };
-    } catch (error) {
-      const known = error instanceof CascadeError ? error : null;
-      if (known === null || known.code === "bug") this.#node.onFatal(error);
-      return {
-        ok: false,
-        code: known?.code ?? "bug",
-        message: (error instanceof Error ? error.message : String(error)).slice(0, 2000),
-        hint: known?.hint?.slice(0, 2000) ?? null,
-        retryable: known?.retryable ?? false,
-      };
-    }
-  }
-
-  async #answer(question: Ask): Promise<unknown> {
-    const node = this.#node;
-    switch (question.ask) {
-      case "standing":
-        return standingOf(node);
-      case "hold":
-        return await this.#hold(question.leaseMs);
-      case "release":
-        node.front.release();
-        return null;
-      case "yield":
-        return await this.#yield(question.to, question.endLsn);
-      case "reign":
-        node.heldForMs = question.holdMs;
-        await node.tree.promote({
-          away: question.away,
-          expectLsn: null,
-          force: false,
-          isInterim: true,
-        });
-        return null;
-      case "ship":
-        await node.sync.sync([this.#linkTo(question.to)], { dryRun: false, full: false });
-        return null;
-      case "offer":
-        return await this.#offer(question);
-      case "order":
-        return treeReportSchema.parse(await this.carryOut(question.order));
-    }
-  }
-
-  #linkTo(to: string): string {
-    const link = this.#node.hub.downstream.find(({ config }) => config.to === to);
-    if (link !== undefined) return link.config.name;
-    throw new CascadeError("not-found", `${this.#name} does not feed ${to}`, { retryable: true });
-  }
-
-  #offer({ to, lsn, epochId }: Extract<Ask, { ask: "offer" }>): Promise<unknown> {
-    const { hub, pipeline } = this.#node;
-    if (!pipeline.history.holds({ epochId, lsn }, Infinity)) {
-      throw new CascadeError("refused", `what ${to} holds is not of the history of ${this.#name}`);
-    }
-    const { upstream } = placeIn(this.#tree, withParent(this.#view, to, this.#name), to);
-    if (upstream === null) throw new CascadeError("usage", `${to} is the primary: nobody feeds it`);
-    return hub.offer(upstream, lsn);
-  }
-
-  async #hold(leaseMs: number): Promise<{ endLsn: number }> {
-    const { front, pipeline } = this.#node;
-    this.#needReign();
-    front.hold(leaseMs);
-    front.commit();
-    await this.#until(leaseMs / 2, "what clients wrote did not become durable", () => {
-      pipeline.flushNow();
-      this.#node.hub.onAppended();
-      return Math.min(front.flushedLsn, pipeline.stableLsn) >= pipeline.appendedLsn;
-    }).catch((error) => {
-      front.release();
-      throw error;
-    });
-    return { endLsn: pipeline.appendedLsn };
-  }
-
-  async #yield(to: string, endLsn: number): Promise<{ view: unknown }> {
-    const { front, pipeline, tree: { seat }, ports } = this.#node;
-    this.#needReign();
-    if (!front.isHeld || pipeline.appendedLsn !== endLsn) {
-      const message = "its clients went on meanwhile: the hand-over took too long";
-      throw new CascadeError("refused", message, { retryable: true });
-    }
-    const number = nextReign(Math.max(pipeline.history.lastNumber, this.#view.reign));
-    const id = Buffer.from(ports.random.bytes(16)).toString("hex");
-    await seat.learn(promotedView(this.#tree, this.#view, to, { number, id }, new Set()));
-    return { view: seat.view };
-  }
-
-  #needReign(): void {
-    const { pipeline, phase } = this.#node;
-    if (pipeline.reigns && phase === "running") return;
-    const message = pipeline.reigns ? `${this.#name} is ${phase}` : `${this.#name} does not reign`;
-    throw new CascadeError("refused", message, { retryable: true });
-  }
-}
-
-/** How a node stands. */
-export function standingOf(node: CascadeNode): Standing {
-  const { pipeline, deltas, tree: { seat }, tide, times } = node;
-  const isKnown = tide.known;
-  const endLsn = pipeline.appendedLsn;
-  const behind = isKnown ? Math.max(0, tide.endLsn() - endLsn) : 0;
-  const lagSeconds = pipeline.reigns || behind === 0
-    ? 0
-    : times.ageSeconds(endLsn, tide.timeMs() - tide.silenceMs(), tide.caughtUpTimeMs);
-  return {
-    node: node.config.name,
-    state: node.phase,
-    reigns: pipeline.reigns,
-    isWaiting: seat.isWaiting,
-    hasVolumes: node.config.volumes.some(({ path }) => path !== null),
-    isWhole: !deltas.isFresh && !deltas.isInPlace && !deltas.isRejoining,
-    view: seat.view,
-    history: pipeline.history.epochs.slice(-EPOCHS_TOLD),
-    endLsn,
-    stableLsn: pipeline.stableLsn,
-    appliedLsn: pipeline.appliedLsn,
-    primaryEndLsn: isKnown ? tide.endLsn() : 0,
-    primaryTimeMs: isKnown && !pipeline.reigns ? tide.timeMs() : 0,
-    silenceMs: isKnown ? tide.silenceMs() : 0,
-    lagSeconds: lagSeconds === null ? null : Math.max(0, lagSeconds),
-  };
 }
 
 function done(plan: TreePlan | null, lsn: number | null = null): TreeReport {

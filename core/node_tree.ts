@@ -85,7 +85,7 @@ export class NodeTree {
     if (deltas.isFresh || deltas.isInPlace || deltas.isRejoining || this.#leaving) {
       throw refused(`${config.name} has no whole image to serve`, false);
     }
-    if (pipeline.volumes.length === 0) {
+    if (pipeline.volumes.length === 0 && !isInterim) {
       throw refused(`${config.name} has no volumes to serve`, false);
     }
     if (config.capture === "scan") throw refused(`${config.name} is one that scans`, false);

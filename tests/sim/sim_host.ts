@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { CascadeNode, type NodeEnd } from "../../core/node.ts";
+import { CascadeNode } from "../../core/node.ts";
+import type { NodeEnd } from "../../core/node_types.ts";
 import { describeError, isCascadeError } from "../../core/errors.ts";
 import { SimClock } from "./clock.ts";
 import { HostDisk, SimDisk } from "./disk.ts";
