@@ -18,12 +18,14 @@ const LIVE_OF_LINKS = ["bandwidth", "compress"] as const;
 /** Compares two setups of one node. */
 export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts {
   const flat = (setup: NodeSetup) => {
-    const { secret, upstream, downstream, ...config } = setup.config;
+    // Files of certificates may be others at any time, and are read again in any case.
+    const { secret, upstream, downstream, tls: _tls, nbdTls, ...config } = setup.config;
     return {
       ...config,
       // How the node above sends is no matter of this one.
       upstream: upstream === null ? null : fixedOf(upstream),
       downstream: downstream.map(fixedOf),
+      nbdTls: nbdTls?.mode ?? "off",
       secret: [...secret],
       admin: setup.admin,
     };
@@ -38,6 +40,12 @@ export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts 
   // Without any token the address may have to be another one, which is a matter for a start.
   if (after.adminToken === null) return { live, restart: [...restart, "adminToken"] };
   return { live: [...live, "adminToken"], restart };
+}
+
+/** Who is let in changes at once, whether anybody is asked with a start. */
+function liveNbdTls({ config: before }: NodeSetup, { config: after }: NodeSetup) {
+  if (!before.nbdTls || !after.nbdTls) return before.nbdTls ?? null;
+  return { ...after.nbdTls, mode: before.nbdTls.mode };
 }
 
 /** The link without what takes effect at once. */
@@ -68,7 +76,12 @@ export function withLive(
   });
   return {
     ...current,
-    config: { ...current.config, downstream },
+    config: {
+      ...current.config,
+      tls: next.config.tls,
+      nbdTls: liveNbdTls(current, next),
+      downstream,
+    },
     adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
   };
 }

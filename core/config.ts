@@ -97,6 +97,16 @@ export interface TlsFiles {
   readonly key: string;
 }
 
+/** How NBD clients over TCP are served; clients of Unix sockets are on this host, and in plain. */
+export interface NbdTlsConfig {
+  /** `allowed`: whoever does not ask for TLS goes on in plain. */
+  readonly mode: "allowed" | "required";
+  /** What is shown to clients, and by whom theirs have to be certified. */
+  readonly files: TlsFiles;
+  /** The names of those that are let in; null: all that are certified. */
+  readonly clients: readonly string[] | null;
+}
+
 /** Sizes of a node's log. */
 export interface LogConfig {
   /** Room for segments in all; at most one segment more is ever on disk. */
@@ -126,6 +136,8 @@ export interface NodeConfig {
   readonly log: LogConfig;
   /** Addresses of NBD exports. */
   readonly nbd: readonly string[];
+  /** Left out or null: NBD clients are served in plain alone. */
+  readonly nbdTls?: NbdTlsConfig | null;
   /** Where the primary's writes come from: NBD clients, or a scan of volumes that others write. */
   readonly capture: "nbd" | "scan";
   /** Run before a scan; its output names what to scan. Null: the volumes themselves. */

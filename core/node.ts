@@ -168,7 +168,8 @@ export class CascadeNode implements LinkHost {
     this.front = openFront(this, opened);
     this.exports = makeExports(this, opened.volumes);
     const { network, clock, journal } = ports;
-    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports });
+    const tls = config.nbdTls?.mode ?? "off";
+    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports, tls });
     this.ready = new Promise((go, fail) => {
       this.#setReady = go;
       this.done.catch(fail);

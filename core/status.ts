@@ -155,6 +155,16 @@ export const scanStatusSchema = z.object({
   reason: z.string().nullable().describe("why the last try failed"),
 });
 
+/** A certificate that a node shows, or believes by. */
+export const certificateStatusSchema = z.object({
+  kind: z.enum(["node", "ca", "nbd", "nbd-ca"])
+    .describe("nbd and nbd-ca: for NBD clients, if those are others"),
+  subject: z.string(),
+  notBeforeMs: when,
+  notAfterMs: when.describe("exclusive"),
+  fingerprint: z.string().describe("SHA-256"),
+});
+
 /** One node. */
 export const nodeStatusSchema = z.object({
   cluster: z.string(),
@@ -177,6 +187,8 @@ export const nodeStatusSchema = z.object({
   volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
   scan: scanStatusSchema.nullable().default(null)
     .describe("null: clients write the volumes, not something else"),
+  certificates: z.array(certificateStatusSchema).default([])
+    .describe("those that links and NBD clients over TLS or QUIC meet; none: it needs none"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),
@@ -197,6 +209,7 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type CertificateStatus = z.infer<typeof certificateStatusSchema>;
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
 export type LineStatus = z.infer<typeof lineStatusSchema>;
 export type ScanLast = z.infer<typeof scanLastSchema>;

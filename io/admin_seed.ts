@@ -32,7 +32,8 @@ const STAGED_LENGTH_MAX = 6_000;
 
 /** What a node gives seed files with. */
 export interface SeedGiver {
-  readonly maker: SeedMaker;
+  /** Of the node in its present role. */
+  readonly maker: () => SeedMaker;
   readonly secret: Uint8Array;
   readonly journal: Journal;
 }
@@ -76,7 +77,7 @@ export async function answerSeed(
   if (!isProof(headers[PROOF_HEADER], secret, node)) {
     return { code: 403, body: "the secret of the cascade is another one, or a clock is wrong\n" };
   }
-  const making = await maker.begin(readStaged(searchParams.get("staged")));
+  const making = await maker().begin(readStaged(searchParams.get("staged")));
   return {
     code: 200,
     body: "",

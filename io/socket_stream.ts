@@ -28,13 +28,37 @@ export class SocketStream {
   constructor(socket: Duplex, remote: string) {
     this.#socket = socket;
     this.#remote = remote;
-    socket.on("readable", () => this.#wakeReader());
-    socket.on("end", () => {
-      this.#ended = true;
-      this.#wakeReader();
-    });
-    socket.on("error", (error) => this.#break(error));
-    socket.on("close", () => this.#break(new Error("the peer closed the connection")));
+    socket.on("readable", this.#onReadable);
+    socket.on("end", this.#onEnd);
+    socket.on("error", this.#onError);
+    socket.on("close", this.#onClose);
+  }
+
+  readonly #onReadable = (): void => this.#wakeReader();
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#wakeReader();
+  };
+
+  readonly #onError = (error: unknown): void => this.#break(error);
+
+  readonly #onClose = (): void => this.#break(new Error("the peer closed the connection"));
+
+  /**
+   * Lets go of the socket, for something else to go on with; nothing works here afterwards. False, and nothing is
+   * changed, when there is something in it that nobody has read.
+   */
+  release(): boolean {
+    const socket = this.#socket;
+    if (this.#closed || this.#broken !== null || this.#writing) throw this.#lost();
+    if (this.#rest !== null || socket.readableLength > 0) return false;
+    socket.off("readable", this.#onReadable);
+    socket.off("end", this.#onEnd);
+    socket.off("close", this.#onClose);
+    // An error that nobody listens to would be everybody's.
+    this.#closed = true;
+    return true;
   }
 
   #break(error: unknown): void {

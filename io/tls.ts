@@ -217,7 +217,8 @@ export async function listenTls(what: TlsListen): Promise<Listener> {
   };
 }
 
-function listening(server: Server, host: string, port: number): Promise<void> {
+/** Settles when a server listens, or cannot. */
+export function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((done, fail) => {
     server.once("error", fail);
     server.listen(port, host, () => {
@@ -229,7 +230,7 @@ function listening(server: Server, host: string, port: number): Promise<void> {
 }
 
 /** The two runtimes' names for an address that is taken. */
-function asSystemError(error: unknown): unknown {
+export function asSystemError(error: unknown): unknown {
   if ((error as { code?: unknown }).code !== "EADDRINUSE") return error;
   return new Deno.errors.AddrInUse(error instanceof Error ? error.message : String(error));
 }

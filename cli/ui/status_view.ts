@@ -8,7 +8,14 @@ import type { LinkState, NodeStatus } from "../../core/status.ts";
 import { approximateDuration, approximateSize } from "../../core/topology/units.ts";
 import { escapeControls } from "../../io/journal.ts";
 import type { Paint } from "../output.ts";
-import { ailments, isBadState, type LinkReport, type NodeReport, type Report } from "../report.ts";
+import {
+  ailments,
+  certificateEnds,
+  isBadState,
+  type LinkReport,
+  type NodeReport,
+  type Report,
+} from "../report.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
@@ -234,7 +241,10 @@ function remarks(report: Report): string[] {
   const ofLines = report.links.flatMap(({ link, status }) =>
     status === null ? [] : lineRemarks(status).map((text) => `${link.name}: ${text}`)
   );
-  return [...ofNodes, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
+  const ofCertificates = report.nodes.flatMap(({ status }) =>
+    status === null ? [] : certificateEnds(status, (end) => end === "soon")
+  );
+  return [...ofNodes, ...ofCertificates, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
 }
 
 interface TreeRow {

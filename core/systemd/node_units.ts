@@ -145,9 +145,11 @@ function secretLines(topology: Topology, node: TopologyNode): UnitLine[] {
 }
 
 function secretFiles(topology: Topology, node: TopologyNode): string[] {
-  return [topology.secret, node.adminToken].flatMap((source) =>
+  const secrets = [topology.secret, node.adminToken].flatMap((source) =>
     source?.kind === "file" ? [source.path] : []
   );
+  const nbd = node.nbdTls === "off" ? {} : node.nbdCerts ?? {};
+  return [...new Set([...secrets, ...Object.values(node.tls ?? {}), ...Object.values(nbd)])];
 }
 
 function commandLine(request: UnitRequest, command: string, ...rest: readonly string[]): string {

@@ -65,6 +65,9 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     // A scan makes deltas: the log itself holds next to nothing, and begins a segment behind each.
     log: node.capture === "scan" ? { ...node.log, segmentBytes: SEGMENT_BYTES_MIN } : node.log,
     nbd: node.nbd,
+    nbdTls: node.nbdTls === "off" || node.nbdCerts === null
+      ? null
+      : { mode: node.nbdTls, files: node.nbdCerts, clients: node.nbdClients },
     capture: node.capture,
     beforeScan: node.beforeScan,
     afterScan: node.afterScan,

@@ -90,6 +90,16 @@ const nodeSchema = z.strictObject({
   tls: tlsSchema.optional().describe(
     "This node's certificate files, where they are not in the folder of certs",
   ),
+  nbdTls: z.enum(["off", "allowed", "required"]).default("off").describe(
+    "TLS for NBD clients over TCP, who show a certificate. allowed: whoever does not ask goes on in plain",
+  ),
+  nbdClients: z.array(nameSchema, { error: "a list of names: [backup, vm1]" }).optional().describe(
+    "The clients that are let in over TLS, by the names in their certificates; all that the CA has certified " +
+      "if left out",
+  ),
+  nbdCerts: tlsSchema.optional().describe(
+    "Certificate files for NBD clients, where they are not those of the node",
+  ),
   insecure: flagSchema.default(false).describe(
     "Accept that data travels in the clear when listen is plain TCP off loopback",
   ),
@@ -220,6 +230,7 @@ export function keysAt(path: readonly (string | number)[], mode: string | null):
   if (top === "nodes" && path.length === 2) return NODE_KEYS;
   if (top === "nodes" && path.length === 3 && path[2] === "log") return LOG_KEYS;
   if (top === "nodes" && path.length === 3 && path[2] === "tls") return TLS_KEYS;
+  if (top === "nodes" && path.length === 3 && path[2] === "nbdCerts") return TLS_KEYS;
   if (top === "links" && path.length === 2) return LINK_KEYS.get(mode ?? "") ?? [];
   return [];
 }

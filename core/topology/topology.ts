@@ -54,6 +54,12 @@ export interface TopologyNode {
   readonly adminToken: SecretSource | null;
   /** Its certificate files; null: neither the topology nor the node names any. */
   readonly tls: TlsFiles | null;
+  /** TLS for NBD clients over TCP. */
+  readonly nbdTls: "off" | "allowed" | "required";
+  /** Whom it lets in; null: all that are certified. */
+  readonly nbdClients: readonly string[] | null;
+  /** The files for NBD clients: those of the node, unless others are named; null: there are none. */
+  readonly nbdCerts: TlsFiles | null;
   readonly insecure: boolean;
   readonly startAlone: StartAlone;
   readonly capture: "nbd" | "scan";
@@ -154,6 +160,9 @@ function buildNode(
     admin: spec.admin === undefined ? null : format(spec.admin),
     adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
     tls: tlsFiles(name, spec.tls ?? {}, certs, folder),
+    nbdTls: spec.nbdTls,
+    nbdClients: spec.nbdClients ?? null,
+    nbdCerts: tlsFiles(name, { ...spec.tls, ...spec.nbdCerts }, certs, folder),
     insecure: spec.insecure,
     startAlone: spec.startAlone,
     capture: spec.capture,

@@ -19,12 +19,12 @@ export class TestCa {
       "-subj",
       "/CN=a test",
       "-days",
-      "30",
+      "60",
     ]);
   }
 
   /** Makes `NODE.crt` and `NODE.key`, with other names in it if some are given. */
-  issue(cluster: string, node: string, names?: string, days = 30): TlsIdentity {
+  issue(cluster: string, node: string, names?: string, days = 60): TlsIdentity {
     const file = (name: string) => `${this.folder}/${name}`;
     const all = names ??
       `URI:${certificateUri(cluster, node)},DNS:${certificateDnsName(cluster, node)}`;
