@@ -79,10 +79,11 @@ async function run(
   const certificates = new ServedCertificates(setup.config, journal);
   let current = setup;
   let admin: AdminServer | null = null;
+  let isUp = false;
   const starting = NodeLife.start(
     () => current.config,
     denoPorts({ journal, tls: certificates.links, nbdTls: certificates.nbd }),
-    { onStarted: (node) => tellReady(node, () => admin, journal) },
+    { onStarted: (node) => isUp && tellReady(node, admin, journal) },
   );
   const life = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => life.onFatal(error);
@@ -92,6 +93,8 @@ async function run(
   };
   try {
     admin = await openAdmin(setup, life, certificates, () => current.adminToken);
+    isUp = true;
+    tellReady(life.node, admin, journal);
     await Promise.race([life.done, signals.stop]);
     await drain(life, journal, signals);
   } catch (error) {
@@ -147,10 +150,9 @@ async function openAdmin(
   });
 }
 
-function tellReady(node: CascadeNode, getAdmin: () => AdminServer | null, journal: Journal): void {
+function tellReady(node: CascadeNode, admin: AdminServer | null, journal: Journal): void {
   const { role, listen, volumes } = node.config;
   node.ready.then(() => {
-    const admin = getAdmin();
     journal.write("info", "ready", {
       role,
       volumes: volumes.map(({ name }) => name).join(" "),

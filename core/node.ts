@@ -108,7 +108,7 @@ export class CascadeNode implements LinkHost {
     };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
-      onRoom: () => ports.clock.soon(() => holder.node?.onRoom()),
+      onRoom: () => ports.clock.soon(() => holder.node?.onProgress()),
       onDiskFull: (error) => holder.node?.onDiskFull(error),
       onFatal: (error) => {
         holder.failure ??= { error };
@@ -196,7 +196,7 @@ export class CascadeNode implements LinkHost {
 
   /** Waits for the lost tail if there may be one, and for word of others, then serves clients. */
   async #serve(): Promise<void> {
-    await settleReign(this, this.recovery, this.#hasBegun);
+    await settleReign(this, this.recovery, this.#hasBegun, this.#state.fed);
     if (this.phase !== "starting") return;
     this.recovery = null;
     const addresses = this.onRequest ? [] : this.config.nbd;
@@ -234,6 +234,10 @@ export class CascadeNode implements LinkHost {
 
   get base(): Readonly<Record<string, string>> | null {
     return this.#state.base;
+  }
+
+  async markFed(): Promise<void> {
+    if (!this.#state.fed) await this.#saveState({ fed: true });
   }
 
   adoptBase(base: Readonly<Record<string, string>>): Promise<void> {
@@ -283,10 +287,6 @@ export class CascadeNode implements LinkHost {
 
   onRefusedForGood(refusal: Refusal): void {
     this.tree.refused(refusal);
-  }
-
-  onRoom(): void {
-    this.onProgress();
   }
 
   /** The log cannot grow; null: it can again. */

@@ -19,7 +19,7 @@ const TURN_MS = 60_000;
 /** What a life tells. */
 export interface LifeEvents {
   /** A node was started: the first one, or the same in another role. */
-  readonly onStarted: (node: CascadeNode) => void;
+  readonly onStarted: (node: CascadeNode) => unknown;
 }
 
 /** See the module's text. */

@@ -268,6 +268,7 @@ async function firstState(
     verified: [],
     view: null,
     rejoin: null,
+    fed: false,
     history: [],
     clean: true,
   };

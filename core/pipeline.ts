@@ -261,8 +261,7 @@ export class Pipeline {
 
   /**
    * Sees to it that `bytes` and a segment in reserve can be appended within the budget: drops what
-   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow. `isUrgent`: also one that
-   * clients would wait for.
+   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow; `isUrgent`: any.
    */
   makeRoom(bytes: number, isUrgent = false): void {
     const wanted = bytes + this.#parts.segmentBytes;

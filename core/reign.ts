@@ -105,10 +105,12 @@ export async function settleReign(
   node: Starting,
   recovery: TailRecoverer | null,
   isNew: boolean,
+  fed: boolean,
 ): Promise<void> {
   const { pipeline, ports, hub, tree: { seat } } = node;
   if (!pipeline.reigns) return;
-  if (!isNew && !node.onRequest) await seat.word();
+  // Nobody can have been promoted who never got anything.
+  if (!isNew && fed && !node.onRequest) await seat.word();
   if (recovery === null || node.phase !== "starting") return;
   const unheard = await recovery.wait();
   // Stopped meanwhile: the next start asks again, since this one is never said to be clean.

@@ -61,6 +61,8 @@ const stateSchema = z.object({
   }).nullable().default(null),
   /** How links were verified last. */
   verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
+  /** Another node was given something, so that it may be promoted. */
+  fed: z.boolean().default(true),
   /** Who reigns and who feeds whom, where that is not as the topology file says. */
   view: viewSchema.nullable().default(null),
   /** What this node had beyond a fork goes: see core/rejoin.ts. */

@@ -175,6 +175,7 @@ export class DownstreamLink {
   }
 
   async #serve(wire: Wire): Promise<void> {
+    await this.#host.markFed();
     const admission = await admit(this.#host, this.config, wire, this.planner);
     if (admission.kind === "unwanted") this.#refusal = admission.refusal;
     else if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);

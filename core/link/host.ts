@@ -59,6 +59,8 @@ export interface LinkHost {
   onCutBack(): void;
   /** A peer has proved itself: what it knows of the tree is taken in. Why it is not spoken to, or null. */
   meet(peer: Hello): Promise<Refusal | null>;
+  /** Another node is about to be given something: settles when that is remembered. */
+  markFed(): Promise<void>;
   /** It leaves an abandoned epoch just now: it takes nothing from above. */
   readonly isLeaving: boolean;
   /** Answers what another node asks; never rejects. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { type ClusterTree, parentsIn, pathTo } from "./tree.ts";
-import type { View } from "./view.ts";
+import { type ClusterTree, declaredPrimary, parentsIn, pathTo } from "./tree.ts";
+import { firstView, type View } from "./view.ts";
 
 /** The reign that begins. */
 export interface NewReign {
@@ -14,7 +14,8 @@ export interface NewReign {
 
 /**
  * The view in which `node` reigns. The links on its way up to the old primary are turned round; a node
- * whose parent is `away` is fed by the nearest node of that way that is not, which is `node` at last.
+ * whose parent is `away` is fed by the nearest node of that way that is not, which is `node` at last. Under the
+ * primary of the file the tree is as declared again.
  */
 export function promotedView(
   tree: ClusterTree,
@@ -23,6 +24,7 @@ export function promotedView(
   reign: NewReign,
   away: ReadonlySet<string>,
 ): View {
+  if (node === declaredPrimary(tree)) return homeView(tree, node, reign, away);
   const before = parentsIn(tree, view);
   const path = pathTo(before, node);
   const parents: View["parents"] = { ...view.parents };
@@ -43,6 +45,23 @@ export function promotedView(
     }
   }
   delete parents[node];
+  return { primary: node, reign: reign.number, reignId: reign.id, parents };
+}
+
+/** The declared primary reigns again: all is as the file says, but what is away feeds nobody. */
+function homeView(
+  tree: ClusterTree,
+  node: string,
+  reign: NewReign,
+  away: ReadonlySet<string>,
+): View {
+  const declared = parentsIn(tree, firstView(node));
+  const parents: View["parents"] = {};
+  for (const child of declared.keys()) {
+    let to = declared.get(child) ?? node;
+    while (away.has(to) && to !== node) to = declared.get(to) ?? node;
+    parents[child] = { to, reign: reign.number, serial: 0 };
+  }
   return { primary: node, reign: reign.number, reignId: reign.id, parents };
 }
 

@@ -43,6 +43,7 @@ export function makeState(): NodeState {
     verified: [],
     view: null,
     rejoin: null,
+    fed: false,
     history: [],
     clean: true,
   };
@@ -123,6 +124,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     view: null,
     isLeaving: false,
     answer: unused,
+    markFed: () => Promise.resolve(),
     meet: () => Promise.resolve(null),
     subtree: () => [],
     onFatal: (error) => rig.fatal.push(error),
