@@ -89,7 +89,9 @@ async function run(
   signals.onCrash = (error) => life.onFatal(error);
   signals.onReload = () => {
     current = reload(current, options, journal, certificates);
-    tuneLinks(life.node.hub, current.config.downstream);
+    const { node } = life;
+    node.config = { ...node.config, tree: current.config.tree };
+    tuneLinks(node.hub, current.config.downstream);
   };
   try {
     admin = await openAdmin(setup, life, certificates, () => current.adminToken);
