@@ -21,6 +21,8 @@ import { Violation, World } from "./world.ts";
 
 const KIB = 1024;
 const VOLUME = "/vol/data";
+/** Between two hand-overs. */
+const MIGRATION_MS = 3_000;
 const CHAOS_MS = 40_000;
 const END_MS_MAX = 600_000;
 const STEPS_MAX = 3_000_000;
@@ -69,6 +71,7 @@ export async function runFailoverSeed(
 class FailoverWorld {
   readonly #seed: number;
   readonly #prng: Prng;
+  readonly #orders: Prng;
   readonly world: World;
   readonly #hosts: SimHost[];
   readonly #bytes: number;
@@ -84,6 +87,7 @@ class FailoverWorld {
   constructor(seed: number) {
     this.#seed = seed;
     const prng = this.#prng = new Prng(seed).fork("failover");
+    this.#orders = prng.fork("orders");
     this.world = new World(prng.fork("world"));
     this.#bytes = prng.pick([64, 256]) * KIB;
     this.#budget = prng.pick([512, 1024, 4096]) * KIB;
@@ -282,6 +286,23 @@ class FailoverWorld {
     });
   }
 
+  /** Somebody hands over in order, to whomever; it may be cut off at any point. */
+  #migrate(): void {
+    const { node } = this.#orders.pick(this.#hosts);
+    const { scheduler } = this.world;
+    if (this.#isCalm) return;
+    scheduler.after(this.#orders.exponential(MIGRATION_MS), null, () => this.#migrate());
+    if (node === null) return;
+    const order = { order: "migrate", dryRun: false, timeoutMs: 2_000 } as const;
+    node.orders.carryOut(order).then(({ plan }) => {
+      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
+      this.#count(plan === null ? "hand-overs to itself" : "hand-overs");
+    }, (error) => {
+      this.#count("hand-overs that failed");
+      this.world.trace.note("driver", "hand-over failed", describeError(error));
+    });
+  }
+
   #act(): void {
     const prng = this.#prng;
     const host = prng.pick(this.#hosts);
@@ -357,6 +378,7 @@ class FailoverWorld {
     for (const host of this.#hosts) host.start();
     this.#write();
     this.#drive();
+    this.#migrate();
     const end = await scheduler.run({
       until: () => this.world.failure !== null || this.#isEqual(),
       timeMsMax: END_MS_MAX,
