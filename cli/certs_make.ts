@@ -6,7 +6,11 @@
 import { dirname, relative } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 import { certificateHosts } from "../core/topology/certificate_hosts.ts";
-import { certificateDnsName } from "../core/topology/certified_names.ts";
+import {
+  certifiedClients,
+  certifiedNodes,
+  isNodeDnsName,
+} from "../core/topology/certified_names.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import type { Topology, TopologyNode } from "../core/topology/topology.ts";
 import { factsOf } from "../io/certificate.ts";
@@ -77,7 +81,21 @@ export async function issueAll(
     const what = `${shown(folder.caPath)} and ${shown(folder.caKeyPath)}, the CA`;
     if (madeCa) printLine(`wrote ${what}${until(folder.ca())}`);
   }
-  for (const holder of holders) printIssued(await folder.issue(holder, { nowMs, days }));
+  for (const holder of holders) {
+    const issued = await folder.issue(holder, { nowMs, days });
+    printIssued(issued);
+    if (!issued.made) tellWrong(folder, holder, issued);
+  }
+}
+
+/** What was kept may be of a cascade, or a node, that had another name. */
+function tellWrong({ cluster }: CertificateFolder, { kind, name }: Holder, issued: Issued): void {
+  const { uris, dns, subject } = factsOf(issued.certificate);
+  const found = { uris, dns, commonName: subject };
+  const known = kind === "node" ? certifiedNodes(found, cluster) : certifiedClients(found, cluster);
+  if (known.includes(name)) return;
+  const renewal = `cascade certs renew ${kind === "node" ? "" : "--client "}${name}`;
+  tell(`${shown(issued.files.cert)} is for ${uris.join(", ") || "nobody"}: ${renewal}`);
 }
 
 function printIssued({ files, made, certificate }: Issued): void {
@@ -124,8 +142,9 @@ export async function renew(path: string, options: RenewOptions): Promise<void> 
       : shown(files.cert);
     printLine(`wrote ${what}${until(certificate)}`);
   }
-  if (renewsCa || chosen.length > 0) tellRenewed(folder, chosen, renewsCa);
-  else printNothing(folder, every);
+  if (renewsCa || chosen.length > 0) {
+    tellRenewed(folder, chosen, { ca: renewsCa, newKey: options.newKey });
+  } else printNothing(folder, every);
 }
 
 function printNothing(folder: CertificateFolder, every: readonly Holder[]): void {
@@ -144,12 +163,11 @@ function keepingHosts(folder: CertificateFolder, holder: Holder): Holder {
   const before = folder.certificate(holder);
   if (holder.kind === "client" || before === null) return holder;
   const { dns, ips } = factsOf(before);
-  const own = certificateDnsName(folder.cluster, holder.name);
   const union = (a: readonly string[], b: readonly string[]) => [...new Set([...a, ...b])].sort();
   return {
     ...holder,
     hosts: {
-      dns: union(holder.hosts.dns, dns.filter((name) => name !== own)),
+      dns: union(holder.hosts.dns, dns.filter((name) => !isNodeDnsName(name))),
       ips: union(holder.hosts.ips, ips),
     },
   };
@@ -234,13 +252,16 @@ export function tellWhere(
   }
 }
 
-function tellRenewed(folder: CertificateFolder, holders: readonly Holder[], ca: boolean): void {
+function tellRenewed(
+  folder: CertificateFolder,
+  holders: readonly Holder[],
+  { ca, newKey }: { readonly ca: boolean; readonly newKey: boolean },
+): void {
   const files = holders.map((holder) => shown(folder.filesOf(holder).cert));
   const all = [...(ca ? [shown(folder.caPath)] : []), ...files];
-  tell(
-    `\nCopy ${all.length > 3 ? "each" : all.join(" and ")} to where it is used, then have the node`,
-  );
-  tell("read it: systemctl reload cascade-NODE, or kill -HUP. No connection is lost.");
+  const which = all.length > 2 ? "each" : all.join(" and ");
+  tell(`\nCopy ${which}${newKey ? ", with its key," : ""} to where it is used, then have the`);
+  tell("node read it: systemctl reload cascade-NODE, or kill -HUP. No connection is lost.");
 }
 
 function until(certificate: { validTo: string } | null): string {

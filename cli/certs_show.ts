@@ -4,9 +4,10 @@
  * @module
  */
 import type { X509Certificate } from "node:crypto";
+import { dirname } from "node:path";
 import { isCascadeError } from "../core/errors.ts";
 import { certificateHosts } from "../core/topology/certificate_hosts.ts";
-import { certifiedNodes } from "../core/topology/certified_names.ts";
+import { certifiedNodes, isNodeDnsName } from "../core/topology/certified_names.ts";
 import type { Topology, TopologyNode } from "../core/topology/topology.ts";
 import { certificatesIn, factsOf, isIssuedBy, isKeyOf } from "../io/certificate.ts";
 import type { CertificateFolder } from "../io/certificate_folder.ts";
@@ -63,7 +64,9 @@ export function show(path: string, json: boolean): void {
 /** Every certificate of a topology, as it is at `nowMs`. */
 export function linesOf(topology: Topology, nowMs: number): CertificateLine[] {
   const { certs, name } = topology;
-  const folder = certs === null ? null : new Folder(name, certs, `${certs}/../${name}.ca.key`);
+  const folder = certs === null
+    ? null
+    : new Folder(name, certs, `${dirname(certs)}/${name}.ca.key`);
   const cas = [...new Set(topology.nodes.flatMap(({ tls }) => tls === null ? [] : [tls.ca]))];
   if (folder !== null && !cas.includes(folder.caPath)) cas.unshift(folder.caPath);
   return [
@@ -204,6 +207,8 @@ function keyProblem(certificate: X509Certificate, key: string): string | null {
     return isKeyOf(certificate, pem, key) ? null : `${key} is not its private key`;
   } catch (error) {
     if (!isCascadeError(error)) throw error;
+    // The key of the CA is often another user's, and nobody else's business.
+    if (certificate.ca && error.cause instanceof Deno.errors.PermissionDenied) return null;
     return error.message + (error.hint ? `. ${error.hint}` : "");
   }
 }
@@ -241,7 +246,6 @@ function lineOf(
   const facts = factsOf(certificate);
   const { notBeforeMs, notAfterMs, fingerprint } = facts;
   const state = wrong !== null ? "wrong" : STATES[endState(facts, nowMs)];
-  const hidden = (dns: string) => dns.endsWith(".cascade.internal");
   return {
     kind,
     name,
@@ -249,7 +253,7 @@ function lineOf(
     problem,
     file,
     hasKey,
-    names: [...facts.uris, ...facts.dns.filter((dns) => !hidden(dns)), ...facts.ips],
+    names: [...facts.uris, ...facts.dns.filter((dns) => !isNodeDnsName(dns)), ...facts.ips],
     notBefore: new Date(notBeforeMs).toISOString(),
     notAfter: new Date(notAfterMs).toISOString(),
     daysLeft: Math.floor((notAfterMs - nowMs) / DAY_MS),

@@ -15,11 +15,11 @@ import { formatHostPort } from "./address.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { SocketStream } from "./socket_stream.ts";
 import { listenError } from "./stream.ts";
-import { asSystemError, listening } from "./tls.ts";
+import { asSystemError, keyOf, listening } from "./tls.ts";
 import { vouchedNames } from "./tls_peer.ts";
 
 /** What is left of a handshake that failed is held so long by the runtime. */
-const HANDSHAKE_MS = 10_000;
+const HANDSHAKE_MS = 5_000;
 /** Clients come with distributions that are years old; what TLS 1.2 has left of ciphers here is sound. */
 export const VERSION_MIN = "TLSv1.2";
 
@@ -44,10 +44,11 @@ export interface NbdListen {
 export async function listenNbd({ host, port, self, accept }: NbdListen): Promise<Listener> {
   const asked = formatHostPort("tcp", host, port);
   self.identity();
+  const greeter = new NbdGreeter(self);
   const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
     const { remoteAddress = "?", remotePort = 0 } = socket;
     const remote = formatHostPort("tcp", remoteAddress, remotePort);
-    accept(new UpgradableConnection(socket, remote, () => serverSide(socket, remote, self)));
+    accept(new UpgradableConnection(socket, remote, () => greeter.upgrade(socket, remote)));
   });
   try {
     await listening(server, host, port);
@@ -144,40 +145,83 @@ export class NbdTlsConnection implements Connection {
   }
 }
 
-/** A server of its own for each: it says nothing else than how this one handshake went. */
-function serverSide(plain: Socket, remote: string, self: NbdTlsSelf): Promise<Connection> {
-  return new Promise((done, fail) => {
-    const refuse = (error: unknown) => {
-      plain.destroy();
-      fail(error instanceof CascadeError ? error : refused(remote, describeError(error)));
-    };
-    plain.once("close", () => refuse(lost(remote)));
+/** A client that is beginning TLS. */
+interface Upgrade {
+  readonly remote: string;
+  readonly identity: TlsIdentity;
+  readonly done: (connection: Connection) => void;
+  readonly refuse: (error: unknown) => void;
+}
+
+/** Does TLS for the clients of a listener, with the newest identity. */
+class NbdGreeter {
+  readonly #self: NbdTlsSelf;
+  /** By the address of the client: the runtime tells no more of whose handshake it was. */
+  readonly #underway = new Map<string, Upgrade>();
+  #made: { readonly identity: TlsIdentity; readonly server: tls.Server } | null = null;
+
+  constructor(self: NbdTlsSelf) {
+    this.#self = self;
+  }
+
+  /** Takes the socket over, in this very turn. Rejects with `refused` or `connection-lost`. */
+  upgrade(plain: Socket, remote: string): Promise<Connection> {
+    const key = keyOf(plain);
+    return new Promise((done, fail) => {
+      const refuse = (error: unknown) => {
+        this.#underway.delete(key);
+        plain.destroy();
+        fail(error instanceof CascadeError ? error : refused(remote, describeError(error)));
+      };
+      plain.once("close", () => refuse(lost(remote)));
+      try {
+        const { identity, server } = this.#server();
+        this.#underway.set(key, { remote, identity, done, refuse });
+        server.emit("connection", plain);
+      } catch (error) {
+        refuse(error);
+      }
+    });
+  }
+
+  /** Another one when the identity is another. */
+  #server(): { readonly identity: TlsIdentity; readonly server: tls.Server } {
+    const identity = this.#self.identity();
+    if (this.#made?.identity === identity) return this.#made;
+    const { caPem: ca, certPem: cert, keyPem: key } = identity;
+    const server = tls.createServer({
+      ...{ ca, cert, key, minVersion: VERSION_MIN, handshakeTimeout: HANDSHAKE_MS },
+      requestCert: true,
+      rejectUnauthorized: true,
+    });
+    server.on("secureConnection", (socket) => this.#secured(socket));
+    server.on("tlsClientError", (error, socket) => {
+      const { _parent: plain } = socket as { _parent?: Socket };
+      const upgrade = this.#underway.get(plain === undefined ? "" : keyOf(plain));
+      const { authorizationError: why } = socket;
+      upgrade?.refuse(
+        refused(upgrade.remote, why ? `its certificate is not believed: ${why}` : error.message),
+      );
+      // The runtime holds on to it for a while: to as little as can be.
+      socket.destroy();
+    });
+    return this.#made = { identity, server };
+  }
+
+  #secured(socket: tls.TLSSocket): void {
+    socket.on("error", () => {/* whoever reads or writes meets it */});
+    const key = keyOf(socket);
+    const upgrade = this.#underway.get(key);
+    if (upgrade === undefined) return void socket.destroy();
     try {
-      const identity = self.identity();
-      const { caPem: ca, certPem: cert, keyPem: key } = identity;
-      const server = tls.createServer({
-        ...{ ca, cert, key, minVersion: VERSION_MIN, handshakeTimeout: HANDSHAKE_MS },
-        requestCert: true,
-        rejectUnauthorized: true,
-      });
-      server.once("tlsClientError", (error, socket) => {
-        const { authorizationError: why } = socket;
-        refuse(refused(remote, why ? `its certificate is not believed: ${why}` : error.message));
-      });
-      server.once("secureConnection", (socket) => {
-        socket.on("error", () => {/* whoever reads or writes meets it */});
-        try {
-          done(new NbdTlsConnection(socket, remote, clientNames(socket, identity, self)));
-        } catch (error) {
-          socket.destroy();
-          refuse(error);
-        }
-      });
-      server.emit("connection", plain);
+      const names = clientNames(socket, upgrade.identity, this.#self);
+      this.#underway.delete(key);
+      upgrade.done(new NbdTlsConnection(socket, upgrade.remote, names));
     } catch (error) {
-      refuse(error);
+      socket.destroy();
+      upgrade.refuse(error);
     }
-  });
+  }
 }
 
 /** Whom the client's certificate is for. Throws `refused` when that is nobody who is let in. */

@@ -84,7 +84,7 @@ function cannotOpen(place: string, path: string, hint: string, cause: unknown): 
   return new CascadeError("topology", `${place} cannot be read: ${reason}`, {
     ...(owner === null ? {} : {
       hint: `It belongs to the user with the number ${owner}, and this runs as another one: ` +
-        `run it as that user, or chown ${shellWord(resolve(path))}`,
+        `run it as that user, or chown USER ${shellWord(resolve(path))}`,
     }),
     cause,
   });

@@ -341,7 +341,7 @@ interface Handshake {
 }
 
 /** Who is at the other end of a socket: the same for the plain one and the one of TLS over it. */
-function keyOf(socket: Socket): string {
+export function keyOf(socket: Socket): string {
   const { remoteAddress = "?", remotePort = 0 } = socket;
   return formatHostPort("tls", remoteAddress, remotePort).slice("tls://".length);
 }

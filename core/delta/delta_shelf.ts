@@ -15,6 +15,7 @@ import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECOVERY_READ_BYTES } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
 import { makeDurableFolder } from "../folders.ts";
+import { hasHeaderOf, RECORD_HEADER_BYTES } from "../log/record.ts";
 import { BodyChecker, type BodySource, readBody } from "./delta_body.ts";
 import {
   decodeDeltaHeader,
@@ -83,6 +84,14 @@ export class Delta implements BodySource {
 
   release(): void {
     this.#users--;
+  }
+
+  /** Whether a record begins at this byte of the body, or it ends there. */
+  beginsRecord(position: number): boolean {
+    if (position >= this.bodyBytes) return position === this.bodyBytes;
+    const header = new Uint8Array(RECORD_HEADER_BYTES);
+    this.readAt(header, position);
+    return hasHeaderOf(header, 0, position);
   }
 
   /** Whole, checked records from `position` on; see {@linkcode readBody}. */

@@ -268,6 +268,9 @@ export class DeltaTaker {
       trailer.toLsn % 16 === 0;
     if (!fits) throw violation("the end of another delta");
     this.#checkHistory(trailer);
+    if (this.#host.inPlace() !== null && trailer.toLsn < pipeline.stableLsn) {
+      throw violation(`a delta that goes back to LSN ${trailer.toLsn}`);
+    }
     if (this.#host.inPlace() !== null) return await this.#endInPlace(trailer);
     // Nothing in it is news here.
     if (trailer.toLsn <= pipeline.stableLsn) return pipeline.shelf.discardIncoming();
@@ -286,6 +289,13 @@ export class DeltaTaker {
         epoch.firstLsn < trailer.toLsn;
       if (!ordered) throw violation("a delta with a history that goes back");
       before = epoch;
+    }
+    const mineOf = new Map(pipeline.history.epochs.map((epoch) => [epoch.id, epoch]));
+    for (const { id, number, firstLsn } of trailer.history) {
+      const same = mineOf.get(id);
+      if (same !== undefined && (same.number !== number || same.firstLsn !== firstLsn)) {
+        throw violation(`a delta that tells otherwise of epoch ${number}`);
+      }
     }
     const { mine } = pipeline.history.fork(trailer.history);
     if (mine !== null && mine.firstLsn < pipeline.stableLsn) {

@@ -8,6 +8,7 @@ import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { BlockSet } from "../delta/block_set.ts";
 import { LogCoalescer } from "../delta/coalesce.ts";
+import { PASSES_MAX } from "../delta/delta_body.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
 import { type DeltaSource, ForwardedDelta } from "../delta/delta_source.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
@@ -209,7 +210,7 @@ export class DeltaPlanner {
 
   async #resume(peer: PeerPlace): Promise<Planned | null> {
     const { staged } = peer;
-    if (staged === null || !this.#isMine(staged.header)) return null;
+    if (staged === null || !this.#isMine(staged.header) || !this.#canBe(staged)) return null;
     const { header, position, cursor } = staged;
     const kept = this.#kept;
     if (kept?.header.id === header.id && kept.canSeek(position, cursor)) {
@@ -220,6 +221,7 @@ export class DeltaPlanner {
     const held = this.ground.shelf.deltas.find((delta) => delta.header.id === header.id);
     if (held !== undefined) {
       if (header.fromLsn > peer.lsn || held.toLsn < peer.lsn) return null;
+      if (!held.beginsRecord(position)) return null;
       const source = new ForwardedDelta(held);
       source.seek(position);
       return { source, staged };
@@ -227,6 +229,15 @@ export class DeltaPlanner {
     const source = await this.#remake(header, peer, cursor.pass);
     source?.seek(position, cursor);
     return source === null ? null : { source, staged };
+  }
+
+  /** What a peer says to have is believed as far as it can be: nothing is read where nothing begins. */
+  #canBe({ header: { fromLsn, sinceLsn, toLsn }, cursor }: StagedMessage): boolean {
+    const { log, sizes } = this.ground;
+    const { pass, volume, offset } = cursor;
+    const isPlace = pass > 0 && pass <= PASSES_MAX && offset <= (sizes[volume] ?? -1);
+    // Where a delta of volumes ends is known at its end.
+    return isPlace && [fromLsn, sinceLsn, toLsn ?? 0].every((lsn) => log.beginsRecord(lsn));
   }
 
   /** Whether the beginning of the delta lies on this history. */

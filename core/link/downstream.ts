@@ -9,7 +9,8 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import { admit } from "./admission.ts";
+import { type Accepted, admit } from "./admission.ts";
+import { PeerClaims } from "./claims.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
 import { connectedState, deltaFields, linkFields, peerFields } from "./downstream_status.ts";
@@ -46,6 +47,7 @@ export class DownstreamLink {
   /** What it needs as long as it has not told: all there is, or from where it was accepted. */
   #floorLsn = 0;
   #course: Course | null = null;
+  readonly #claims = new PeerClaims();
   /** What the peer lacks of the log that went. */
   readonly map: PeerMap;
   readonly planner: DeltaPlanner;
@@ -164,8 +166,7 @@ export class DownstreamLink {
 
   #gone(wire: Wire): void {
     this.#sentBytes += wire.sentBytes;
-    this.#wire = null;
-    this.#connectedSinceMs = null;
+    this.#wire = this.#connectedSinceMs = null;
     const wasStreaming = this.#sender !== null;
     this.#sender = null;
     this.#course?.close();
@@ -179,9 +180,7 @@ export class DownstreamLink {
     const admission = await admit(this.#host, this.config, wire, this.planner);
     if (admission.kind === "unwanted") this.#refusal = admission.refusal;
     else if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
-    else if (admission.kind === "accepted") {
-      await this.#stream(wire, admission.fromLsn, admission.peer);
-    }
+    else if (admission.kind === "accepted") await this.#stream(wire, admission);
   }
 
   /** Tells the peer why not, and remembers it for the status. */
@@ -192,7 +191,7 @@ export class DownstreamLink {
     await wire.drain();
   }
 
-  async #stream(wire: Wire, fromLsn: number, peer: PeerPlace): Promise<void> {
+  async #stream(wire: Wire, { fromLsn, endLsn, peer }: Accepted): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
     const { config, policy } = this;
     policy.connected(ports.clock.monotonicMs());
@@ -202,12 +201,12 @@ export class DownstreamLink {
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#closeness.reset();
-    this.#reason = null;
-    this.#ack = null;
+    this.#reason = this.#ack = null;
     this.#floorLsn = peer.lsn;
     const course = this.#course = this.#newCourse(wire, sender, peer);
     wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
     this.line.flight.ask(wire);
+    this.#claims.begin(endLsn, () => Math.max(sender.cursorLsn, course.sentLsn));
     course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
@@ -229,11 +228,13 @@ export class DownstreamLink {
       runs: this.runs,
       durableLsn: () => this.durableLsn ?? 0,
       advance: (lsn) => this.#host.advance(lsn, () => !wire.closed),
+      claims: this.#claims,
     }, peer);
   }
 
   #onAck(ack: Ack): void {
     const { pipeline } = this.#host;
+    this.#claims.check("acknowledges", ack.receivedLsn);
     const position = { epochId: ack.epochId, lsn: ack.receivedLsn };
     // An ack of another epoch, or of a tail that this log does not have, counts for nothing.
     if (!pipeline.history.holds(position, pipeline.appendedLsn)) return;

@@ -133,6 +133,9 @@ export type Refusal = z.infer<typeof refuseSchema>;
 /** SUBTREE: what the sender knows of the links at and below it. */
 export const subtreeSchema = z.object({ links: z.array(linkStatusSchema).max(256) });
 
+/** Of what is wrong with a message, what is told. */
+const FAULT_LENGTH_MAX = 300;
+
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** Decodes a JSON body by its schema. Throws `protocol`. */
@@ -145,8 +148,7 @@ export function decodeMessage<T>(schema: z.ZodType<T>, body: Uint8Array, what: s
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new CascadeError(
-    "protocol",
-    `the peer sent a wrong ${what}: ${z.prettifyError(parsed.error)}`,
-  );
+  // As many faults as the peer likes, and keys of its own: a line has room for the first.
+  const fault = z.prettifyError(parsed.error).slice(0, FAULT_LENGTH_MAX);
+  throw new CascadeError("protocol", `the peer sent a wrong ${what}: ${fault}`);
 }

@@ -183,6 +183,10 @@ export class UpstreamLink {
           `node ends at ${pipeline.appendedLsn}`,
       );
     }
+    if (!pipeline.log.beginsRecord(accept.fromLsn)) {
+      const found = `the upstream streams from LSN ${accept.fromLsn}, where no record begins`;
+      throw new CascadeError("protocol", found);
+    }
     if (this.#host.base === null && accept.base !== null) await this.#host.adoptBase(accept.base);
     await this.#receive(wire, accept.fromLsn);
   }
@@ -212,7 +216,18 @@ export class UpstreamLink {
   #sendTail(wire: Wire, frame: Frame): void {
     const { fromLsn, toLsn } = decodeMessage(fetchSchema, frame.body, "fetch");
     const { pipeline } = this.#host;
+    const { log } = pipeline;
+    if (fromLsn < log.startLsn || log.gapAt(fromLsn) !== null || !log.beginsRecord(fromLsn)) {
+      const found = `the upstream asks for records from LSN ${fromLsn}, where none is here`;
+      throw new CascadeError("protocol", found);
+    }
     const end = Math.min(toLsn, pipeline.appendedLsn);
+    if (!log.beginsRecord(end)) {
+      throw new CascadeError(
+        "protocol",
+        `the upstream asks for records up to LSN ${end}, within one`,
+      );
+    }
     wire.stream(new TailSource(this.#host, fromLsn, end), SENDER_BUFFER_BYTES);
   }
 

@@ -51,6 +51,11 @@ export function certificateDnsName(cluster: string, node: string): string {
   return `${label(node)}.${label(cluster)}.${ZONE}`;
 }
 
+/** Whether a DNS name is one of a node, of whatever cascade. */
+export function isNodeDnsName(name: string): boolean {
+  return name.endsWith(`.${ZONE}`);
+}
+
 function label(name: string): string {
   if (LABEL.test(name) && !name.startsWith(HASHED)) return name;
   return HASHED + createHash("sha256").update(name).digest("hex").slice(0, HASH_DIGITS);

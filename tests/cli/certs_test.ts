@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { cascade, inFolder } from "./cascade.ts";
 
@@ -74,6 +75,25 @@ Deno.test("what is wrong with certificates is shown, and what is not here is not
     ]);
     assertStringIncludes(of("hq")?.problem ?? "", "chmod 600");
     assertStringIncludes(of("metro")?.problem ?? "", "it is for dr2, not for metro");
+  }));
+
+Deno.test("after the cascade was renamed it is said what to renew, and nothing of the old name stays", () =>
+  inFolder(async (folder) => {
+    assertEquals((await cascade(folder, ["init", "--nodes", "2"])).code, 0);
+    const text = read(`${folder}/topology.yaml`);
+    Deno.writeTextFileSync(
+      `${folder}/topology.yaml`,
+      text.replace("name: cascade", "name: payroll"),
+    );
+    const kept = await cascade(folder, ["certs", "issue"]);
+    assertStringIncludes(kept.stderr, "is for cascade://cascade/hq: cascade certs renew hq");
+    assertEquals((await lines(folder)).of("hq")?.state, "wrong");
+    const renew = ["certs", "renew", "--all", "--ca-key", "cascade.ca.key"];
+    assertEquals((await cascade(folder, renew)).code, 0);
+    const { code, of } = await lines(folder);
+    assertEquals([code, of("hq")?.names[0]], [0, "cascade://payroll/hq"]);
+    const pem = read(`${folder}/cascade.certs/hq.crt`);
+    assertEquals((new X509Certificate(pem).subjectAltName ?? "").includes("hq.cascade."), false);
   }));
 
 Deno.test("a name that is none, a topology without certs, an expired CA: each says what to do", () =>

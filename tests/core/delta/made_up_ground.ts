@@ -73,6 +73,7 @@ export class MadeUpGround implements PlanGround {
         check(lsn);
         return ground.made.read(lsn, into, limit);
       },
+      beginsRecord: () => true,
       readAt: (lsn, into) => {
         check(lsn);
         ground.made.readAt(lsn, into);
