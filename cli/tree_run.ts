@@ -37,7 +37,7 @@ export async function runOrder(options: OrderOptions): Promise<void> {
     const { report } = await give(topology, options.node, { ...order, dryRun: true });
     for (const line of planLines(report, order)) tell(line);
     const isForced = order.order === "promote" && order.force;
-    if (report.plan?.blocked != null && !isForced && order.order === "promote") {
+    if (isBlocked(report) && !isForced && order.order === "promote") {
       throw new ExitWith(EXIT.failed);
     }
     confirmOrLeave(order);
@@ -51,7 +51,11 @@ export async function runOrder(options: OrderOptions): Promise<void> {
     for (const line of lines) printLine(line);
     if (through !== options.node) tell(`(asked through ${through})`);
   }
-  if (order.dryRun && report.plan?.blocked != null) throw new ExitWith(EXIT.failed);
+  if (order.dryRun && isBlocked(report)) throw new ExitWith(EXIT.failed);
+}
+
+function isBlocked({ plan }: TreeReport): boolean {
+  return plan !== null && plan.blocked !== null;
 }
 
 function confirmOrLeave(order: Order): void {
