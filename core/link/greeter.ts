@@ -17,13 +17,14 @@ export type Greeting =
 
 /**
  * Shakes hands; `callee`: whom this end has dialled, null at the listening end. Both ends have proved
- * themselves when it settles with `proved`. Throws what the connection throws, and `protocol`.
+ * themselves when it settles with `proved`; `heard`: the peer has said something right. Throws what the connection throws, and `protocol`.
  */
 export async function greet(
   host: LinkHost,
   wire: Wire,
   callee: string | null,
   purpose: Hello["purpose"],
+  heard: () => void,
 ): Promise<Greeting> {
   const isExec = wire.channel.transport === "exec";
   wire.setDeadline(isExec ? EXEC_HANDSHAKE_TIMEOUT_MS : HANDSHAKE_TIMEOUT_MS, "handshake");
@@ -31,6 +32,7 @@ export async function greet(
   if (callee !== null) wire.send(handshake.begin());
   for (;;) {
     const step = handshake.step(await wire.receive());
+    if (step.kind === "wait") heard();
     if (step.send !== null) wire.send(step.send);
     if (step.kind === "wait") continue;
     if (step.kind === "done") {

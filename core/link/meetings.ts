@@ -4,10 +4,11 @@
  *
  * @module
  */
-import { CascadeError, describeError, type ErrorCode } from "../errors.ts";
+import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
 import type { Connection } from "../ports.ts";
 import { StrangerJournal } from "../stranger_journal.ts";
 import type { DialEnd, Link } from "./dialler.ts";
+import { addressOf, Doorkeeper, type Pass } from "./doorkeeper.ts";
 import { FrameType, jsonFrame, unexpectedFrame } from "./frames.ts";
 import { greet } from "./greeter.ts";
 import type { LinkHost } from "./host.ts";
@@ -18,6 +19,19 @@ import { Wire } from "./wire.ts";
 
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
 const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
+
+/** Refusals of who is no node of this cluster, for all that can be told. */
+const UNPROVED: readonly Refusal["code"][] = [
+  "wrong-cluster",
+  "unknown-node",
+  "wrong-certificate",
+  "wrong-secret",
+];
+
+/** Whoever hangs up was not wrong, nor who was turned out. */
+function isMistaken(error: unknown): boolean {
+  return isCascadeError(error, "protocol") || isCascadeError(error, "timed-out");
+}
 
 /** How long the answer to a question may take, beside its own time, ms. */
 const ANSWER_TIMEOUT_MS = 10_000;
@@ -51,7 +65,7 @@ export class Meetings {
   readonly #book: LinkBook;
   readonly #wires = new Set<Wire>();
   readonly #strangers: StrangerJournal;
-  #unproved = 0;
+  readonly #door: Doorkeeper;
   #answering = 0;
   #stopped = false;
 
@@ -59,44 +73,52 @@ export class Meetings {
     this.#host = host;
     this.#book = book;
     this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
+    this.#door = new Doorkeeper(host.ports.clock, UNPROVED_CONNECTIONS_MAX);
   }
 
   /** Somebody has dialled this node. */
   accept(connection: Connection): void {
-    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
-      connection.close();
-      return;
-    }
-    this.#unproved++;
-    let counted = true;
-    const proved = () => {
-      if (counted) this.#unproved--;
-      counted = false;
-    };
+    if (this.#stopped) return connection.close();
     const wire = new Wire(connection, this.#host.ports.clock);
-    this.meet(wire, null, proved).catch((error) => {
+    const { remote } = wire;
+    const crowd = "others came meanwhile, and all places for strangers were taken";
+    const turnOut = () => wire.close(new CascadeError("refused", crowd));
+    const pass = this.#door.enter(addressOf(remote), turnOut);
+    this.#wires.add(wire);
+    wire.whenClosed.then(pass.left);
+    this.#receive(wire, pass).catch((error) => {
+      if (isMistaken(error)) pass.failed();
       this.#strangers.write("warn", "a connection was dropped before it proved itself", {
-        remote: connection.remote,
+        remote,
+        ...(isCascadeError(error) ? { code: error.code } : {}),
         reason: describeError(error),
       });
-    }).finally(proved);
+    }).finally(pass.left);
+  }
+
+  /** Not before its time, if it comes from where others failed. */
+  async #receive(wire: Wire, pass: Pass): Promise<void> {
+    if (!await pass.admitted && !wire.closed) wire.close();
+    await this.meet(wire, null, pass);
   }
 
   /**
    * Shakes hands, and serves the link that follows from it to its end. `callee`: whom this end has dialled;
    * null at the listening end. Throws what ends the connection.
    */
-  async meet(wire: Wire, callee: Callee | null, proved: () => void = () => {}): Promise<DialEnd> {
+  async meet(wire: Wire, callee: Callee | null, pass: Pass | null = null): Promise<DialEnd> {
     this.#wires.add(wire);
     try {
       const purpose = purposeOf(callee);
-      const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose);
+      const heard = () => pass?.heard();
+      const greeting = await greet(this.#host, wire, callee?.node ?? null, purpose, heard);
       if (greeting.kind === "refused") {
         const { refusal, byUs } = greeting;
+        if (UNPROVED.includes(refusal.code)) pass?.failed();
         this.#tellRefusal(refusal, callee?.link ?? null, wire.remote, byUs);
         return endOf(refusal);
       }
-      proved();
+      pass?.proved();
       return await this.#goOn(wire, greeting.peer, callee);
     } catch (error) {
       throw wire.reasonOf(error);

@@ -127,7 +127,7 @@ function head({ topology, node, user, topologyPath }: UnitRequest, file: string)
     `${file}: node ${node.name} of ${topologyPath}, made by \`cascade systemd\`.`,
     "Make it again when paths or hooks in the topology change.",
     ...owner,
-    `${user} must be able to read the topology and its secret, and to write in:`,
+    `${user} must be able to read the topology, own its secret and keys (0600), and write in:`,
     ...folders.map((folder) => `  ${folder}`),
   ];
 }

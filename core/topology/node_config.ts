@@ -132,6 +132,6 @@ export function cleanSecret(bytes: Uint8Array, origin: string): Uint8Array {
     end === 0
       ? `the secret in ${origin} is empty`
       : `the secret in ${origin} has ${end} bytes; expected at least ${SECRET_BYTES_MIN}`,
-    { hint: "Make one with: openssl rand -hex 32" },
+    { hint: "Make one with: openssl rand -hex 32, in a file that you alone may read" },
   );
 }

@@ -3,6 +3,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { connect, type TLSSocket } from "node:tls";
 import { join } from "node:path";
 import { ALPN } from "../../io/tls.ts";
+import { CertificateFolder } from "../../io/certificate_folder.ts";
 import { Cluster } from "./support/cluster.ts";
 import { e2e } from "./support/e2e.ts";
 import { until } from "./support/wait.ts";
@@ -108,3 +109,22 @@ e2e(
     assert(Number(left?.[1]) > 4 * 86_400 && Number(left?.[1]) <= 5 * 86_400, left?.[0]);
   },
 );
+
+e2e("an expired certificate is told of at both ends, and renewing it brings the link back", [
+  "openssl",
+], async (cleanup) => {
+  const cluster = Cluster.create(cleanup, SPEC);
+  const certs = join(cluster.folder, "certs");
+  const caKey = join(certs, "ca.key");
+  const past = { nowMs: Date.now() - 40 * 86_400_000, days: 30 };
+  const dr = { kind: "node", name: "dr", hosts: { dns: [], ips: [] } } as const;
+  await new CertificateFolder("e2e", certs, caKey).renew(dr, past, false);
+  await cluster.start();
+  await until("hq tells of it", () => cluster.output("hq").includes("CERT_HAS_EXPIRED"));
+  const { stdout } = await cluster.cli(["status"], { codes: [1] });
+  assertStringIncludes(stdout, "dr: its certificate ended on");
+  assert((await cluster.link("hq-dr")).state !== "streaming");
+  await cluster.cli(["certs", "renew", "--ca-key", caKey]);
+  Deno.kill(cluster.process("dr").pid, "SIGHUP");
+  await until("the link is up", async () => (await cluster.link("hq-dr")).state === "streaming");
+});
