@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { CascadeError, describeError } from "../errors.ts";
+import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { OnOverflow } from "../config.ts";
 import type { Connection, Listener } from "../ports.ts";
 import { type DialEnd, Dialler } from "./dialler.ts";
 import { DownstreamLink } from "./downstream.ts";
+import { addressOf, Doorkeeper, type Pass } from "./doorkeeper.ts";
 import { Folding } from "./folding.ts";
 import { FrameType, jsonFrame } from "./frames.ts";
 import { Handshake, type HandshakeStep } from "./handshake.ts";
@@ -28,6 +29,19 @@ type Link = DownstreamLink | UpstreamLink;
 /** Refusals that time may mend: the redial goes on with ordinary patience. */
 const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
 
+/** Refusals of who is no node of this cluster, for all that can be told. */
+const UNPROVED: readonly Refusal["code"][] = [
+  "wrong-cluster",
+  "unknown-node",
+  "wrong-certificate",
+  "wrong-secret",
+];
+
+/** Whoever hangs up was not wrong, nor who was turned out. */
+function isMistaken(error: unknown): boolean {
+  return isCascadeError(error, "protocol") || isCascadeError(error, "timed-out");
+}
+
 function endOf(refusal: Refusal): DialEnd {
   if (PASSING.includes(refusal.code)) return "served";
   // A paused link goes on whenever its operator likes: it is asked now and then.
@@ -45,12 +59,13 @@ export class LinkHub {
   readonly #wires = new Set<Wire>();
   readonly #diallers = new Set<Dialler>();
   readonly #strangers: StrangerJournal;
-  #unproved = 0;
+  readonly #door: Doorkeeper;
   #stopped = false;
 
   constructor(host: LinkHost) {
     this.#host = host;
     this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
+    this.#door = new Doorkeeper(host.ports.clock, UNPROVED_CONNECTIONS_MAX);
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
@@ -100,30 +115,35 @@ export class LinkHub {
   }
 
   #accept(connection: Connection): void {
-    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
-      connection.close();
-      return;
-    }
-    this.#unproved++;
-    let counted = true;
-    const proved = () => {
-      if (counted) this.#unproved--;
-      counted = false;
-    };
+    if (this.#stopped) return connection.close();
     const wire = new Wire(connection, this.#host.ports.clock);
-    this.#shakeHands(wire, null, proved).catch((error) => {
+    const { remote } = wire;
+    const crowd = "others came meanwhile, and all places for strangers were taken";
+    const turnOut = () => wire.close(new CascadeError("refused", crowd));
+    const pass = this.#door.enter(addressOf(remote), turnOut);
+    this.#wires.add(wire);
+    wire.whenClosed.then(pass.left);
+    this.#greet(wire, pass).catch((error) => {
+      if (isMistaken(error)) pass.failed();
       this.#strangers.write("warn", "a connection was dropped before it proved itself", {
-        remote: connection.remote,
+        remote,
+        ...(isCascadeError(error) ? { code: error.code } : {}),
         reason: describeError(error),
       });
-    }).finally(proved);
+    }).finally(pass.left);
+  }
+
+  /** Not before its time, if it comes from where others failed. */
+  async #greet(wire: Wire, pass: Pass): Promise<void> {
+    if (!await pass.admitted && !wire.closed) wire.close();
+    await this.#shakeHands(wire, null, pass);
   }
 
   /** `link` is known when this end dials. */
   async #shakeHands(
     wire: Wire,
     link: Link | null,
-    proved: () => void = () => {},
+    pass: Pass | null = null,
   ): Promise<DialEnd> {
     this.#wires.add(wire);
     try {
@@ -134,9 +154,10 @@ export class LinkHub {
       for (;;) {
         const step = handshake.step(await wire.receive());
         if (step.kind === "wait") {
+          pass?.heard();
           if (step.send !== null) wire.send(step.send);
         } else {
-          return await this.#end(wire, step, link, proved);
+          return await this.#end(wire, step, link, pass);
         }
       }
     } catch (error) {
@@ -188,15 +209,16 @@ export class LinkHub {
     wire: Wire,
     step: Exclude<HandshakeStep, { kind: "wait" }>,
     dialled: Link | null,
-    proved: () => void,
+    pass: Pass | null,
   ): Promise<DialEnd> {
     if (step.kind === "refused") {
+      if (UNPROVED.includes(step.refusal.code)) pass?.failed();
       this.#tellRefusal(step.refusal, dialled, wire.remote, step.send !== null);
       if (step.send !== null) wire.send(step.send);
       await wire.drain();
       return endOf(step.refusal);
     }
-    proved();
+    pass?.proved();
     const link = dialled ?? this.#linkTo(step.peer.node);
     if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
     const refusal = pausedRefusal(link) ?? link.admitProved(step.peer);
