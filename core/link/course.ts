@@ -215,7 +215,7 @@ export class Course {
     let sentBytes: number | null = null;
     do {
       const bytes = await this.#shipNext(true);
-      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
+      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown(this.#parts.planner.hasVolumes);
       if (bytes === null) break;
       sentBytes = (sentBytes ?? 0) + bytes;
     } while (this.#peer.lsn < goalLsn);
@@ -241,7 +241,7 @@ export class Course {
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) throw unknown();
+    if (!planner.streamsFrom(lsn)) throw unknown(planner.hasVolumes);
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
     this.#parts.host.onLinkProgress();
     wire.kick();
@@ -295,6 +295,8 @@ export class Course {
   }
 }
 
-function unknown(): CascadeError {
-  return new CascadeError("refused", "what the peer lacks is not known any more");
+/** A node without volumes will never know: its peer is told so when it comes again, and can ask another one. */
+function unknown(hasVolumes: boolean): CascadeError {
+  const code = hasVolumes ? "refused" : "log-gone";
+  return new CascadeError(code, "what the peer lacks is not known any more");
 }
