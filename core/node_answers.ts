@@ -98,7 +98,7 @@ export class NodeAnswers {
     return hub.offer(upstream, lsn);
   }
 
-  async #hold(leaseMs: number): Promise<{ endLsn: number }> {
+  async #hold(leaseMs: number): Promise<{ endLsn: number; epochId: string }> {
     const { front, pipeline } = this.#node;
     this.#needReign();
     front.hold(leaseMs);
@@ -111,7 +111,8 @@ export class NodeAnswers {
       front.release();
       throw error;
     });
-    return { endLsn: pipeline.appendedLsn };
+    const endLsn = pipeline.appendedLsn;
+    return { endLsn, epochId: pipeline.history.idAt(endLsn) };
   }
 
   async #yield(to: string, endLsn: number): Promise<{ view: unknown }> {

@@ -11,6 +11,7 @@
  * @module
  */
 import { CascadeError, describeError } from "./errors.ts";
+import { NO_EPOCH, type Position } from "./history.ts";
 import type { CascadeNode } from "./node.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
@@ -149,13 +150,13 @@ export class NodeOrders {
   async #takeOver(timeoutMs: number): Promise<TreeReport> {
     const node = this.#node;
     const { primary } = this.#view;
-    const { endLsn: nearLsn } = await this.#standingOf(primary);
-    await this.#comeTo(nearLsn, timeoutMs);
-    const { endLsn } = heldSchema.parse(
+    const near = await this.#standingOf(primary);
+    await this.#comeTo({ epochId: lastIdOf(near), lsn: near.endLsn }, timeoutMs);
+    const { endLsn, epochId } = heldSchema.parse(
       await node.hub.ask(primary, { ask: "hold", leaseMs: HOLD_MS }, HOLD_MS),
     );
     try {
-      await this.#comeTo(endLsn, HOLD_MS * 3 / 4);
+      await this.#comeTo({ epochId, lsn: endLsn }, HOLD_MS * 3 / 4);
     } catch (error) {
       await node.hub.ask(primary, { ask: "release" }).catch(() => {/* its lease ends by itself */});
       throw error;
@@ -179,11 +180,17 @@ export class NodeOrders {
     }
   }
 
-  /** Waits until this node has all below `lsn`, durably. Links on the way that wait for their time ship now. */
-  async #comeTo(lsn: number, timeoutMs: number): Promise<void> {
+  /**
+   * Waits until this node has all below that position, durably: of that history, not of one of its own. Links on the way
+   * that wait for their time ship now.
+   */
+  async #comeTo(position: Position, timeoutMs: number): Promise<void> {
     const { pipeline } = this.#node;
     const path = pathTo(parentsIn(this.#tree, this.#view), this.#name);
-    const isThere = () => Math.min(pipeline.durableLsn, pipeline.stableLsn) >= lsn;
+    const { lsn } = position;
+    const isThere = () =>
+      Math.min(pipeline.durableLsn, pipeline.stableLsn) >= lsn &&
+      pipeline.history.holds(position, pipeline.appendedLsn);
     let shipping = Promise.resolve();
     let isShipping = false;
     await waitUntil(this.#node, timeoutMs, `${this.#name} did not come to LSN ${lsn}`, () => {
@@ -260,6 +267,11 @@ export class NodeOrders {
   #sleep(ms: number): Promise<void> {
     return new Promise((go) => this.#node.ports.clock.after(ms, () => go()));
   }
+}
+
+/** The epoch in which a node's log ends. */
+function lastIdOf({ history, endLsn }: Standing): string {
+  return history.findLast(({ firstLsn }) => firstLsn < endLsn)?.id ?? NO_EPOCH;
 }
 
 function done(plan: TreePlan | null, lsn: number | null = null): TreeReport {

@@ -72,7 +72,7 @@ export const standingSchema = z.object({
 export type Standing = z.infer<typeof standingSchema>;
 
 /** The answer to `hold`. */
-export const heldSchema = z.object({ endLsn: lsn });
+export const heldSchema = z.object({ endLsn: lsn, epochId: z.string().max(32) });
 /** The answer to `yield`. */
 export const yieldedSchema = z.object({ view: viewSchema });
 /** The answer to `offer`. */

@@ -293,6 +293,7 @@ class FailoverWorld {
     if (this.#isCalm) return;
     scheduler.after(this.#orders.exponential(MIGRATION_MS), null, () => this.#migrate());
     if (node === null) return;
+    if (this.#reigning().length === 0) return this.#advised(node);
     const order = { order: "migrate", dryRun: false, timeoutMs: 2_000 } as const;
     node.orders.carryOut(order).then(({ plan }) => {
       this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
@@ -300,6 +301,22 @@ class FailoverWorld {
     }, (error) => {
       this.#count("hand-overs that failed");
       this.world.trace.note("driver", "hand-over failed", describeError(error));
+    });
+  }
+
+  /** The primary is gone: a promotion that first fetches what any node has that answers. */
+  #advised(node: CascadeNode): void {
+    const order = { order: "promote", dryRun: false, force: false } as const;
+    node.orders.carryOut(order).then(({ plan }) => {
+      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
+      this.#count(plan === null || plan.fetchBytes === 0 ? "advised promotions" : "after a fetch");
+      const { history, appendedLsn } = node.pipeline;
+      this.#promised = this.#promised.filter(({ epochId, lsn }) =>
+        lsn <= endOf(history.epochs, epochId, appendedLsn)
+      );
+    }, (error) => {
+      this.#count("advised promotions that failed");
+      this.world.trace.note("driver", "promotion failed", describeError(error));
     });
   }
 
