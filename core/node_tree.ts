@@ -11,7 +11,7 @@ import type { Refusal } from "./link/messages.ts";
 import type { NodeParts } from "./node_deltas.ts";
 import { leaveEpoch } from "./rejoin.ts";
 import { isBelow, promotedView } from "./tree/promotion.ts";
-import { parentsIn, pathTo } from "./tree/tree.ts";
+import { canMeet, parentsIn, pathTo } from "./tree/tree.ts";
 import { Seat } from "./tree/seat.ts";
 import { isPromotedOver, nextReign, withParent } from "./tree/view.ts";
 
@@ -111,6 +111,11 @@ export class NodeTree {
     }
     if (to === name || isBelow(tree, this.seat.view, to, name)) {
       throw new CascadeError("usage", `${to} is fed by ${name} itself`);
+    }
+    if (!canMeet(tree, to, name)) {
+      throw new CascadeError("usage", `neither ${to} nor ${name} has an address to dial`, {
+        hint: `Give ${to} a \`listen:\` address`,
+      });
     }
   }
 

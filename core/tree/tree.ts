@@ -50,7 +50,24 @@ export function parentsIn(tree: ClusterTree, view: View): ReadonlyMap<string, st
   for (const name of parents.keys()) {
     if (!reachesTop(parents, name, view.primary)) parents.set(name, view.primary);
   }
+  // Of two nodes that both have to dial none finds the other: it is fed by one further up.
+  for (const [name, parent] of parents) {
+    let to: string | undefined = parent;
+    while (to !== undefined && !canMeet(tree, to, name)) to = parents.get(to);
+    if (to !== undefined) parents.set(name, to);
+  }
   return parents;
+}
+
+/** Whether either of two nodes can dial the other. */
+export function canMeet(tree: ClusterTree, one: string, other: string): boolean {
+  const isLinked = tree.links.some(({ from, to }) =>
+    (from === one && to === other) || (from === other && to === one)
+  );
+  return isLinked ||
+    tree.nodes.some(({ name, addresses }) =>
+      (name === one || name === other) && addresses.length > 0
+    );
 }
 
 function reachesTop(parents: ReadonlyMap<string, string>, name: string, top: string): boolean {

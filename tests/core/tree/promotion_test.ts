@@ -51,3 +51,14 @@ Deno.test("who is below whom is known over any number of links", () => {
   assertEquals(isBelow(TREE, firstView("hq"), "lab", "metro"), true);
   assertEquals(isBelow(TREE, firstView("hq"), "metro", "lab"), false);
 });
+
+Deno.test("a node is never fed by one that it cannot meet", () => {
+  const silent = {
+    ...TREE,
+    nodes: TREE.nodes.map((node) => node.name.startsWith("dr") ? { ...node, addresses: [] } : node),
+  };
+  // Both of them dial metro, and none finds the other.
+  const view = withParent(firstView("hq"), "dr2", "dr1");
+  assertEquals(shapeOf(silent, view).dr2, "metro");
+  assertEquals(shapeOf(TREE, view).dr2, "dr1");
+});
