@@ -92,6 +92,7 @@ function renewCommand() {
       new Option("--within <duration>", "what ends within this time")
         .argParser(durationArgument).default(30 * 86_400_000, "30d"),
     )
+    .option("-q, --quiet", "print nothing when there is nothing to renew")
     .option("--new-key", "a new private key as well, for when one has become known")
     .addOption(hostOption())
     .addOption(daysOption())
@@ -99,7 +100,7 @@ function renewCommand() {
     .addHelpText(
       "after",
       examples(
-        ["Whatever ends within a month (for cron)", "cascade certs renew"],
+        ["Whatever ends within a month (for cron)", "cascade certs renew --quiet"],
         ["After a change of addresses that NBD clients use", "cascade certs renew hq"],
       ) + RENEWS,
     )
@@ -115,6 +116,7 @@ function renewCommand() {
         ca: options.ca === true,
         withinMs: options.within,
         newKey: options.newKey === true,
+        quiet: options.quiet === true,
       });
     });
 }

@@ -38,6 +38,7 @@ export interface RenewOptions extends IssueOptions {
   readonly ca: boolean;
   readonly withinMs: number;
   readonly newKey: boolean;
+  readonly quiet: boolean;
 }
 
 /** The topology's folder of certificates. Throws `usage` when it names none. */
@@ -144,10 +145,10 @@ export async function renew(path: string, options: RenewOptions): Promise<void> 
   }
   if (renewsCa || chosen.length > 0) {
     tellRenewed(folder, chosen, { ca: renewsCa, newKey: options.newKey });
-  } else printNothing(folder, every);
+  } else printNothing(folder, every, options.quiet);
 }
 
-function printNothing(folder: CertificateFolder, every: readonly Holder[]): void {
+function printNothing(folder: CertificateFolder, every: readonly Holder[], quiet: boolean): void {
   const ends = [folder.ca(), ...every.map((holder) => folder.certificate(holder))]
     .flatMap((certificate) => certificate === null ? [] : [Date.parse(certificate.validTo)]);
   if (ends.length === 0) {
@@ -155,6 +156,7 @@ function printNothing(folder: CertificateFolder, every: readonly Holder[]): void
       hint: "Make them: cascade certs issue",
     });
   }
+  if (quiet) return;
   printLine(`nothing to renew: the first to end is good until ${day(Math.min(...ends))}`);
 }
 

@@ -10,6 +10,8 @@ import type { CertificateStatus } from "../core/status.ts";
 import { certificatesIn, factsOf, isIssuedBy } from "../io/certificate.ts";
 import { nbdSelf, NodeIdentity, type TlsIdentity } from "../io/identity.ts";
 import type { NbdTlsSelf } from "../io/nbd_tls.ts";
+import { isWildcard } from "../core/topology/address.ts";
+import { endpointOf } from "../core/topology/hosts.ts";
 import { CertificateEnds } from "./certificate_ends.ts";
 
 /** How often is looked: what ends is told once a day. */
@@ -43,6 +45,7 @@ export class ServedCertificates {
       : nbdSelf(this.#nbdIdentity, () => this.#nbdClients);
     this.#ends = new CertificateEnds(journal);
     this.#look();
+    this.#lookAtHosts(config);
     this.#timer = setInterval(() => this.#look(), LOOK_MS);
     Deno.unrefTimer(this.#timer);
   }
@@ -91,7 +94,25 @@ export class ServedCertificates {
       changed.push("nbdClients");
     }
     this.#look();
+    if (nbd) this.#lookAtHosts(config);
     return changed;
+  }
+
+  /** NBD clients want the host that they dialled in the certificate: where it is missing, they cannot tell why. */
+  #lookAtHosts({ name, nbd }: NodeConfig): void {
+    const texts = this.#nbdIdentity?.known ?? null;
+    if (texts === null) return;
+    const { dns, ips } = factsOf(certificatesIn(texts.certPem, "")[0]);
+    for (const address of nbd) {
+      const endpoint = endpointOf(address);
+      if (endpoint.scheme === "unix" || isWildcard(endpoint.host)) continue;
+      if ([...dns, ...ips].includes(endpoint.host)) continue;
+      this.#journal.write("warn", "NBD clients over TLS will not believe the certificate", {
+        address,
+        reason: `${endpoint.host} is not among its names`,
+        do: `cascade certs renew ${name}`,
+      });
+    }
   }
 
   #reload(identity: NodeIdentity, files: TlsFiles | null): boolean {

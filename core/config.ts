@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ClusterTree } from "./tree/tree.ts";
 
 /** How a link ships: at once and counted in the client's answer, after the fact, or now and then. */
 export type LinkMode = "sync" | "async" | "periodic";
@@ -115,6 +116,9 @@ export interface LogConfig {
   readonly deltaBudgetBytes: number;
 }
 
+/** What a node that reigned does when it starts and no other node answers. */
+export type StartAlone = "never" | "ask" | "always";
+
 /** All that a node runs on. */
 export interface NodeConfig {
   readonly cluster: string;
@@ -150,6 +154,13 @@ export interface NodeConfig {
   readonly upstream: LinkConfig | null;
   /** The links to nodes below. */
   readonly downstream: readonly LinkConfig[];
+  /**
+   * All of the cascade, as the topology tells it: roles may change from there, and nodes move. Null: all
+   * stays as it is (tests of single parts).
+   */
+  readonly tree: ClusterTree | null;
+  /** Whether a primary serves before any other node could tell it that another was promoted. */
+  readonly startAlone: StartAlone;
   /** Every node name of the topology: whoever else knocks is refused as unknown. */
   readonly nodeNames: readonly string[];
 }

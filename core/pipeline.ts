@@ -261,9 +261,9 @@ export class Pipeline {
 
   /**
    * Sees to it that `bytes` and a segment in reserve can be appended within the budget: drops what
-   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow.
+   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow; `isUrgent`: any.
    */
-  makeRoom(bytes: number): void {
+  makeRoom(bytes: number, isUrgent = false): void {
     const wanted = bytes + this.#parts.segmentBytes;
     while (this.log.roomAhead() < wanted) {
       const next = this.log.oldestSegmentEnd;
@@ -272,7 +272,7 @@ export class Pipeline {
         if (this.#checkpoints.canGrow) this.checkpoint().catch(this.#parts.events.onFatal);
         return;
       }
-      if (next > this.#parts.events.heldLsn()) return;
+      if (!isUrgent && next > this.#parts.events.heldLsn()) return;
       if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
       // Nothing is dropped while the end of the log moves: whoever wants room asks again.

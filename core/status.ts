@@ -22,6 +22,16 @@ export const LINK_STATES = [
   "refused",
 ] as const;
 
+/** What a node is doing. */
+export const NODE_STATES = [
+  "starting",
+  "running",
+  "draining",
+  "stopped",
+  "failed",
+  "abandoned-tail",
+] as const;
+
 const lsn = z.number().int().nonnegative().describe("an LSN: byte position in the record stream");
 const bytes = z.number().int().nonnegative().describe("bytes");
 
@@ -160,7 +170,7 @@ export const nodeStatusSchema = z.object({
   cluster: z.string(),
   name: z.string(),
   role: z.enum(["primary", "intermediate", "secondary"]),
-  state: z.enum(["starting", "running", "draining", "stopped", "failed", "abandoned-tail"]),
+  state: z.enum(NODE_STATES),
   reason: z.string().nullable(),
   epoch: z.object({ number: z.number().int(), id: z.string(), firstLsn: lsn, node: z.string() })
     .nullable(),

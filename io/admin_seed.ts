@@ -34,7 +34,8 @@ const STAGED_LENGTH_MAX = 6_000;
 
 /** What a node gives seed files with. */
 export interface SeedGiver {
-  readonly maker: SeedMaker;
+  /** Of the node in its present role. */
+  readonly maker: () => SeedMaker;
   readonly secret: Uint8Array;
   readonly journal: Journal;
 }
@@ -126,7 +127,7 @@ export async function answerSeed(
       : "prove the secret first\n";
     return { code: 403, body, headers: { [NONCE_HEADER]: nonces.make() } };
   }
-  const making = await maker.begin(readStaged(searchParams.get("staged")));
+  const making = await maker().begin(readStaged(searchParams.get("staged")));
   return {
     code: 200,
     body: "",

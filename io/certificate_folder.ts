@@ -129,7 +129,7 @@ export class CertificateFolder {
     const commonName = `${CA_NAME}${this.cluster}`;
     const ca = await makeAuthority({ commonName, nowMs, days: CA_DAYS, keyPem });
     makePrivateFolder(this.path);
-    if (!hasKey) makeWhole({ path: this.caKeyPath, text: ca.keyPem, mode: PRIVATE });
+    if (!hasKey) makeKey(this.caKeyPath, ca.keyPem);
     return makeWhole({ path: this.caPath, text: ca.certPem, mode: PUBLIC });
   }
 
@@ -176,7 +176,7 @@ export class CertificateFolder {
       makeWhole({ path: files.ca, text: this.#authority().certPem, mode: PUBLIC });
     }
     // The key first: a certificate is there with its key, or not at all.
-    if (keyPem === null) makeWhole({ path: files.key, text: pair.keyPem, mode: PRIVATE });
+    if (keyPem === null) makeKey(files.key, pair.keyPem);
     const made = makeWhole({ path: files.cert, text: pair.certPem, mode: PUBLIC });
     return { files, made, certificate: certificatesIn(pair.certPem, files.cert)[0] };
   }
@@ -236,6 +236,14 @@ export class CertificateFolder {
 const KEY_HINT =
   "It stays on the host where the CA was made (`cascade init`): run this there and copy what it makes, or name " +
   "the file with --ca-key";
+
+/** What is certified next is for this very key, and not for one that another run has made meanwhile. */
+function makeKey(path: string, text: string): void {
+  if (makeWhole({ path, text, mode: PRIVATE })) return;
+  throw new CascadeError("usage", `${path} was made by somebody else just now`, {
+    hint: "Run the same command again: it goes on from there",
+  });
+}
 
 function readKey(path: string): string {
   return readPrivateText({ path, what: "private key", hint: "Make a pair anew with --new-key" });

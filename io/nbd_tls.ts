@@ -169,7 +169,8 @@ class NbdGreeter {
     const key = keyOf(plain);
     return new Promise((done, fail) => {
       const refuse = (error: unknown) => {
-        this.#underway.delete(key);
+        // Another client may have come from the same port since.
+        if (this.#underway.get(key)?.refuse === refuse) this.#underway.delete(key);
         plain.destroy();
         fail(error instanceof CascadeError ? error : refused(remote, describeError(error)));
       };

@@ -177,6 +177,18 @@ export class DeltaShelf {
     return this.#deltas.findLast(({ fromLsn, toLsn }) => fromLsn <= lsn && lsn < toLsn) ?? null;
   }
 
+  /**
+   * The delta that the volumes at `lsn` take next: the one that was committed first. A later one counts on what it
+   * brought, also where it was made for an earlier LSN: blocks that were repaired, or left an abandoned epoch.
+   */
+  following(lsn: number): Delta | null {
+    return this.#deltas.filter(({ fromLsn, toLsn }) => fromLsn <= lsn && lsn < toLsn)
+      .reduce<Delta | null>(
+        (best, next) => best === null || next.toLsn < best.toLsn ? next : best,
+        null,
+      );
+  }
+
   /** Begins to receive a delta; what was received of another one goes. */
   async begin(header: DeltaHeader): Promise<IncomingDelta> {
     this.discardIncoming();

@@ -20,13 +20,7 @@ import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { Line } from "./line.ts";
 import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
-import {
-  advanceSchema,
-  decodeMessage,
-  type Hello,
-  type Refusal,
-  subtreeSchema,
-} from "./messages.ts";
+import { decodeMessage, type Hello, type Refusal, subtreeSchema } from "./messages.ts";
 import { isFatal, OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
 import { PeerMap } from "./peer_map.ts";
@@ -54,7 +48,6 @@ export class DownstreamLink {
   #floorLsn = 0;
   #course: Course | null = null;
   readonly #claims = new PeerClaims();
-  #isAdvancing = false;
   /** What the peer lacks of the log that went. */
   readonly map: PeerMap;
   readonly planner: DeltaPlanner;
@@ -101,6 +94,15 @@ export class DownstreamLink {
     this.policy.pause();
     this.#wire?.close(new CascadeError("connection-lost", "the link was paused"));
     this.#teller.tell(this.state(), this.#stateReason());
+    this.#host.onLinkProgress();
+  }
+
+  /** The peer is fed by another node from now on. What it lacked is known from its map alone. */
+  retire(): void {
+    this.policy.pause();
+    this.runs?.stop();
+    this.#wire?.close(new CascadeError("connection-lost", "another node feeds the peer now"));
+    this.planner.forget();
     this.#host.onLinkProgress();
   }
 
@@ -174,8 +176,10 @@ export class DownstreamLink {
   }
 
   async #serve(wire: Wire): Promise<void> {
+    await this.#host.markFed();
     const admission = await admit(this.#host, this.config, wire, this.planner);
-    if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
+    if (admission.kind === "unwanted") this.#refusal = admission.refusal;
+    else if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
     else if (admission.kind === "accepted") await this.#stream(wire, admission);
   }
 
@@ -210,19 +214,8 @@ export class DownstreamLink {
       if (type === FrameType.ACK) this.#onAck(readAck(body));
       else if (type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
-      } else if (type === FrameType.ADVANCE) this.#onAdvance(wire, body);
-      else if (!course.take(type, body)) throw unexpectedFrame(type);
+      } else if (!course.take(type, body)) throw unexpectedFrame(type);
     }
-  }
-
-  /** The peer needs the history to go on: for a repair of a node below it. */
-  #onAdvance(wire: Wire, body: Uint8Array): void {
-    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
-    this.#claims.check("asks to go on beyond", lsn);
-    if (this.#isAdvancing) return;
-    this.#isAdvancing = true;
-    this.#host.advance(lsn, () => !wire.closed).then(() => this.runs?.now())
-      .catch((error) => this.#host.onFatal(error)).finally(() => this.#isAdvancing = false);
   }
 
   #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {
@@ -235,6 +228,7 @@ export class DownstreamLink {
       runs: this.runs,
       durableLsn: () => this.durableLsn ?? 0,
       advance: (lsn) => this.#host.advance(lsn, () => !wire.closed),
+      claims: this.#claims,
     }, peer);
   }
 

@@ -5,7 +5,8 @@
  */
 import type { LinkConfig, NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
-import { dialAddresses, listenAddresses } from "./hosts.ts";
+import type { ClusterTree } from "../tree/tree.ts";
+import { addressesToDial, dialAddresses, listenAddresses } from "./hosts.ts";
 import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
@@ -76,7 +77,22 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     upstream: upstream === undefined ? null : linkConfig(topology, upstream),
     downstream: topology.links.filter((link) => link.from === nodeName)
       .map((link) => linkConfig(topology, link)),
+    tree: treeOf(topology),
+    startAlone: node.startAlone,
     nodeNames: topology.nodes.map(({ name }) => name),
+  };
+}
+
+/** What every node knows of all of them. */
+export function treeOf(topology: Topology): ClusterTree {
+  return {
+    nodes: topology.nodes.map((node) => ({
+      name: node.name,
+      role: node.role,
+      addresses: addressesToDial(node),
+      hasVolumes: node.volumes !== null,
+    })),
+    links: topology.links.map((link) => linkConfig(topology, link)),
   };
 }
 

@@ -103,6 +103,10 @@ const nodeSchema = z.strictObject({
   insecure: flagSchema.default(false).describe(
     "Accept that data travels in the clear when listen is plain TCP off loopback",
   ),
+  startAlone: z.enum(["never", "ask", "always"]).default("ask").describe(
+    "When this node was the primary and starts again, and no other node answers that could tell of a " +
+      "promotion. ask: wait for one, or for `cascade promote`; never: wait; always: serve",
+  ),
   capture: z.enum(["nbd", "scan"]).default("nbd").describe(
     "Where the primary's writes come from. nbd: its clients; scan: something else writes the " +
       "volumes, and each sync looks for what changed",

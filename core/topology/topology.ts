@@ -14,6 +14,7 @@ import type {
   OnDisconnect,
   Role,
   Schedule,
+  StartAlone,
   TlsFiles,
 } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
@@ -60,6 +61,7 @@ export interface TopologyNode {
   /** The files for NBD clients: those of the node, unless others are named; null: there are none. */
   readonly nbdCerts: TlsFiles | null;
   readonly insecure: boolean;
+  readonly startAlone: StartAlone;
   readonly capture: "nbd" | "scan";
   readonly beforeScan: Hook | null;
   readonly afterScan: Hook | null;
@@ -162,6 +164,7 @@ function buildNode(
     nbdClients: spec.nbdClients ?? null,
     nbdCerts: tlsFiles(name, { ...spec.tls, ...spec.nbdCerts }, certs, folder),
     insecure: spec.insecure,
+    startAlone: spec.startAlone,
     capture: spec.capture,
     beforeScan: spec.beforeScan ?? null,
     afterScan: spec.afterScan ?? null,

@@ -2,6 +2,8 @@ import { X509Certificate } from "node:crypto";
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { cascade, inFolder } from "./cascade.ts";
 
+const STATE_NAMES = ["good", "due", "expired", "early", "wrong", "missing"];
+
 const read = (path: string) => Deno.readTextFileSync(path);
 const lines = async (folder: string) => {
   const { stdout, code } = await cascade(folder, ["certs", "show", "--json"]);
@@ -75,6 +77,16 @@ Deno.test("what is wrong with certificates is shown, and what is not here is not
     ]);
     assertStringIncludes(of("hq")?.problem ?? "", "chmod 600");
     assertStringIncludes(of("metro")?.problem ?? "", "it is for dr2, not for metro");
+  }));
+
+Deno.test("the manual names every field of the document, and every state", () =>
+  inFolder(async (folder) => {
+    assertEquals((await cascade(folder, ["init", "--nodes", "2"])).code, 0);
+    const { stdout } = await cascade(folder, ["certs", "show", "--json"]);
+    const { certificates } = JSON.parse(stdout) as { certificates: Record<string, unknown>[] };
+    const manual = read(new URL("../../docs/certificates.md", import.meta.url).pathname);
+    for (const field of Object.keys(certificates[0]!)) assertStringIncludes(manual, `\`${field}\``);
+    for (const state of STATE_NAMES) assertStringIncludes(manual, `\`${state}\``);
   }));
 
 Deno.test("after the cascade was renamed it is said what to renew, and nothing of the old name stays", () =>

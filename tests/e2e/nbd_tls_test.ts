@@ -196,3 +196,29 @@ assert h.pread(3, 4096) == b"two"
 function fingerprint(cluster: Cluster): string[] {
   return ["x509", "-noout", "-fingerprint", "-in", join(cluster.folder, "certs", "hq.crt")];
 }
+
+e2e(
+  "a node says when its certificate lacks the address that clients dial",
+  ["openssl"],
+  async (cleanup) => {
+    const [port = 0] = freePorts(1);
+    const cluster = Cluster.create(cleanup, {
+      nodes: ["hq", "dr"],
+      links: [{ from: "hq", to: "dr", mode: "async", transport: "tls" }],
+      settings: { hq: { nbd: [`tcp://127.0.0.1:${port}`], nbdTls: "required" } },
+    });
+    await cluster.start("hq");
+    assertStringIncludes(cluster.output("hq"), "127.0.0.1 is not among its names");
+    await cluster.cli([
+      "certs",
+      "renew",
+      "hq",
+      "--ca-key",
+      join(cluster.folder, "certs", "ca.key"),
+    ]);
+    await cluster.stop("hq");
+    const before = cluster.output("hq").length;
+    await cluster.start("hq");
+    assert(!cluster.output("hq").slice(before).includes("is not among its names"));
+  },
+);

@@ -46,7 +46,7 @@ async function withMaker(
     address: "http://127.0.0.1:0",
     token: () => null,
     status: () => nodeStatus(),
-    seeds: { maker, secret: SECRET, journal },
+    seeds: { maker: () => maker, secret: SECRET, journal },
   });
   const target = { address: admin.address, node: NODE, token: null, timeoutMs: 5000 };
   try {

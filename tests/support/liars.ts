@@ -186,6 +186,8 @@ function makeSide(name: Speaker, link: LinkConfig): Side {
     hookTimeoutMs: 60_000,
     upstream: isPrimary ? null : link,
     downstream: isPrimary ? [link] : [],
+    tree: null,
+    startAlone: "always",
     nodeNames: ["a", "b"],
   };
   return { config, disk, journal: new MemoryJournal(), node: null as unknown as CascadeNode };

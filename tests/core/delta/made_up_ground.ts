@@ -61,6 +61,9 @@ export class MadeUpGround implements PlanGround {
       get startLsn() {
         return ground.startLsn;
       },
+      get endLsn() {
+        return Infinity;
+      },
       get gaps() {
         return ground.gap === null ? [] : [ground.gap];
       },

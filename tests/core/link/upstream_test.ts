@@ -24,6 +24,8 @@ const HELLO = {
   peer: "b",
   instance: "2",
   nonce: "",
+  view: null,
+  purpose: "link" as const,
 };
 
 /** A link that streams, and the end above it. */

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import fc from "fast-check";
 import { BlockPool } from "../../../core/nbd/buffers.ts";
 import { NbdClient } from "../../../core/nbd/client.ts";
 import { Handshake, type TlsMode } from "../../../core/nbd/handshake.ts";
@@ -97,6 +98,41 @@ Deno.test("where TLS is off, or its option has data, it is refused and nothing c
   }
   const plain = greeted("allowed");
   assertEquals(plain.say(option(Option.GO, infoData("data"))).at(-1), OptionReply.ACK);
+});
+
+Deno.test("whatever a client says in whatever order, nothing of an export comes before TLS", () => {
+  const sayings = fc.array(
+    fc.oneof(
+      fc.constantFrom(...EVERY.slice(0, -1), option(Option.STARTTLS), option(Option.STARTTLS)),
+      fc.constantFrom(option(Option.EXPORT_NAME, text("data")), option(Option.STARTTLS, text("x"))),
+      fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.from(bytes)),
+    ),
+    { maxLength: 12 },
+  );
+  fc.assert(fc.property(sayings, (said) => {
+    const machine = new Handshake([data], "required");
+    machine.consume(FLAGS, 0, FLAGS.length);
+    machine.takeReplies();
+    let isSecure = false;
+    for (const bytes of said) {
+      for (let at = 0; at < bytes.length;) {
+        const next = machine.consume(bytes, at, bytes.length);
+        if (next === at) break;
+        at = next;
+      }
+      const replies = machine.takeReplies();
+      if (!isSecure) {
+        assertEquals(machine.session, null);
+        const types = parseOptionReplies(replies).replies.map(({ type }) => type);
+        for (const type of types) assert(type === OptionReply.ACK || type >= 0x8000_0000);
+      }
+      if (machine.phase === "upgrade") {
+        machine.secured();
+        isSecure = true;
+      }
+      if (machine.phase === "ready" || machine.phase === "closed") return;
+    }
+  }));
 });
 
 Deno.test("while TLS is begun no byte is taken", () => {
