@@ -6,12 +6,13 @@
 import { certificateDnsName, certificateUri } from "../../core/topology/certified_names.ts";
 import type { TlsIdentity } from "../../io/identity.ts";
 
-/** A CA in a folder: `ca.crt` and `ca.key`. */
+/** A CA in a folder: `ca.crt` and `ca.key`; made unless it is there. */
 export class TestCa {
   readonly folder: string;
 
-  constructor(folder: string) {
+  constructor(folder: string, isThere = false) {
     this.folder = folder;
+    if (isThere) return;
     Deno.mkdirSync(folder, { recursive: true });
     const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     const file = (name: string) => `${folder}/${name}`;
