@@ -349,6 +349,11 @@ export class DownstreamLink {
     this.#ack = null;
   }
 
+  /** Ends the connection, if there is one: the peer shakes hands anew. */
+  close(reason: unknown): void {
+    this.#wire?.close(reason);
+  }
+
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";
     if (this.#sender !== null) {

@@ -91,7 +91,13 @@ export class LinkHub {
 
   /** Dials a node, exchanges with it what both know of the tree, and hangs up. Throws `unreachable`, ... */
   async look(node: string): Promise<void> {
-    await this.#meetings.look(node, this.#addressesOf(node));
+    const addresses = this.#addressesOf(node);
+    const link = this.#linkTo(node);
+    if (addresses.length > 0 || link?.connected !== true) {
+      return await this.#meetings.look(node, addresses);
+    }
+    // It is one that dials: it does so again, and hears.
+    link.close(new CascadeError("connection-lost", "the tree has changed", { retryable: true }));
   }
 
   /** Asks a node one question; see {@linkcode Meetings.ask}. */

@@ -50,13 +50,23 @@ export function parentsIn(tree: ClusterTree, view: View): ReadonlyMap<string, st
   for (const name of parents.keys()) {
     if (!reachesTop(parents, name, view.primary)) parents.set(name, view.primary);
   }
-  // Of two nodes that both have to dial none finds the other: it is fed by one further up.
-  for (const [name, parent] of parents) {
-    let to: string | undefined = parent;
-    while (to !== undefined && !canMeet(tree, to, name)) to = parents.get(to);
-    if (to !== undefined) parents.set(name, to);
-  }
+  for (const name of parents.keys()) parents.set(name, nearestMet(tree, parents, name));
   return parents;
+}
+
+/**
+ * Of two nodes that both have to dial none finds the other: the node is fed by one further up then, or else by the first
+ * of the file that it can meet and that is not below it.
+ */
+function nearestMet(
+  tree: ClusterTree,
+  parents: ReadonlyMap<string, string>,
+  name: string,
+): string {
+  const above = pathTo(parents, name).reverse().slice(1);
+  const others = tree.nodes.map((node) => node.name)
+    .filter((other) => !pathTo(parents, other).includes(name));
+  return [...above, ...others].find((to) => canMeet(tree, to, name)) ?? parents.get(name) ?? name;
 }
 
 /** Whether either of two nodes can dial the other. */
