@@ -36,6 +36,7 @@ import { PrimaryClock } from "./primary_clock.ts";
 import type { TailRecoverer } from "./recover_tail.ts";
 import { advance, beginReign, settleReign } from "./reign.ts";
 import { reportNode, tellRecovery } from "./report.ts";
+import { eachOnce } from "./link/subtree.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
@@ -311,10 +312,9 @@ export class CascadeNode implements LinkHost {
 
   /** Statuses of the links at and below this node. */
   subtree(): NodeStatus["links"] {
-    return this.hub.downstream.flatMap((link) => [
-      { ...link.status(), verify: this.verify.status(link) },
-      ...link.subtree,
-    ]);
+    const { downstream } = this.hub;
+    const own = downstream.map((link) => ({ ...link.status(), verify: this.verify.status(link) }));
+    return eachOnce(own, downstream.flatMap(({ subtree }) => subtree));
   }
 
   status(): NodeStatus {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { eachOnce } from "./link/subtree.ts";
 import type { OnOverflow } from "./config.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
 import type { Log, RecoveryReport } from "./log/log.ts";
@@ -52,7 +53,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     scan: node.scans?.capture.status() ?? null,
     certificates: [],
     exports: node.nbd.listening,
-    links: [...(hub.upstream === null ? [] : [hub.upstream.status(lag)]), ...node.subtree()],
+    links: eachOnce(hub.upstream === null ? [] : [hub.upstream.status(lag)], node.subtree()),
     counters: { ...front.counters, logFlushes: log.flushCount },
     pid: null,
     version: VERSION,
