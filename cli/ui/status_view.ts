@@ -18,6 +18,7 @@ import {
 } from "../report.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
+import { treeRemarks } from "./tree_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
 
 /** How it is drawn. */
@@ -244,7 +245,15 @@ function remarks(report: Report): string[] {
   const ofCertificates = report.nodes.flatMap(({ status }) =>
     status === null ? [] : certificateEnds(status, (end) => end === "soon")
   );
-  return [...ofNodes, ...ofCertificates, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
+  return [
+    ...treeRemarks(report),
+    ...ofNodes,
+    ...ofCertificates,
+    ...ofLinks,
+    ...ofFallbacks,
+    ...ofRuns,
+    ...ofLines,
+  ];
 }
 
 interface TreeRow {
