@@ -132,6 +132,7 @@ async function openAdmin(
     control,
     sync,
     verify: node.verify,
+    marks: () => node.marks,
     seeds: { maker: node.seeds, secret: node.config.secret, journal: node.ports.journal },
   });
 }

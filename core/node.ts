@@ -21,6 +21,7 @@ import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeMarks } from "./marks/node_marks.ts";
 import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
 import { NodeVerify } from "./node_verify.ts";
@@ -60,6 +61,8 @@ export class CascadeNode implements LinkHost {
   readonly verify: NodeVerify;
   /** Makes seed files. */
   readonly seeds: NodeSeeds;
+  /** Marks, and what holds applying back on purpose. */
+  readonly marks: NodeMarks;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<void>;
@@ -80,9 +83,8 @@ export class CascadeNode implements LinkHost {
   readonly #end = Promise.withResolvers<void>();
 
   /**
-   * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks
-   * for alone. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
-   * `state-corrupt`, `address-in-use`, ...
+   * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks for alone.
+   * Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, ...
    */
   static async start(
     config: NodeConfig,
@@ -95,7 +97,7 @@ export class CascadeNode implements LinkHost {
     };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
-      onRoom: () => ports.clock.soon(() => holder.node?.onRoom()),
+      onRoom: () => ports.clock.soon(() => holder.node?.onProgress()),
       onDiskFull: (error) => holder.node?.onDiskFull(error),
       onFatal: (error) => {
         holder.failure ??= { error };
@@ -130,6 +132,7 @@ export class CascadeNode implements LinkHost {
       log: opened.log,
       shelf: opened.shelf,
       history: opened.history,
+      marks: opened.report.marks,
       volumes: opened.volumes,
       reigns,
       checkpointLsn: opened.state.checkpointLsn,
@@ -167,6 +170,7 @@ export class CascadeNode implements LinkHost {
     this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
     this.seeds = new NodeSeeds(parts, this.deltas);
+    this.marks = NodeMarks.of(this, parts, opened.report.lastTimeMs);
     this.hub = new LinkHub(this);
     this.sync = new NodeSync(parts, this.verify, this.scans);
     const sync = {
@@ -194,9 +198,9 @@ export class CascadeNode implements LinkHost {
     tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
     await this.hub.load();
     await this.deltas.finish();
+    await this.marks.start();
     await this.pipeline.applyAll();
-    const reigns = this.pipeline.reigns;
-    const clean = this.#state.clean;
+    const [reigns, clean] = [this.pipeline.reigns, this.#state.clean];
     await this.#saveState({ clean: false });
     const first = this.pipeline.history.last === null;
     if (reigns && !clean && !first) this.#beginRecovery();
@@ -313,10 +317,6 @@ export class CascadeNode implements LinkHost {
     });
   }
 
-  onRoom(): void {
-    this.onProgress();
-  }
-
   /** The log cannot grow; null: it can again. */
   onDiskFull(error: unknown): void {
     this.logFull = error === null ? null : describeError(error);
@@ -330,6 +330,7 @@ export class CascadeNode implements LinkHost {
     this.verify.tick();
     this.scans?.tick();
     this.pipeline.tick();
+    this.marks.tick();
     this.#roomTeller.look(this.pipeline.blocked);
     this.#roomQueue.wake();
     if (!this.front.accepting) this.pipeline.makeRoom(0);
@@ -363,6 +364,7 @@ export class CascadeNode implements LinkHost {
     this.front.stop("failed");
     this.hub.stop();
     this.scans?.stop();
+    this.marks.stop().catch(() => {/* it ends with the node */});
     this.nbd.abort();
     this.pipeline.stop(null).catch(() => {/* it had failed already */})
       .finally(() => this.#opened.lock.close());
@@ -376,6 +378,7 @@ export class CascadeNode implements LinkHost {
     this.phase = "draining";
     try {
       this.front.stop("stopping");
+      await this.marks.stop();
       await this.nbd.stop();
       this.front.commit();
       this.pipeline.flushNow();

@@ -41,6 +41,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     },
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, size: sizeBytes, path })),
     scan: node.scans?.capture.status() ?? null,
+    apply: node.marks.status(),
     exports: node.nbd.listening,
     links: [...(hub.upstream === null ? [] : [hub.upstream.status(lag)]), ...node.subtree()],
     counters: { ...front.counters, logFlushes: log.flushCount },

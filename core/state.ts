@@ -14,6 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
+import { markSchema } from "./marks/apply_status.ts";
 import { scanLastSchema, verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
@@ -59,6 +60,12 @@ const stateSchema = z.object({
   }).nullable().default(null),
   /** How links were verified last. */
   verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
+  /** With `applyDelay`: nothing behind this LSN was applied yet, for sure. */
+  applyReachLsn: count.nullable().optional(),
+  /** With `onMark`: the end of the last mark whose hook is over; nothing behind the next was applied. */
+  marksDoneLsn: count.nullable().optional(),
+  /** The mark whose hook runs: the log may let go of it meanwhile. */
+  markFrozen: markSchema.nullable().optional(),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

@@ -7,6 +7,7 @@
  * @module
  */
 import * as z from "zod";
+import { applyStatusSchema } from "./marks/apply_status.ts";
 
 /** What a link is doing. */
 export const LINK_STATES = [
@@ -167,6 +168,8 @@ export const nodeStatusSchema = z.object({
   volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
   scan: scanStatusSchema.nullable().default(null)
     .describe("null: clients write the volumes, not something else"),
+  apply: applyStatusSchema.nullable().default(null)
+    .describe("what is held back from the volumes on purpose; null: nothing is, or is set to be"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),

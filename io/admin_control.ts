@@ -23,6 +23,7 @@ import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
+import { answerMarks, isMarksChange, type MarksGiver } from "./admin_marks.ts";
 import { answerSeed, type SeedGiver } from "./admin_seed.ts";
 
 /** Pauses and limits of links. A pause settles when it is durable, or throws why not. */
@@ -39,6 +40,7 @@ export interface Controls {
   readonly sync?: SyncRunner;
   readonly verify?: Verifier;
   readonly seeds?: SeedGiver;
+  readonly marks?: MarksGiver;
 }
 
 /** What is answered to a request. */
@@ -52,10 +54,14 @@ export interface Answer {
 }
 
 /** Whether a request for `url` is meant to change something that can be changed here. */
-export function isControlUrl(url: string, { control, sync, verify, seeds }: Controls): boolean {
+export function isControlUrl(
+  url: string,
+  { control, sync, verify, seeds, marks }: Controls,
+): boolean {
   if (url.startsWith("/links/")) return control !== undefined;
   const path = url.split("?", 1)[0];
   if (path === "/seed") return seeds !== undefined;
+  if (isMarksChange(path ?? "")) return marks !== undefined;
   return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
 }
 
@@ -80,6 +86,9 @@ export async function actOn(
     if (url.pathname === "/verify") return await verify(url, controls);
     if (url.pathname === "/seed" && controls.seeds !== undefined) {
       return await answerSeed(headers, url, controls.seeds, node);
+    }
+    if (isMarksChange(url.pathname) && controls.marks !== undefined) {
+      return await answerMarks(url, controls.marks);
     }
     return await change(url, controls);
   } catch (error) {

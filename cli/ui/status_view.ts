@@ -9,6 +9,7 @@ import { approximateDuration, approximateSize } from "../../core/topology/units.
 import { escapeControls } from "../../io/journal.ts";
 import type { Paint } from "../output.ts";
 import { ailments, isBadState, type LinkReport, type NodeReport, type Report } from "../report.ts";
+import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
@@ -234,7 +235,10 @@ function remarks(report: Report): string[] {
   const ofLines = report.links.flatMap(({ link, status }) =>
     status === null ? [] : lineRemarks(status).map((text) => `${link.name}: ${text}`)
   );
-  return [...ofNodes, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
+  const ofApplying = report.nodes.flatMap(({ status }) =>
+    status === null ? [] : applyRemarks(status).map((text) => `${status.name}: ${text}`)
+  );
+  return [...ofNodes, ...ofApplying, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
 }
 
 interface TreeRow {
