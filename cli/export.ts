@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { ViewStatus } from "../core/marks/apply_status.ts";
@@ -80,8 +81,19 @@ export function exportCommand() {
           },
         );
       }
-      await show(target, only, options.nbd ?? null, options.detach === true, options.json === true);
+      await show(
+        target,
+        only,
+        options.nbd === undefined ? null : absolute(options.nbd),
+        options.detach === true,
+        options.json === true,
+      );
     });
+}
+
+/** The node stands in another folder. */
+function absolute(address: string): string {
+  return address.startsWith("unix:") ? `unix:${resolve(address.slice(5))}` : address;
 }
 
 function asOfOptions(
