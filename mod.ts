@@ -77,9 +77,9 @@ export async function runNode(
   const { CascadeNode } = await import("./core/node.ts");
   const { denoPorts, stderrJournal } = await import("./io/world.ts");
   const config = await loadNodeConfig(topology, node);
-  const { tlsSelf } = await import("./io/identity.ts");
+  const { nbdTlsSelf, tlsSelf } = await import("./io/identity.ts");
   const told = journal ?? stderrJournal(node, "text", "info");
-  const ports = denoPorts({ journal: told, tls: tlsSelf(config) });
+  const ports = denoPorts({ journal: told, tls: tlsSelf(config), nbdTls: nbdTlsSelf(config) });
   return CascadeNode.start(config, ports);
 }
 

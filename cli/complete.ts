@@ -132,6 +132,7 @@ function argumentValues(argument: Argument, names: () => Names): Offer {
   const name = argument.name();
   // A copy goes from and to files, and nodes.
   if (name === "source" || name === "target") return { words: names().nodes, paths: "files" };
+  if (name === "nodes") return { words: names().nodes, paths: null };
   if (name === "file") return { words: [], paths: "files" };
   return name === "dir" ? { words: [], paths: "folders" } : NOTHING;
 }

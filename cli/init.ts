@@ -1,10 +1,11 @@
 /**
- * `cascade init`: a topology to start from, its secret, and the schema for editors.
+ * `cascade init`: a topology to start from, its secret and certificates, and the schema for editors.
  *
  * @module
  */
 import { Argument, Command } from "@commander-js/extra-typings";
 import { InvalidArgumentError } from "commander";
+import { resolve } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { initNodeNames, initText } from "./init_text.ts";
@@ -22,14 +23,17 @@ export function initCommand() {
     .summary("write a topology to start from")
     .description(
       "Write a commented topology that runs on this machine as it is, with a fresh secret beside " +
-        "it (readable by you alone) and a JSON Schema for editors.",
+        "it (readable by you alone), a CA with a certificate for each node, and a JSON Schema for editors.",
     )
     .addArgument(new Argument("[file]", "the file to write, instead of --topology"))
     .addOption(topologyOption())
     .option("--name <name>", "name of the cascade", nameArgument, "cascade")
     .option("--size <size>", "size of its volume", sizeText, "1GiB")
     .option("--nodes <count>", `number of nodes, 2 to ${NODES_MAX}`, countArgument, NODES_DEFAULT)
-    .option("--force", "overwrite the topology if it exists (never a secret)")
+    .option(
+      "--force",
+      "overwrite the topology if it exists (never a secret, a key or a certificate)",
+    )
     .addHelpText(
       "after",
       examples(
@@ -59,11 +63,20 @@ async function init(path: string, options: InitOptions): Promise<void> {
   const slash = path.lastIndexOf("/");
   const folder = slash < 0 ? "" : path.slice(0, slash + 1);
   const secretFile = `${options.name}.secret`;
+  const certsFolder = `${options.name}.certs`;
+  const { CertificateFolder, LEAF_DAYS } = await import("../io/certificate_folder.ts");
+  const certificates = new CertificateFolder(
+    options.name,
+    resolve(folder + certsFolder),
+    resolve(`${folder}${options.name}.ca.key`),
+  );
+  certificates.checkCanIssue(initNodeNames(options.nodes));
   const text = initText({
     name: options.name,
     size: options.size,
     nodeCount: options.nodes,
     secretFile,
+    certsFolder,
     schemaFile: SCHEMA_FILE,
   });
   writeFile(path, text, { exists: options.force === true ? "overwrite" : "refuse" });
@@ -83,7 +96,12 @@ async function init(path: string, options: InitOptions): Promise<void> {
       : `kept  ${folder}${secretFile}, the secret that was there`,
   );
   printLine(`wrote ${folder}${SCHEMA_FILE}, for editors`);
+  const { allNodes, issueAll, tellWhere } = await import("./certs_make.ts");
+  const holders = allNodes(topology, certificates);
+  await issueAll(certificates, holders, LEAF_DAYS);
   tellNext(path, options.nodes);
+  tell(`\nFor hosts of their own, edit ${path}, then: cascade check && cascade plan, and copy it.`);
+  tellWhere(certificates, holders, [path, folder + secretFile]);
 }
 
 function tellNext(path: string, nodeCount: number): void {
@@ -93,8 +111,7 @@ function tellNext(path: string, nodeCount: number): void {
   for (const name of initNodeNames(nodeCount)) tell(`  cascade serve${where} --node ${name}`);
   tell("\nThen:\n");
   tell(`  cascade status${where} --watch`);
-  tell("  nbdinfo nbd://127.0.0.1:10809/data\n");
-  tell(`For hosts of their own, edit ${path}, then: cascade check${where} && cascade plan${where}`);
+  tell("  nbdinfo nbd://127.0.0.1:10809/data");
 }
 
 interface WriteOptions {

@@ -13,6 +13,8 @@ export interface InitChoices {
   /** Nodes in all, from 2: primary, intermediate (from 3), secondaries. */
   readonly nodeCount: number;
   readonly secretFile: string;
+  /** The folder of certificates. */
+  readonly certsFolder: string;
   readonly schemaFile: string;
 }
 
@@ -34,20 +36,22 @@ export function initText(choices: InitChoices): string {
   const links = names.slice(1).map((name) => linkText(name, names));
   return `# yaml-language-server: $schema=./${choices.schemaFile}
 #
-# One cascade. Every node runs on this same file: copy it, and the secret, to each host.
-# After a change: cascade check. To see the whole: cascade plan.
+# One cascade. Every node runs on this same file. To each host: this file, the secret, and of the
+# certificates ca.crt and the two files of its node. After a change: cascade check. To see the
+# whole: cascade plan.
 
 cascade: 1                        # version of this format
 name: ${scalar(choices.name)}
 ${`secret: ${scalar(`./${choices.secretFile}`)}`.padEnd(33)} # what all nodes share; or env:NAME
+${`certs: ${scalar(`./${choices.certsFolder}`)}`.padEnd(33)} # see: cascade certs show
 
 # All volumes are written to every node in one order. Any number of them.
 volumes:
   data: { size: ${choices.size} }
 
 # As it stands, all nodes run on this machine. For hosts of their own: give each its real
-# address in listen, and paths that suit it. Data travels in the clear: off loopback, use a
-# tunnel or a trusted network, and say so with "insecure: true" on the node that listens.
+# address in listen, and paths that suit it. Links are encrypted, and both ends show a
+# certificate. NBD clients (nbd:) are of this machine; for others: nbdTls: required
 nodes:
 ${nodes.join("\n")}
 # Who feeds whom.
@@ -70,7 +74,7 @@ function nodeText(name: string, index: number, names: readonly string[]): string
   let text = `  ${name}:\n` + line(`role: ${role}`, roleNote);
   text += first ? line(`dir: ./${name}`, "its log and state") : `    dir: ./${name}\n`;
   if (feeds) {
-    const listen = `listen: tcp://127.0.0.1:${LINK_PORT + index}`;
+    const listen = `listen: tls://127.0.0.1:${LINK_PORT + index}`;
     text += first ? line(listen, "the nodes below dial this") : `    ${listen}\n`;
   }
   text += first

@@ -10,6 +10,7 @@ import { approximateDuration, approximateSize } from "../core/topology/units.ts"
 import { ailmentOf } from "../io/admin.ts";
 import { fetchStatus } from "../io/admin_client.ts";
 import { readToken } from "../io/topology_file.ts";
+import { type EndState, endState, endText } from "./certificate_ends.ts";
 import { EXIT } from "./exit.ts";
 
 /** How long a node may take to answer. */
@@ -153,6 +154,7 @@ export function ailments(report: Report): string[] {
       if (ailment !== null) lines.push(`${node.name}: ${ailment}`);
       const hook = markTrouble(status);
       if (hook !== null) lines.push(`${node.name}: ${hook}`);
+      lines.push(...certificateEnds(status, (end) => end !== "good" && end !== "soon"));
     }
   }
   for (const { link, status, teller } of report.links) {
@@ -167,6 +169,17 @@ export function ailments(report: Report): string[] {
     if (trouble !== null) lines.push(`${link.name}: ${trouble}`);
   }
   return lines;
+}
+
+/** What is to be said of a node's certificates that are in such a state. */
+export function certificateEnds(
+  { name, certificates, nowMs }: NodeStatus,
+  isMeant: (end: EndState) => boolean,
+): string[] {
+  return certificates.flatMap((certificate) => {
+    const text = isMeant(endState(certificate, nowMs)) ? endText(certificate, nowMs) : null;
+    return text === null ? [] : [`${name}: ${text}`];
+  });
 }
 
 /** 0 all well, 1 something is not, 4 no node answers. */

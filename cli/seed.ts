@@ -13,8 +13,8 @@ export function seedCommand() {
     .summary("copy a volume: file, device or NBD server to another; or a node by a file")
     .description(
       "Copy a whole volume. Holes and zeroes stay holes. SOURCE and TARGET are each a file, a block " +
-        "device, or an export of any NBD server: nbd://HOST[:PORT]/EXPORT or " +
-        "nbd+unix:///EXPORT?socket=/PATH. A target file that is not there is made. What was " +
+        "device, or an export of any NBD server: nbd://HOST[:PORT]/EXPORT, " +
+        "nbd+unix:///EXPORT?socket=/PATH or, over TLS, nbds://HOST/EXPORT?tls-certificates=FOLDER. A target file that is not there is made. What was " +
         "interrupted goes on where it was: TARGET.seeding beside a target file keeps count until " +
         "the copy is whole and flushed.\n\n" +
         "By courier: where SOURCE is a node of the topology, TARGET becomes a seed file with all of " +

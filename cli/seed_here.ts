@@ -47,7 +47,7 @@ async function start(
   admin: string | null,
 ): Promise<CascadeNode> {
   try {
-    return await CascadeNode.start(config, ports, false);
+    return await CascadeNode.start(config, ports);
   } catch (error) {
     if (!isCascadeError(error, "locked") || error.where.path !== `${config.dir}/lock`) throw error;
     const message = admin === null

@@ -9,7 +9,7 @@ import { examples, topologyOption } from "./options.ts";
 
 const SIGNALS = `
 Signals: SIGTERM and SIGINT drain and stop cleanly, a second one stops at once;
-SIGHUP reads the topology again and tells what has changed.
+SIGHUP reads the topology and the certificates again and tells what has changed.
 `;
 
 /** The command. */

@@ -5,7 +5,8 @@
  */
 import type { NodeConfig } from "../core/config.ts";
 import { CascadeError, describeError } from "../core/errors.ts";
-import { CascadeNode } from "../core/node.ts";
+import type { CascadeNode } from "../core/node.ts";
+import { NodeLife } from "../core/node_life.ts";
 import { limitLink, tuneLinks } from "../core/link/tuning.ts";
 import type { Journal, LogLevel } from "../core/ports.ts";
 import { isLoopback } from "../core/topology/address.ts";
@@ -13,13 +14,14 @@ import { endpointOf } from "../core/topology/hosts.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
+import type { SyncRunner } from "../core/sync_report.ts";
 import type { AdminControl } from "../io/admin_control.ts";
-import { tlsSelf } from "../io/identity.ts";
 import type { JournalFormat } from "../io/journal.ts";
 import { notifyService } from "../io/notify.ts";
 import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts";
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, exitCodeOf, ExitWith } from "./exit.ts";
+import { ServedCertificates } from "./serve_certificates.ts";
 import { changedParts, withLive } from "./serve_reload.ts";
 
 /** What the command line says. */
@@ -74,31 +76,38 @@ async function run(
   signals: Signals,
 ): Promise<void> {
   tellOfPlain(setup.config, journal);
-  const starting = CascadeNode.start(
-    setup.config,
-    denoPorts({ journal, tls: tlsSelf(setup.config) }),
-  );
-  const node = await Promise.race([starting, signals.stopAtOnce]);
-  signals.onCrash = (error) => node.onFatal(error);
+  const certificates = new ServedCertificates(setup.config, journal);
   let current = setup;
+  let admin: AdminServer | null = null;
+  let isUp = false;
+  const starting = NodeLife.start(
+    () => current.config,
+    denoPorts({ journal, tls: certificates.links, nbdTls: certificates.nbd }),
+    { onStarted: (node) => isUp && tellReady(node, admin, journal) },
+  );
+  const life = await Promise.race([starting, signals.stopAtOnce]);
+  signals.onCrash = (error) => life.onFatal(error);
   signals.onReload = () => {
-    current = reload(current, options, journal);
+    current = reload(current, options, journal, certificates);
+    const { node } = life;
+    node.config = { ...node.config, tree: current.config.tree };
     tuneLinks(node.hub, current.config.downstream);
   };
-  let admin: AdminServer | null = null;
   try {
-    admin = await openAdmin(setup, node, () => current.adminToken);
-    tellReady(node, admin, journal);
-    await Promise.race([node.done, signals.stop]);
-    await drain(node, journal, signals);
+    admin = await openAdmin(setup, life, certificates, () => current.adminToken);
+    isUp = true;
+    tellReady(life.node, admin, journal);
+    await Promise.race([life.done, signals.stop]);
+    await drain(life, journal, signals);
   } catch (error) {
     // Why a node failed is in the journal by then: it tells that itself.
-    if (node.phase === "failed") throw new ExitWith(EXIT.failed);
+    if (life.node.phase === "failed") throw new ExitWith(EXIT.failed);
     if (error instanceof ExitWith) throw error;
-    await node.stop();
+    await life.stop();
     throw error;
   } finally {
     admin?.close();
+    certificates.close();
   }
 }
 
@@ -114,26 +123,33 @@ function tellOfPlain({ listen }: NodeConfig, journal: Journal): void {
 
 async function openAdmin(
   setup: NodeSetup,
-  node: CascadeNode,
+  life: NodeLife,
+  certificates: ServedCertificates,
   token: () => string | null,
 ): Promise<AdminServer | null> {
   if (setup.admin === null) return null;
-  const status = () => ({ ...node.status(), pid: Deno.pid });
+  const { name, secret } = setup.config;
+  const status = () => ({
+    ...life.node.status(),
+    certificates: certificates.status(),
+    pid: Deno.pid,
+  });
   const control: AdminControl = {
-    pause: (link, reason) => node.hub.pause(link, reason),
-    resume: (link) => node.hub.resume(link),
-    limit: (link, limit) => limitLink(node.config.name, node.hub, link, limit),
+    pause: (link, reason) => life.node.hub.pause(link, reason),
+    resume: (link) => life.node.hub.resume(link),
+    limit: (link, limit) => limitLink(name, life.node.hub, link, limit),
+    order: (target, order) => life.order(target ?? name, order),
   };
-  const sync = new SyncGate(node.config.name, node.sync);
+  const sync: SyncRunner = { sync: (links, options) => life.node.sync.sync(links, options) };
   return await startAdmin({
     address: setup.admin,
     token,
     status,
     control,
-    sync,
-    verify: node.verify,
-    marks: () => node.marks,
-    seeds: { maker: node.seeds, secret: node.config.secret, journal: node.ports.journal },
+    sync: new SyncGate(name, sync),
+    verify: { verify: (link, repair) => life.node.verify.verify(link, repair) },
+    marks: () => life.node.marks,
+    seeds: { maker: () => life.node.seeds, secret, journal: life.node.ports.journal },
   });
 }
 
@@ -155,15 +171,20 @@ function tellReady(node: CascadeNode, admin: AdminServer | null, journal: Journa
   }, () => {/* it ended before: that is told elsewhere */});
 }
 
-async function drain(node: CascadeNode, journal: Journal, signals: Signals): Promise<void> {
+async function drain(life: NodeLife, journal: Journal, signals: Signals): Promise<void> {
   journal.write("info", "draining", { signal: signals.received ?? "" });
   notifyService("STOPPING=1");
-  await Promise.race([node.stop(), signals.stopAtOnce]);
-  journal.write("info", "stopped", { lsn: node.pipeline.appendedLsn });
+  await Promise.race([life.stop(), signals.stopAtOnce]);
+  journal.write("info", "stopped", { lsn: life.node.pipeline.appendedLsn });
 }
 
 /** Reads the topology again and applies what can be; returns what holds from now on. */
-function reload(current: NodeSetup, options: ServeOptions, journal: Journal): NodeSetup {
+function reload(
+  current: NodeSetup,
+  options: ServeOptions,
+  journal: Journal,
+  certificates: ServedCertificates,
+): NodeSetup {
   let next: NodeSetup;
   try {
     next = loadSetup(options);
@@ -171,7 +192,8 @@ function reload(current: NodeSetup, options: ServeOptions, journal: Journal): No
     journal.write("error", "the topology was not reloaded", { reason: describeError(error) });
     return current;
   }
-  const { live, restart } = changedParts(current, next);
+  const { live: changed, restart } = changedParts(current, next);
+  const live = [...changed, ...certificates.reload(next.config)];
   if (restart.length > 0) {
     const message = "the topology was reloaded, and some changes need a restart";
     journal.write("warn", message, { restart: restart.join(" ") });

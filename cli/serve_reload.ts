@@ -18,26 +18,38 @@ const LIVE_OF_LINKS = ["bandwidth", "compress"] as const;
 /** Compares two setups of one node. */
 export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts {
   const flat = (setup: NodeSetup) => {
-    const { secret, upstream, downstream, ...config } = setup.config;
+    // Files of certificates may be others at any time, and are read again in any case.
+    const { secret, upstream, downstream, tree, tls: _tls, nbdTls, ...config } = setup.config;
     return {
       ...config,
       // How the node above sends is no matter of this one.
       upstream: upstream === null ? null : fixedOf(upstream),
       downstream: downstream.map(fixedOf),
+      tree: tree === null ? null : { ...tree, links: tree.links.map(fixedOf) },
+      nbdTls: nbdTls?.mode ?? "off",
       secret: [...secret],
       admin: setup.admin,
     };
   };
   const [old, fresh] = [flat(before), flat(after)];
   const keys = Object.keys(fresh) as (keyof typeof fresh)[];
-  const restart: string[] = keys.filter((key) => {
+  const changed: string[] = keys.filter((key) => {
     return JSON.stringify(old[key]) !== JSON.stringify(fresh[key]);
   });
+  // The node's own links are a part of the tree.
+  const isOwn = changed.some((key) => key === "upstream" || key === "downstream");
+  const restart = changed.filter((key) => key !== "tree" || !isOwn);
   const live = changedLines(before, after);
   if (before.adminToken === after.adminToken) return { live, restart };
   // Without any token the address may have to be another one, which is a matter for a start.
   if (after.adminToken === null) return { live, restart: [...restart, "adminToken"] };
   return { live: [...live, "adminToken"], restart };
+}
+
+/** Who is let in changes at once, whether anybody is asked with a start. */
+function liveNbdTls({ config: before }: NodeSetup, { config: after }: NodeSetup) {
+  if (!before.nbdTls || !after.nbdTls) return before.nbdTls ?? null;
+  return { ...after.nbdTls, mode: before.nbdTls.mode };
 }
 
 /** The link without what takes effect at once. */
@@ -55,20 +67,30 @@ function changedLines(before: NodeSetup, after: NodeSetup): string[] {
   });
 }
 
+function tuned(link: LinkConfig, next: readonly LinkConfig[]): LinkConfig {
+  const after = next.find(({ name }) => name === link.name);
+  if (after === undefined) return link;
+  return { ...link, bandwidth: after.bandwidth, compress: after.compress };
+}
+
 /** `current` with what of `next` takes effect at once: the `live` parts of {@linkcode changedParts}. */
 export function withLive(
   current: NodeSetup,
   next: NodeSetup,
   live: readonly string[],
 ): NodeSetup {
-  const downstream = current.config.downstream.map((link): LinkConfig => {
-    const after = next.config.downstream.find(({ name }) => name === link.name);
-    if (after === undefined) return link;
-    return { ...link, bandwidth: after.bandwidth, compress: after.compress };
-  });
+  const downstream = current.config.downstream.map((link) => tuned(link, next.config.downstream));
+  const { tree } = current.config;
+  const links = tree?.links.map((link) => tuned(link, next.config.tree?.links ?? []));
   return {
     ...current,
-    config: { ...current.config, downstream },
+    config: {
+      ...current.config,
+      tree: tree === null || links === undefined ? null : { ...tree, links },
+      tls: next.config.tls,
+      nbdTls: liveNbdTls(current, next),
+      downstream,
+    },
     adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
   };
 }

@@ -13,7 +13,7 @@ import { paintFor, printJson, printLine } from "./output.ts";
 const EXIT_CODES = `
 Exit codes: 0 all is well; 1 a node is unreachable, failed or inconsistent, or a
 link is degraded, disconnected, overflowed or refused, or a run of it failed or
-is late; 4 no node answers.
+is late, or a certificate ends within a week; 4 no node answers.
 `;
 
 /** The command. */

@@ -36,7 +36,7 @@ export type SyncHere = (options: SyncRunOptions) => Promise<SyncReport>;
 export interface SyncNode extends SyncRunner {
   readonly ready: Promise<void>;
   /** Rejects when the node had to stop. */
-  readonly done: Promise<void>;
+  readonly done: Promise<unknown>;
   status(): NodeStatus;
   stop(): Promise<void>;
 }
@@ -48,7 +48,7 @@ const startNode: StartNode = async (setup, journal) => {
   const hashers = new WarmHashers();
   if (setup.config.capture === "scan") hashers.warm();
   const ports = denoPorts({ journal, openHasher: hashers.open, tls: tlsSelf(setup.config) });
-  const node = await CascadeNode.start(setup.config, ports, true).catch((error) => {
+  const node = await CascadeNode.start(setup.config, ports, { onRequest: true }).catch((error) => {
     hashers.close();
     throw error;
   });

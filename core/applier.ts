@@ -108,7 +108,7 @@ export class Applier {
   }
 
   #beginDelta(): void {
-    this.#delta = this.#shelf.covering(this.#appliedLsn);
+    this.#delta = this.#shelf.following(this.#appliedLsn);
     this.#position = 0;
     if (this.#delta !== null) return;
     throw new CascadeError("state-corrupt", "a delta is missing that is not applied yet", {

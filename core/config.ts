@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ClusterTree } from "./tree/tree.ts";
 
 /** How a link ships: at once and counted in the client's answer, after the fact, or now and then. */
 export type LinkMode = "sync" | "async" | "periodic";
@@ -96,6 +97,16 @@ export interface TlsFiles {
   readonly key: string;
 }
 
+/** How NBD clients over TCP are served; clients of Unix sockets are on this host, and in plain. */
+export interface NbdTlsConfig {
+  /** `allowed`: whoever does not ask for TLS goes on in plain. */
+  readonly mode: "allowed" | "required";
+  /** What is shown to clients, and by whom theirs have to be certified. */
+  readonly files: TlsFiles;
+  /** The names of those that are let in; null: all that are certified. */
+  readonly clients: readonly string[] | null;
+}
+
 /** Sizes of a node's log. */
 export interface LogConfig {
   /** Room for segments in all; at most one segment more is ever on disk. */
@@ -104,6 +115,9 @@ export interface LogConfig {
   /** Room beside the log for deltas: while they are received, and while nodes below still want them. */
   readonly deltaBudgetBytes: number;
 }
+
+/** What a node that reigned does when it starts and no other node answers. */
+export type StartAlone = "never" | "ask" | "always";
 
 /** All that a node runs on. */
 export interface NodeConfig {
@@ -122,6 +136,8 @@ export interface NodeConfig {
   readonly log: LogConfig;
   /** Addresses of NBD exports. */
   readonly nbd: readonly string[];
+  /** Left out or null: NBD clients are served in plain alone. */
+  readonly nbdTls?: NbdTlsConfig | null;
   /** Where the primary's writes come from: NBD clients, or a scan of volumes that others write. */
   readonly capture: "nbd" | "scan";
   /** Run before a scan; its output names what to scan. Null: the volumes themselves. */
@@ -142,6 +158,13 @@ export interface NodeConfig {
   readonly upstream: LinkConfig | null;
   /** The links to nodes below. */
   readonly downstream: readonly LinkConfig[];
+  /**
+   * All of the cascade, as the topology tells it: roles may change from there, and nodes move. Null: all
+   * stays as it is (tests of single parts).
+   */
+  readonly tree: ClusterTree | null;
+  /** Whether a primary serves before any other node could tell it that another was promoted. */
+  readonly startAlone: StartAlone;
   /** Every node name of the topology: whoever else knocks is refused as unknown. */
   readonly nodeNames: readonly string[];
 }

@@ -19,7 +19,7 @@ import {
 } from "./log/record.ts";
 import type { ExportBackend, Front, FrontListener, Refusal } from "./nbd/backend.ts";
 import type { Pipeline } from "./pipeline.ts";
-import type { Bytes, Clock, DataRange } from "./ports.ts";
+import type { Bytes, Clock, DataRange, Timer } from "./ports.ts";
 import type { Volume } from "./volume/volume.ts";
 
 const NO_PAYLOAD = new Uint8Array(0);
@@ -74,6 +74,7 @@ export class NodeFront implements Front {
   #flushedLsn: number;
   #stopping: Refusal | null = null;
   #failures = 0;
+  #hold: Timer | null = null;
   readonly #foresight = new FlushForesight();
 
   constructor(pipeline: Pipeline, sync: SyncGroup, clock: Clock, lastRecordTimeMs: number) {
@@ -96,7 +97,26 @@ export class NodeFront implements Front {
     return this.#flushedLsn;
   }
 
+  /** Clients wait, since another node is about to take over. */
+  get isHeld(): boolean {
+    return this.#hold !== null;
+  }
+
+  /** Takes nothing from clients for so long, or until {@linkcode NodeFront.release}: they wait. */
+  hold(leaseMs: number): void {
+    this.#hold?.cancel();
+    this.#hold = this.#clock.after(leaseMs, () => this.release());
+  }
+
+  /** Clients go on. */
+  release(): void {
+    this.#hold?.cancel();
+    this.#hold = null;
+    this.progress();
+  }
+
   get accepting(): boolean {
+    if (this.#hold !== null && this.#stopping === null) return false;
     return !this.#pipeline.reigns || this.#stopping !== null || this.#pipeline.isSpent ||
       this.#pipeline.accepts(2 * this.#pipeline.batchBytesMax);
   }

@@ -7,41 +7,46 @@
 import { Buffer } from "node:buffer";
 import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { NodeConfig } from "./config.ts";
-import { drainLinks } from "./drain.ts";
+import { answersTold, drainLinks } from "./drain.ts";
 import { describeError } from "./errors.ts";
 import { makeExports } from "./exports.ts";
-import { NodeFront } from "./front.ts";
+import type { NodeFront } from "./front.ts";
 import type { Tide } from "./link/frames.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
 import { Pauses } from "./link/pauses.ts";
-import type { Refusal } from "./link/messages.ts";
+import type { Hello, Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
 import { NbdServer } from "./nbd/server.ts";
+import { NodeAnswers } from "./node_answers.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
 import { NodeMarks } from "./marks/node_marks.ts";
+import { NodeOrders } from "./node_orders.ts";
 import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
+import { NodeTree } from "./node_tree.ts";
 import { NodeVerify } from "./node_verify.ts";
+import type { NodeEnd, NodePhase, StartOptions } from "./node_types.ts";
 import { type OpenedNode, openNode } from "./open_node.ts";
-import { Pipeline } from "./pipeline.ts";
+import { openFront, openPipeline } from "./node_parts.ts";
+import type { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
-import { TailRecoverer } from "./recover_tail.ts";
-import { advance, beginEpoch } from "./reign.ts";
-import { reportNode, tellRecovery } from "./report.ts";
+import type { TailRecoverer } from "./recover_tail.ts";
+import { advance, beginReign, settleReign } from "./reign.ts";
+import { reportNode, subtreeOf, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
 import type { NodeStatus } from "./status.ts";
-
-/** What a node is doing, for its status. */
-export type NodePhase = NodeStatus["state"];
+import type { Ask, AskAnswer } from "./tree/asks.ts";
+import type { View } from "./tree/view.ts";
 
 export class CascadeNode implements LinkHost {
-  readonly config: NodeConfig;
+  /** With the role and the links that it has by now. */
+  config: NodeConfig;
   readonly ports: Ports;
   readonly instance: string;
   readonly pipeline: Pipeline;
@@ -65,9 +70,10 @@ export class CascadeNode implements LinkHost {
   readonly marks: NodeMarks;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
-  readonly done: Promise<void>;
+  readonly done: Promise<NodeEnd>;
+  readonly #ready = Promise.withResolvers<void>();
   /** Settles when the node serves its clients. */
-  readonly ready: Promise<void>;
+  readonly ready = this.#ready.promise;
   recovery: TailRecoverer | null = null;
   phase: NodePhase = "starting";
   reason: string | null = null;
@@ -76,20 +82,29 @@ export class CascadeNode implements LinkHost {
   readonly #opened: OpenedNode;
   /** It has no exports, and ships what is asked for alone: the node for as long as one sync takes. */
   readonly onRequest: boolean;
+  /** The node's place in the tree. */
+  readonly tree: NodeTree;
+  /** Carries out what is ordered of the tree. */
+  readonly orders: NodeOrders;
+  readonly #answers: NodeAnswers;
+  /** When it turns: for how long it holds its clients then, since it reigns only to hand on. */
+  heldForMs = 0;
   readonly #roomQueue: RoomQueue;
   readonly #roomTeller: VolumeRoomTeller;
   #state: NodeState;
+  /** This very start began an epoch. */
+  #hasBegun = false;
   #ticker: Timer | null = null;
-  readonly #end = Promise.withResolvers<void>();
+  readonly #end = Promise.withResolvers<NodeEnd>();
 
   /**
-   * Opens the node and starts it; `onRequest`: without exports, and its links ship what a sync asks for alone.
-   * Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, ...
+   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
+   * `state-corrupt`, `address-in-use`, ...
    */
   static async start(
     config: NodeConfig,
     ports: Ports,
-    onRequest = false,
+    { onRequest = false, heldForMs = 0 }: StartOptions = {},
   ): Promise<CascadeNode> {
     const holder: { node: CascadeNode | null; failure: { error: unknown } | null } = {
       node: null,
@@ -104,11 +119,12 @@ export class CascadeNode implements LinkHost {
         holder.node?.onFatal(error);
       },
     });
-    const node = new CascadeNode(config, ports, opened, onRequest);
+    const node = new CascadeNode(opened.config, ports, opened, onRequest);
     holder.node = node;
     try {
       // The log may have failed while the rest was being opened.
       if (holder.failure !== null) throw holder.failure.error;
+      if (heldForMs > 0) node.front.hold(heldForMs);
       await node.#start();
     } catch (error) {
       node.#shut(error);
@@ -128,29 +144,7 @@ export class CascadeNode implements LinkHost {
     this.done = this.#end.promise;
     this.done.catch(() => {/* whoever awaits it is told; nobody has to */});
     const reigns = config.role === "primary";
-    this.pipeline = new Pipeline({
-      log: opened.log,
-      shelf: opened.shelf,
-      history: opened.history,
-      marks: opened.report.marks,
-      volumes: opened.volumes,
-      reigns,
-      checkpointLsn: opened.state.checkpointLsn,
-      budgetBytes: config.log.budgetBytes,
-      segmentBytes: config.log.segmentBytes,
-      clock: ports.clock,
-      events: {
-        onProgress: () => this.onProgress(),
-        saveCheckpoint: (lsn) => this.#saveState({ checkpointLsn: lsn }),
-        neededLsn: () => this.hub.folding.neededLsn(),
-        onCutBack: () => this.onCutBack(),
-        letGo: (lsn) => this.hub.folding.letGo(lsn),
-        heldLsn: () => this.hub.heldLsn(),
-        stallLsn: () => this.hub.neededBy("stall"),
-        failLsn: () => this.hub.neededBy("fail"),
-        onFatal: (error) => this.onFatal(error),
-      },
-    });
+    this.pipeline = openPipeline(this, opened, (change) => this.#saveState(change));
     this.#roomQueue = new RoomQueue(this.pipeline);
     this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
@@ -172,76 +166,46 @@ export class CascadeNode implements LinkHost {
     this.seeds = new NodeSeeds(parts, this.deltas);
     this.marks = NodeMarks.of(this, parts, opened.report.lastTimeMs);
     this.hub = new LinkHub(this);
+    this.tree = new NodeTree(this, parts);
+    this.orders = new NodeOrders(this);
+    this.#answers = new NodeAnswers(this);
     this.sync = new NodeSync(parts, this.verify, this.scans);
-    const sync = {
-      receivedLsn: () => this.hub.groupReceivedLsn(),
-      durableLsn: () => this.hub.groupDurableLsn(),
-      failed: () => this.hub.failed(),
-      failures: () => this.hub.failures(),
-      onAppended: (firstLsn: number, timeMs: number) => this.#onClientAppended(firstLsn, timeMs),
-      onFlushWanted: () => this.hub.onAppended(),
-    };
-    this.front = new NodeFront(this.pipeline, sync, ports.clock, opened.report.lastTimeMs);
+    this.front = openFront(this, opened);
     this.exports = makeExports(this, opened.volumes);
     const { network, clock, journal } = ports;
-    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports });
-    this.ready = new Promise((go, fail) => {
-      this.#setReady = go;
-      this.done.catch(fail);
-    });
+    const tls = config.nbdTls?.mode ?? "off";
+    this.nbd = new NbdServer({ network, clock, journal, exports: this.exports, tls });
+    this.done.catch(this.#ready.reject);
     this.ready.catch(() => {/* as above */});
   }
-
-  #setReady: () => void = () => {};
 
   async #start(): Promise<void> {
     tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
     await this.hub.load();
     await this.deltas.finish();
     await this.marks.start();
-    await this.pipeline.applyAll();
-    const [reigns, clean] = [this.pipeline.reigns, this.#state.clean];
+    await this.pipeline.applyDue();
+    const { clean } = this.#state;
     await this.#saveState({ clean: false });
-    const first = this.pipeline.history.last === null;
-    if (reigns && !clean && !first) this.#beginRecovery();
-    else if (reigns && (first || !clean)) await beginEpoch(this);
+    const { recovery, isNew } = await beginReign(this, clean);
+    this.recovery = recovery;
+    this.#hasBegun = isNew;
     await this.hub.start();
     this.#tick();
     this.#serve().catch((error) => this.onFatal(error));
   }
 
-  /** Waits for the lost tail if there may be one, then serves clients. */
+  /** Waits for the lost tail if there may be one, and for word of others, then serves clients. */
   async #serve(): Promise<void> {
-    if (this.recovery !== null) await this.#endRecovery(this.recovery);
+    await settleReign(this, this.recovery, this.#hasBegun, this.#state.fed);
     if (this.phase !== "starting") return;
+    this.recovery = null;
     const addresses = this.onRequest ? [] : this.config.nbd;
     for (const address of addresses) await this.nbd.listen(address);
     if (this.phase !== "starting") return;
     this.phase = "running";
     this.reason = null;
-    this.#setReady();
-  }
-
-  #beginRecovery(): void {
-    this.recovery = TailRecoverer.begin(this.pipeline, this.hub.downstream, this.ports.clock);
-    const { asked } = this.recovery;
-    if (asked.length === 0) return;
-    this.reason = `asking sync peers for what a crash may have lost (${asked.join(", ")})`;
-  }
-
-  async #endRecovery(recovery: TailRecoverer): Promise<void> {
-    const unheard = await recovery.wait();
-    // Stopped meanwhile: the next start asks again, since this one is never said to be clean.
-    if (this.phase !== "starting") return;
-    for (const link of unheard) {
-      this.ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
-    }
-    await beginEpoch(this);
-    // What came back is in no overlay: clients must not read the volumes before it is applied.
-    await this.pipeline.applyAll();
-    this.recovery = null;
-    this.hub.restartGrace();
-    recovery.finish();
+    this.#ready.resolve();
   }
 
   #saveState(change: Partial<NodeState>): Promise<void> {
@@ -253,18 +217,32 @@ export class CascadeNode implements LinkHost {
     return this.hub.folding.alone(work);
   }
 
+  meet(peer: Hello): Promise<Refusal | null> {
+    return this.tree.seat.meet(peer.node, peer.view);
+  }
+
+  get view(): View | null {
+    return this.tree.seat.told;
+  }
+
+  answer(_asker: string, question: Ask): Promise<AskAnswer> {
+    return this.#answers.answer(question);
+  }
+
+  get isLeaving(): boolean {
+    return this.tree.isLeaving;
+  }
+
   get base(): Readonly<Record<string, string>> | null {
     return this.#state.base;
   }
 
-  adoptBase(base: Readonly<Record<string, string>>): Promise<void> {
-    return this.#saveState({ base: { ...base } });
+  async markFed(): Promise<void> {
+    if (!this.#state.fed) await this.#saveState({ fed: true });
   }
 
-  /** Hot path: a client's batch was appended. */
-  #onClientAppended(firstLsn: number, timeMs: number): void {
-    this.times.note(firstLsn, timeMs);
-    this.hub.onAppended();
+  adoptBase(base: Readonly<Record<string, string>>): Promise<void> {
+    return this.#saveState({ base: { ...base } });
   }
 
   onAppended(): void {
@@ -309,12 +287,7 @@ export class CascadeNode implements LinkHost {
   }
 
   onRefusedForGood(refusal: Refusal): void {
-    if (refusal.code !== "abandoned-tail" || this.phase !== "running") return;
-    this.phase = "abandoned-tail";
-    this.reason = refusal.message;
-    this.ports.journal.write("error", "this node holds an abandoned tail", {
-      reason: refusal.message,
-    });
+    this.tree.refused(refusal);
   }
 
   /** The log cannot grow; null: it can again. */
@@ -327,6 +300,7 @@ export class CascadeNode implements LinkHost {
     if (this.phase === "stopped" || this.phase === "failed") return;
     this.#ticker = this.ports.clock.after(TICK_INTERVAL_MS, () => this.#tick());
     this.hub.tick();
+    this.tree.tick();
     this.verify.tick();
     this.scans?.tick();
     this.pipeline.tick();
@@ -339,10 +313,7 @@ export class CascadeNode implements LinkHost {
 
   /** Statuses of the links at and below this node. */
   subtree(): NodeStatus["links"] {
-    return this.hub.downstream.flatMap((link) => [
-      { ...link.status(), verify: this.verify.status(link) },
-      ...link.subtree,
-    ]);
+    return subtreeOf(this);
   }
 
   status(): NodeStatus {
@@ -360,20 +331,49 @@ export class CascadeNode implements LinkHost {
   #shut(error: unknown): void {
     this.phase = "failed";
     this.reason = describeError(error);
+    this.#cut("failed").catch(() => {/* it had failed already */});
+  }
+
+  /** Ends at once, to be started again in another role: the log and the state file say all that is. */
+  async turn(why: string): Promise<void> {
+    if (this.phase === "failed" || this.phase === "stopped" || this.phase === "draining") return;
+    this.phase = "draining";
+    this.ports.journal.write("info", "the node turns", { why });
+    try {
+      // Whoever asked for it is told before the line is cut.
+      await answersTold(this.hub, this.ports.clock);
+      await this.#cut("failed");
+    } catch (error) {
+      return this.onFatal(error);
+    }
+    this.phase = "stopped";
+    this.#end.resolve("turned");
+  }
+
+  /** Clients and peers are cut off, and what runs is waited for. */
+  async #cut(refusal: "failed"): Promise<void> {
     this.#ticker?.cancel();
-    this.front.stop("failed");
+    this.front.stop(refusal);
     this.hub.stop();
-    this.scans?.stop();
-    this.marks.stop().catch(() => {/* it ends with the node */});
+    const scanned = this.scans?.stop();
+    const marked = this.marks.stop();
     this.nbd.abort();
-    this.pipeline.stop(null).catch(() => {/* it had failed already */})
-      .finally(() => this.#opened.lock.close());
+    try {
+      await this.pipeline.stop(null);
+      await scanned;
+      await marked;
+      await this.hub.folding.alone(() => Promise.resolve());
+    } finally {
+      await this.#opened.stateFile.close();
+      this.#opened.lock.close();
+    }
   }
 
   /** Drains clients and peers, makes everything durable and applied, and stops. */
   async stop(): Promise<void> {
     if (this.phase === "stopped" || this.phase === "failed" || this.phase === "draining") {
-      return this.done;
+      await this.done;
+      return;
     }
     this.phase = "draining";
     try {
@@ -395,6 +395,6 @@ export class CascadeNode implements LinkHost {
     this.#ticker?.cancel();
     this.phase = "stopped";
     this.#opened.lock.close();
-    this.#end.resolve();
+    this.#end.resolve("stopped");
   }
 }

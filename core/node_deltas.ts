@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
+import type { BlockSet } from "./delta/block_set.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
 import type { InPlace } from "./delta/in_place.ts";
 import { CascadeError, describeError, isCascadeError } from "./errors.ts";
@@ -16,6 +17,7 @@ import type { TimeIndex } from "./link/time_index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
 import type { PrimaryClock } from "./primary_clock.ts";
+import { forgetTouched, loadTouched } from "./rejoin.ts";
 import type { ScanImage } from "./scan/scan_image.ts";
 import type { NodeState } from "./state.ts";
 import { BLANK } from "./volume/base.ts";
@@ -50,6 +52,7 @@ export class NodeDeltas {
   readonly runLog: RunLog;
   readonly #node: NodeParts;
   #settled: Promise<void> = Promise.resolve();
+  #touchedSet: BlockSet | null = null;
 
   constructor(node: NodeParts, scanned: ScannedVolumes | null = null) {
     this.#node = node;
@@ -97,6 +100,8 @@ export class NodeDeltas {
       beginTouched: () => this.#beginTouched(),
       touched: (records) => this.#touched(records),
       saveTouched: (toLsn) => this.#saveTouched(toLsn),
+      isRejoining: () => this.isRejoining,
+      onTaken: () => this.#onTaken(),
     });
   }
 
@@ -122,6 +127,32 @@ export class NodeDeltas {
     const isBlank = base !== null && Object.values(base).every((print) => print === BLANK);
     return config.role !== "primary" && isBlank && pipeline.volumes.length > 0 &&
       pipeline.appendedLsn === 0 && (this.inPlace?.header.full ?? true);
+  }
+
+  /** The volumes are the image of an abandoned epoch. */
+  get isRejoining(): boolean {
+    return this.#node.state().rejoin !== null;
+  }
+
+  /** What that epoch touched since the fork. */
+  touched(): BlockSet {
+    const { config, ports } = this.#node;
+    this.#touchedSet ??= loadTouched(ports.disk, config.dir, this.ground.sizes);
+    return this.#touchedSet;
+  }
+
+  /** What leads from an abandoned epoch to the present one was taken. */
+  async #onTaken(): Promise<void> {
+    const { state, save, pipeline, ports, config } = this.#node;
+    const { rejoin } = state();
+    if (rejoin === null || pipeline.appendedLsn <= rejoin.forkLsn) return;
+    await save({ rejoin: null });
+    this.#touchedSet = null;
+    await forgetTouched(ports.disk, config.dir);
+    ports.journal.write("info", "left the abandoned epoch", {
+      epoch: rejoin.epoch,
+      ...(rejoin.kept === null ? {} : { kept: rejoin.kept }),
+    });
   }
 
   #saveRun(link: string, startedAtMs: number): void {
@@ -163,6 +194,7 @@ export class NodeDeltas {
       const { stableLsn } = pipeline;
       if (delta.fromLsn <= stableLsn && delta.toLsn > stableLsn) await pipeline.takeDelta(delta);
     }
+    await this.#onTaken();
   }
 
   async #saveInPlace(

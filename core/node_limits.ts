@@ -58,3 +58,7 @@ export const RECOVERY_WAIT_MS_MIN = 3_000;
 
 /** How long a node that stops gives its peers to take the last records. */
 export const DRAIN_TIMEOUT_MS = 5_000;
+
+/** How often, and how many times, a node that turns looks whether its last answers are written, ms. */
+export const ANSWER_TURN_MS = 10;
+export const ANSWER_TURNS = 100;

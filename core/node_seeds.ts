@@ -54,7 +54,7 @@ export class NodeSeeds implements SeedMaker {
 
   /** See {@linkcode SeedMaker.begin}. */
   async begin(staged: StagedMessage | null): Promise<SeedMaking> {
-    const { config: { name, secret }, hub, ports, state } = this.#node;
+    const { config: { name, secret }, hub, ports, state, save } = this.#node;
     const { ground, isInPlace, isFresh } = this.#deltas;
     if (ground.volumes.length === 0) {
       throw new CascadeError("usage", `${name} keeps no volumes, it is a log-only node`, {
@@ -73,6 +73,7 @@ export class NodeSeeds implements SeedMaker {
         retryable: true,
       });
     }
+    await save({ fed: true });
     return await hub().folding.alone(async () => {
       const planner = new DeltaPlanner(ground, () => null);
       const peer = { lsn: 0, needsSeed: true, inPlace: false, staged };

@@ -21,12 +21,16 @@ import { type Epoch, History } from "./history.ts";
 import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
+import { cutMaps } from "./rejoin.ts";
+import { placeIn } from "./tree/tree.ts";
 import { BLANK, fingerprint } from "./volume/base.ts";
 import { flushOwnerNote } from "./volume/owner_note.ts";
 import { openVolumeFile, Volume } from "./volume/volume.ts";
 
 /** A node's parts, opened and checked; nothing runs yet. */
 export interface OpenedNode {
+  /** As the topology says, with the role and the links that the node has by now. */
+  readonly config: NodeConfig;
   readonly lock: DiskFile;
   readonly stateFile: StateFile;
   readonly state: NodeState;
@@ -48,17 +52,18 @@ export interface LogEvents {
 
 /** Opens a node's folder. Throws what is in the way, with its place; leaves nothing open then. */
 export async function openNode(
-  config: NodeConfig,
+  declared: NodeConfig,
   ports: Ports,
   events: LogEvents,
 ): Promise<OpenedNode> {
   const opened: { close(): void }[] = [];
   try {
-    const made = makeFolder(ports.disk, config.dir);
-    const lock = ports.disk.open(`${config.dir}/lock`, { create: true, lock: true });
+    const made = makeFolder(ports.disk, declared.dir);
+    const lock = ports.disk.open(`${declared.dir}/lock`, { create: true, lock: true });
     opened.push(lock);
-    const stateFile = new StateFile(ports.disk, config.dir);
+    const stateFile = new StateFile(ports.disk, declared.dir);
     const loaded = stateFile.load();
+    const config = placed(declared, loaded);
     if (loaded !== null) checkIdentity(loaded, config, stateFile.path);
     else checkFirst(config, ports.disk, stateFile.path);
     // Before the state file: a folder whose own name is not durable takes all in it along.
@@ -76,11 +81,59 @@ export async function openNode(
     const shelf = await DeltaShelf.open(ports.disk, `${config.dir}/delta`, ports.clock);
     opened.push(shelf);
     const history = joinHistory(state, report, log, shelf);
-    return { lock, stateFile, state, volumes, log, shelf, report, history };
+    const parts = { config, lock, stateFile, volumes, log, shelf, report, history };
+    return { ...parts, state: await settleRole(parts, state, ports) };
   } catch (error) {
     for (const file of opened.reverse()) file.close();
     throw error;
   }
+}
+
+/** The role and the links that this node has by what it knows of the tree. */
+function placed(config: NodeConfig, state: NodeState | null): NodeConfig {
+  const view = state?.view ?? null;
+  if (view === null || config.tree === null) return config;
+  return { ...config, ...placeIn(config.tree, view, config.name) };
+}
+
+/** Once what is here was read: a node that reigned and does not any more, or leaves an abandoned epoch. */
+async function settleRole(
+  { config, stateFile, log, shelf, history }: Omit<OpenedNode, "state">,
+  state: NodeState,
+  ports: Ports,
+): Promise<NodeState> {
+  const reigned = config.role === "primary";
+  if (state.reigned && !reigned) {
+    // What the primary had is final, as the nodes below were told.
+    log.setUpstreamMark(log.endLsn);
+    log.requestFlush();
+    await log.flushed();
+  }
+  const { rejoin } = state;
+  let next: NodeState = { ...state, reigned };
+  if (rejoin !== null && !rejoin.isCut) {
+    if (!rejoin.wipes) await log.cutBack(rejoin.forkLsn);
+    else await log.jump(rejoin.forkLsn);
+    shelf.discardIncoming();
+    for (const delta of [...shelf.deltas]) if (delta.toLsn > rejoin.forkLsn) shelf.drop(delta);
+    history.cutBack(rejoin.forkLsn);
+    const sizes = config.volumes.map(({ sizeBytes }) => sizeBytes);
+    await cutMaps(ports, `${config.dir}/maps`, sizes, rejoin.forkLsn);
+    next = {
+      ...next,
+      rejoin: { ...rejoin, isCut: true },
+      checkpointLsn: rejoin.forkLsn,
+      history: [...history.epochs],
+    };
+  }
+  if (reigned !== state.reigned || rejoin !== next.rejoin) await stateFile.save(next);
+  return next;
+}
+
+/** A log that does not reach back to the fork goes, before it is read. Its records were kept. */
+async function emptyLog(disk: Disk, folder: string): Promise<void> {
+  for (const name of disk.list(folder)) disk.remove(`${folder}/${name}`);
+  await disk.flushFolder(folder);
 }
 
 /** Makes a folder; returns the folders whose names of others are to be made durable for it. */
@@ -122,10 +175,12 @@ function checkIdentity(state: NodeState, config: NodeConfig, path: string): void
       "Give every node a `dir` of its own in the topology",
     );
   }
-  if (state.reigned !== (config.role === "primary")) {
+  // With a view the topology file is not what says who reigns.
+  if (state.view === null && state.reigned !== (config.role === "primary")) {
     wrong(
       state.reigned ? "is that of a primary" : "is that of a node below the primary",
-      "This version cannot change who is primary: give the node its old role back, or a new `dir`",
+      "Give the node its old role back in the topology: `cascade promote` and `cascade migrate` change " +
+        "who is primary",
     );
   }
   if ((state.scan !== null) !== (config.capture === "scan")) {
@@ -211,6 +266,9 @@ async function firstState(
     runs: [],
     scan: config.capture === "scan" ? { isOpen: false, last: null } : null,
     verified: [],
+    view: null,
+    rejoin: null,
+    fed: false,
     history: [],
     clean: true,
   };
@@ -232,17 +290,22 @@ async function openLog(
   const folder = `${config.dir}/log`;
   ports.disk.makeFolder(folder);
   await ports.disk.flushFolder(config.dir);
+  const { rejoin } = state;
+  const isLeaving = rejoin !== null && !rejoin.isCut;
+  if (isLeaving && rejoin.wipes) await emptyLog(ports.disk, folder);
+  // What is here may have been cut already, when this node ended.
+  const checkpointLsn = !isLeaving ? state.checkpointLsn : rejoin.wipes ? 0 : rejoin.forkLsn;
   const { log, report } = await Log.open({
     disk: ports.disk,
     clock: ports.clock,
     folder,
     budgetBytes: config.log.budgetBytes,
     segmentBytes: config.log.segmentBytes,
-    checkpointLsn: state.checkpointLsn,
+    checkpointLsn,
     events,
   });
   try {
-    log.setUpstreamMark(Math.max(log.upstreamMark, state.checkpointLsn));
+    log.setUpstreamMark(Math.max(log.upstreamMark, checkpointLsn));
     log.requestFlush();
     await log.flushed();
     return { log, report };
@@ -262,8 +325,10 @@ function joinHistory(
   log: Log,
   shelf: DeltaShelf,
 ): History {
+  const { rejoin } = state;
+  const emptiedLsn = rejoin !== null && !rejoin.isCut && rejoin.wipes ? rejoin.forkLsn : 0;
   const isElsewhere = ({ firstLsn }: Epoch) =>
-    firstLsn < log.startLsn || log.gapAt(firstLsn) !== null;
+    firstLsn < Math.max(log.startLsn, emptiedLsn) || log.gapAt(firstLsn) !== null;
   const all = new Map<string, Epoch>();
   const came = [
     ...shelf.deltas.flatMap(({ trailer }) => trailer.history),

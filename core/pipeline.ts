@@ -46,6 +46,8 @@ export class Pipeline {
   readonly marks: MarkIndex;
   /** Called when the log needs room that what is held back from being applied takes: up to that LSN. */
   onPressed: (lsn: number) => void = () => {};
+  /** Called when all has to be applied, whatever holds it back. */
+  onReleased: () => Promise<void> = () => Promise.resolve();
   readonly reigns: boolean;
   readonly #parts: PipelineParts;
   readonly #applier: Applier;
@@ -233,9 +235,15 @@ export class Pipeline {
     this.#parts.events.onProgress();
   }
 
-  /** Applies all that is stable now, and not held back, before the node serves anybody. */
-  applyAll(): Promise<void> {
+  /** Applies what is stable now and not held back. */
+  applyDue(): Promise<void> {
     return this.#turns.all();
+  }
+
+  /** Applies all that is stable now: what held anything back is over. */
+  async applyAll(): Promise<void> {
+    if (this.heldAtLsn < this.stableLsn) await this.onReleased();
+    await this.#turns.all();
   }
 
   /** Now and then, for nodes that are nearly idle. */
@@ -252,9 +260,9 @@ export class Pipeline {
 
   /**
    * Sees to it that `bytes` and a segment in reserve can be appended within the budget: drops what
-   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow.
+   * nobody needs; else hurries the checkpoint; else lets the slowest link overflow; `isUrgent`: any.
    */
-  makeRoom(bytes: number): void {
+  makeRoom(bytes: number, isUrgent = false): void {
     const wanted = bytes + this.#parts.segmentBytes;
     while (this.log.roomAhead() < wanted) {
       const next = this.log.oldestSegmentEnd;
@@ -264,7 +272,7 @@ export class Pipeline {
         else if (this.heldAtLsn < next) this.onPressed(next);
         return;
       }
-      if (next > this.#parts.events.heldLsn()) return;
+      if (!isUrgent && next > this.#parts.events.heldLsn()) return;
       if (!this.#parts.events.letGo(next)) return;
       this.log.dropBelow(next);
       // Nothing is dropped while the end of the log moves: whoever wants room asks again.
@@ -372,7 +380,7 @@ export class Pipeline {
       await this.#jumping;
       this.log.requestFlush();
       await this.log.flushed();
-      await this.applyAll();
+      await this.applyDue();
       // One may be under way that began earlier; the second covers the rest.
       await this.checkpoint();
       await this.checkpoint();

@@ -108,6 +108,12 @@ export interface Connection {
   /** The names of nodes that the peer's checked certificate is for; null: it was not asked for one. */
   readonly certifiedNames: readonly string[] | null;
   /**
+   * Says `lastWords` in plain, and goes on as TLS; this connection is of no use then, and the one that is given is.
+   * No read or write may be under way. Throws `protocol` when the peer has sent what was not read yet: that came in
+   * plain, and nobody may take it for protected; `refused` when the peer is not believed. Left out: it cannot.
+   */
+  startTls?(lastWords: Bytes): Promise<Connection>;
+  /**
    * Reads at least one byte into `into` and returns how many, or null at the end of the stream.
    * One read at a time. Throws `connection-lost` when the connection broke or was closed here.
    */
@@ -134,8 +140,15 @@ export interface Network {
    * `unreachable` (retryable) when nobody answers, `refused` when nobody answers who is believed.
    */
   dial(address: string, to?: string): Promise<Connection>;
-  /** Throws `address-in-use` or `bad-address`. */
-  listen(address: string, accept: (connection: Connection) => void): Promise<Listener>;
+  /**
+   * Throws `address-in-use` or `bad-address`. With `startsTls`, connections begin in plain and have
+   * {@linkcode Connection.startTls}: `bad-address` where that is not to be had.
+   */
+  listen(
+    address: string,
+    accept: (connection: Connection) => void,
+    startsTls?: boolean,
+  ): Promise<Listener>;
 }
 
 /** A running timer. */

@@ -80,7 +80,12 @@ export class TailRecoverer implements TailRecovery {
       if (!begins && epoch !== presentEpoch) {
         throw violation(`a record of epoch ${epoch}`, expectedLsn);
       }
-      if (begins) epochs.push(readEpoch(records, this.#record));
+      this.#checkTarget(expectedLsn);
+      if (begins) {
+        const found = readEpoch(records, this.#record);
+        if (history.has(found.id)) throw violation("an epoch that was there before", expectedLsn);
+        epochs.push(found);
+      }
       if (type === RecordType.MARK) marks.push(markIn(records, this.#record));
       presentEpoch = epoch;
       newFrom = Math.min(newFrom, at);
@@ -90,6 +95,17 @@ export class TailRecoverer implements TailRecovery {
     for (const epoch of epochs) history.add(epoch);
     for (const mark of marks) this.#pipeline.marks.note(mark);
     this.#wait();
+  }
+
+  /** What the record touches must be there. */
+  #checkTarget(lsn: number): void {
+    const { type, volume, offset, length } = this.#record;
+    if (type === RecordType.MARK || type === RecordType.EPOCH) return;
+    const target = this.#pipeline.volumes[volume];
+    if (target === undefined) throw violation(`a record of volume number ${volume}`, lsn);
+    if (offset + length > target.sizeBytes) {
+      throw violation(`a record past the end of volume number ${volume}`, lsn);
+    }
   }
 
   /** Whoever sends gets its time anew. */

@@ -6,6 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
+import type { LinkHub } from "./link/hub.ts";
 import type { NodeFront } from "./front.ts";
 import type { Epoch } from "./history.ts";
 import { encodeEpoch, encodeName, RecordType } from "./log/record.ts";
@@ -14,6 +15,9 @@ import type { UpstreamLink } from "./link/upstream.ts";
 import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Ports } from "./ports.ts";
+import { TailRecoverer } from "./recover_tail.ts";
+import type { Seat } from "./tree/seat.ts";
+import type { View } from "./tree/view.ts";
 
 /** Room for an epoch record, and some. */
 const EPOCH_ROOM_BYTES = 4096;
@@ -34,12 +38,15 @@ export interface Reigning {
   readonly phase: string;
 }
 
-/** Appends an epoch record, and waits until it is durable: a reign begins on solid ground. */
-export async function beginEpoch(node: Reigning): Promise<void> {
+/** Appends an epoch record, and waits until it is durable: a reign begins on solid ground. `planned`: that of a promotion. */
+export async function beginEpoch(
+  node: Reigning,
+  planned: { readonly number: number; readonly id: string } | null = null,
+): Promise<void> {
   const { config, ports, pipeline, front } = node;
   const epoch: Epoch = {
-    number: pipeline.history.lastNumber + 1,
-    id: Buffer.from(ports.random.bytes(16)).toString("hex"),
+    number: planned?.number ?? pipeline.history.lastNumber + 1,
+    id: planned?.id ?? Buffer.from(ports.random.bytes(16)).toString("hex"),
     firstLsn: pipeline.appendedLsn,
     node: config.name,
   };
@@ -54,13 +61,79 @@ export async function beginEpoch(node: Reigning): Promise<void> {
   ports.journal.write("info", "a new epoch begins", { epoch: epoch.number, lsn: epoch.firstLsn });
 }
 
+/** A node that starts, as its reign sees it. */
+export interface Starting extends Reigning {
+  readonly hub: LinkHub;
+  readonly tree: { readonly seat: Seat };
+  readonly onRequest: boolean;
+  reason: string | null;
+}
+
+/** How a start stands. */
+export interface Begun {
+  /** Peers are to be asked for what a crash may have lost. */
+  readonly recovery: TailRecoverer | null;
+  /** This very start began an epoch: the first, or that of a promotion. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Before the links of a node that starts run. What is returned is for {@linkcode settleReign}. */
+export async function beginReign(node: Starting, clean: boolean): Promise<Begun> {
+  const { pipeline, tree: { seat } } = node;
+  if (!pipeline.reigns) return { recovery: null, isNew: false };
+  const first = pipeline.history.last === null;
+  const planned = plannedEpoch(seat.view, pipeline);
+  const isNew = planned !== null || first;
+  if (isNew) await beginEpoch(node, planned);
+  if (isNew || clean) return { recovery: null, isNew };
+  const recovery = TailRecoverer.begin(pipeline, node.hub.downstream, node.ports.clock);
+  const { asked } = recovery;
+  if (asked.length > 0) {
+    node.reason = `asking sync peers for what a crash may have lost (${asked.join(", ")})`;
+  }
+  return { recovery, isNew };
+}
+
+/** The epoch that a promotion is to begin, if it did not yet. */
+function plannedEpoch(view: View, pipeline: Pipeline): { number: number; id: string } | null {
+  if (view.reign <= pipeline.history.lastNumber) return null;
+  return { number: view.reign, id: view.reignId };
+}
+
+/** With its links up: a node that reigned before hears from others first, and takes back what it lost. */
+export async function settleReign(
+  node: Starting,
+  recovery: TailRecoverer | null,
+  isNew: boolean,
+  fed: boolean,
+): Promise<void> {
+  const { pipeline, ports, hub, tree: { seat } } = node;
+  if (!pipeline.reigns) return;
+  // Nobody can have been promoted who never got anything.
+  if (!isNew && fed && !node.onRequest) await seat.word();
+  if (recovery === null || node.phase !== "starting") return;
+  const unheard = await recovery.wait();
+  // Stopped meanwhile: the next start asks again, since this one is never said to be clean.
+  if (node.phase !== "starting") return;
+  for (const link of unheard) {
+    ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
+  }
+  await beginEpoch(node);
+  // What came back is in no overlay: clients must not read the volumes before it is applied.
+  await pipeline.applyAll();
+  hub.restartGrace();
+  recovery.finish();
+}
+
 /** A log that was full when the node went down is emptied of what is applied first. */
 async function roomForEpoch(node: Reigning): Promise<void> {
   const { pipeline, ports } = node;
   while (!pipeline.accepts(EPOCH_ROOM_BYTES) && node.phase === "starting") {
     await pipeline.applyAll();
     await pipeline.checkpoint();
-    pipeline.makeRoom(EPOCH_ROOM_BYTES);
+    // Nobody waits for a peer before the reign has begun, and no peer is heard before: what it lacks is mapped.
+    pipeline.makeRoom(EPOCH_ROOM_BYTES, true);
     await new Promise<void>((go) => ports.clock.after(TICK_INTERVAL_MS / 10, go));
   }
 }

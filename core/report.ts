@@ -42,6 +42,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, size: sizeBytes, path })),
     scan: node.scans?.capture.status() ?? null,
     apply: node.marks.status(),
+    certificates: [],
     exports: node.nbd.listening,
     links: [...(hub.upstream === null ? [] : [hub.upstream.status(lag)]), ...node.subtree()],
     counters: { ...front.counters, logFlushes: log.flushCount },
@@ -51,6 +52,14 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     startedAt: node.startedAtMs,
     nowMs: node.ports.clock.nowMs(),
   };
+}
+
+/** Statuses of the links at and below a node. */
+export function subtreeOf({ hub, verify }: CascadeNode): NodeStatus["links"] {
+  return hub.downstream.flatMap((link) => [
+    { ...link.status(), verify: verify.status(link) },
+    ...link.subtree,
+  ]);
 }
 
 /** Blocks are written to the volumes in place: they are no image that existed until all of them are there. */

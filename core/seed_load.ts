@@ -127,7 +127,7 @@ export async function loadSeed(
 ): Promise<LoadEnd> {
   // By itself: nothing may come from above, and nobody below is served, while it is being filled.
   const alone = { ...config, upstream: null, downstream: [], listen: [], nbd: [] };
-  const node = await CascadeNode.start(alone, ports, false);
+  const node = await CascadeNode.start(alone, ports);
   try {
     const end = await load(node, seed, options);
     await node.stop();

@@ -15,6 +15,8 @@ import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
 import { markSchema } from "./marks/apply_status.ts";
+import { rejoinSchema } from "./rejoin_schema.ts";
+import { viewSchema } from "./tree/view.ts";
 import { scanLastSchema, verifiedSchema } from "./status.ts";
 
 /** Version of the folder's layout and of this file. */
@@ -66,6 +68,12 @@ const stateSchema = z.object({
   marksDoneLsn: count.nullable().optional(),
   /** The mark whose hook runs: the log may let go of it meanwhile. */
   markFrozen: markSchema.nullable().optional(),
+  /** Another node was given something, so that it may be promoted. */
+  fed: z.boolean().default(true),
+  /** Who reigns and who feeds whom, where that is not as the topology file says. */
+  view: viewSchema.nullable().default(null),
+  /** What this node had beyond a fork goes: see core/rejoin.ts. */
+  rejoin: rejoinSchema.nullable().default(null),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });
@@ -78,6 +86,7 @@ export class StateFile {
   readonly #disk: Disk;
   readonly #folder: string;
   readonly #path: string;
+  #isClosed = false;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(disk: Disk, folder: string) {
@@ -133,12 +142,20 @@ export class StateFile {
 
   /** Replaces the state, durably. Saves are done one after the other. */
   save(state: NodeState): Promise<void> {
+    // As after a crash: nothing follows from it any more.
+    if (this.#isClosed) return new Promise(() => {});
     const text = JSON.stringify(state);
     const bytes = new TextEncoder().encode(`${text}\n${checksum(text)}\n`);
     const next = this.#saving.then(() => this.#replace(bytes));
     // A failed save must not fail the next one's caller; this one's caller is told.
     this.#saving = next.catch(() => {});
     return next;
+  }
+
+  /** Settles when nothing is being saved; what is asked for later is not done, and never settles. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#saving;
   }
 
   async #replace(bytes: Uint8Array): Promise<void> {

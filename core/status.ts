@@ -23,6 +23,16 @@ export const LINK_STATES = [
   "refused",
 ] as const;
 
+/** What a node is doing. */
+export const NODE_STATES = [
+  "starting",
+  "running",
+  "draining",
+  "stopped",
+  "failed",
+  "abandoned-tail",
+] as const;
+
 const lsn = z.number().int().nonnegative().describe("an LSN: byte position in the record stream");
 const bytes = z.number().int().nonnegative().describe("bytes");
 
@@ -146,12 +156,22 @@ export const scanStatusSchema = z.object({
   reason: z.string().nullable().describe("why the last try failed"),
 });
 
+/** A certificate that a node shows, or believes by. */
+export const certificateStatusSchema = z.object({
+  kind: z.enum(["node", "ca", "nbd", "nbd-ca"])
+    .describe("nbd and nbd-ca: for NBD clients, if those are others"),
+  subject: z.string(),
+  notBeforeMs: when,
+  notAfterMs: when.describe("exclusive"),
+  fingerprint: z.string().describe("SHA-256"),
+});
+
 /** One node. */
 export const nodeStatusSchema = z.object({
   cluster: z.string(),
   name: z.string(),
   role: z.enum(["primary", "intermediate", "secondary"]),
-  state: z.enum(["starting", "running", "draining", "stopped", "failed", "abandoned-tail"]),
+  state: z.enum(NODE_STATES),
   reason: z.string().nullable(),
   epoch: z.object({ number: z.number().int(), id: z.string(), firstLsn: lsn, node: z.string() })
     .nullable(),
@@ -170,6 +190,8 @@ export const nodeStatusSchema = z.object({
     .describe("null: clients write the volumes, not something else"),
   apply: applyStatusSchema.nullable().default(null)
     .describe("what is held back from the volumes on purpose; null: nothing is, or is set to be"),
+  certificates: z.array(certificateStatusSchema).default([])
+    .describe("those that links and NBD clients over TLS or QUIC meet; none: it needs none"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),
@@ -190,6 +212,7 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type CertificateStatus = z.infer<typeof certificateStatusSchema>;
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
 export type LineStatus = z.infer<typeof lineStatusSchema>;
 export type ScanLast = z.infer<typeof scanLastSchema>;

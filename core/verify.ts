@@ -192,6 +192,10 @@ export class Comparison {
   }
 
   async #gather(fromLsn: number, toLsn: number): Promise<BlockSet | null> {
+    if (!this.#ground.log.beginsRecord(fromLsn)) {
+      const found = `the peer told hashes as of LSN ${fromLsn}, where no record begins`;
+      throw new CascadeError("protocol", found);
+    }
     // What is kept may cover more than is asked for: then more is asked for again than need be. So it
     // begins anew where the peer has moved on.
     if (this.#touched === null || this.#touched.fromLsn !== fromLsn) {

@@ -7,6 +7,8 @@ import type * as z from "zod";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { LimitOverride } from "../core/link/line.ts";
 import type { LineStatus, NodeStatus } from "../core/status.ts";
+import type { Order } from "../core/tree/asks.ts";
+import type { TreeReport } from "../core/tree/tree_report.ts";
 import { formatRate } from "../core/topology/units.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
 import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
@@ -126,6 +128,28 @@ export async function syncNode(
   return readReport(syncReportSchema, body, where);
 }
 
+/**
+ * Orders something of the tree from node `meant`, through whichever node answers at the target's address. Throws like
+ * {@linkcode changeLink}, and `locked` while that node carries out another order.
+ */
+export async function orderTree(
+  target: AdminTarget,
+  meant: string,
+  order: Order,
+): Promise<TreeReport> {
+  const query = new URLSearchParams({ node: meant });
+  if (order.dryRun) query.set("dryRun", "1");
+  if (order.order === "promote" && order.force) query.set("force", "1");
+  if (order.order === "migrate") query.set("timeoutMs", String(order.timeoutMs));
+  if (order.order === "reparent") query.set("to", order.to);
+  const { code, body } = await request(target, "POST", `/${order.order}?${query}`);
+  const where = { address: target.address };
+  if (code === 423) throw new CascadeError("locked", body.trim(), { where, retryable: true });
+  if (code !== 200) throw notDone(target.address, code, body);
+  const { treeReportSchema } = await import("../core/tree/tree_report.ts");
+  return readReport(treeReportSchema, body, where);
+}
+
 function readReport<T>(schema: z.ZodType<T>, body: string, where: { address: string }): T {
   try {
     return schema.parse(JSON.parse(body));
@@ -158,6 +182,7 @@ export function notDone(address: string, code: number, body: string): CascadeErr
   const told = body.trim() || `HTTP ${code}`;
   if (code === 401) return wrongToken(where);
   if (code === 421) return new CascadeError("unreachable", `it is another one: ${told}`, { where });
+  if (code === 504) return new CascadeError("unreachable", told, { where });
   if (code >= 400 && code < 500) return new CascadeError("refused", told, { where });
   return new CascadeError("protocol", `the node could not: ${told}`, { where });
 }

@@ -7,6 +7,10 @@
  *                                                    out: what the topology says holds again
  *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
  *     POST /verify?link=NAME&repair=1                200 and a report (core/verify_report.ts) at the end
+ *     POST /promote?node=NAME&dryRun=1&force=1       200 and a report (core/tree/tree_report.ts) at the end
+ *     POST /migrate?node=NAME&dryRun=1&timeoutMs=N   the same; `node`: which one is meant, if not this one
+ *     POST /reparent?node=NAME&to=NAME&dryRun=1
+ *     POST /resolve?node=NAME&dryRun=1
  *     POST /seed                                     a seed file: admin_seed.ts
  *
  * Every request bears the header `cascade-control: 1`, which no web page can send to another site
@@ -15,10 +19,13 @@
  * @module
  */
 import type { IncomingHttpHeaders } from "node:http";
+import * as z from "zod";
 import { describeError, isCascadeError } from "../core/errors.ts";
 import type { LimitOverride } from "../core/link/line.ts";
 import type { LineStatus } from "../core/status.ts";
 import { parseLimit } from "../core/topology/line_scalars.ts";
+import { type Order, orderSchema } from "../core/tree/asks.ts";
+import type { TreeReport } from "../core/tree/tree_report.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
@@ -32,6 +39,8 @@ export interface AdminControl {
   resume(link: string): Promise<void>;
   /** Null: what the topology says holds again. Throws `not-found`, `usage`. */
   limit(link: string, limit: LimitOverride | null): LineStatus;
+  /** `target`: the node that is meant; null: this one. Throws `not-found`, `usage`, `refused`, ... */
+  order(target: string | null, order: Order): Promise<TreeReport>;
 }
 
 /** What can be changed, as far as the node lets it. */
@@ -53,13 +62,18 @@ export interface Answer {
   stream?(write: (bytes: Bytes) => Promise<void>): Promise<void>;
 }
 
+const ORDER_PATHS: readonly string[] = ["/promote", "/migrate", "/reparent", "/resolve"];
+/** How long a hand-over may take to catch up when nothing else is said, ms. */
+const MIGRATE_MS = 600_000;
+
 /** Whether a request for `url` is meant to change something that can be changed here. */
 export function isControlUrl(
   url: string,
   { control, sync, verify, seeds, marks }: Controls,
 ): boolean {
   if (url.startsWith("/links/")) return control !== undefined;
-  const path = url.split("?", 1)[0];
+  const path = url.split("?", 1)[0] ?? "";
+  if (ORDER_PATHS.includes(path)) return control !== undefined;
   if (path === "/seed") return seeds !== undefined;
   if (isMarksChange(path ?? "")) return marks !== undefined;
   return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
@@ -84,6 +98,7 @@ export async function actOn(
   try {
     if (url.pathname === "/sync") return await sync(url, controls);
     if (url.pathname === "/verify") return await verify(url, controls);
+    if (ORDER_PATHS.includes(url.pathname)) return await order(url, controls);
     if (url.pathname === "/seed" && controls.seeds !== undefined) {
       return await answerSeed(headers, url, controls.seeds, node);
     }
@@ -98,6 +113,7 @@ export async function actOn(
       return { code: 409, body };
     }
     if (isCascadeError(error, "locked")) return { code: 423, body };
+    if (isCascadeError(error, "timed-out")) return { code: 504, body };
     if (isCascadeError(error, "unreachable") || isCascadeError(error, "connection-lost")) {
       return { code: 504, body };
     }
@@ -141,5 +157,20 @@ async function verify({ searchParams }: URL, { verify: verifier }: Controls): Pr
   const link = searchParams.get("link");
   if (verifier === undefined || link === null) return { code: 404, body: "Name a link.\n" };
   const report = await verifier.verify(link, searchParams.get("repair") === "1");
+  return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
+}
+
+/** Acts on what is ordered of the tree; a client that goes away meanwhile does not end it. */
+async function order({ pathname, searchParams }: URL, { control }: Controls): Promise<Answer> {
+  if (control === undefined) return { code: 404, body: "This node takes no orders.\n" };
+  const parsed = orderSchema.safeParse({
+    order: pathname.slice(1),
+    dryRun: searchParams.get("dryRun") === "1",
+    force: searchParams.get("force") === "1",
+    to: searchParams.get("to"),
+    timeoutMs: Number(searchParams.get("timeoutMs") ?? MIGRATE_MS),
+  });
+  if (!parsed.success) return { code: 400, body: `${z.prettifyError(parsed.error)}\n` };
+  const report = await control.order(searchParams.get("node"), parsed.data);
   return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
 }

@@ -4,8 +4,9 @@
  *     POST /seed?staged=BASE64URL       200 and the file, or what is missing of it
  *
  * What is sent holds all data of the volumes: unlike a status, it is given only to whoever knows the secret
- * of the cluster. The request bears `cascade-proof: TIME.HMAC`, an HMAC-SHA256 with that secret over the
- * node's name and the time (ms), which may be some minutes off.
+ * of the cluster. A request without a proof is answered with 403 and `cascade-nonce`: what the node has just made up. The
+ * next one bears `cascade-proof: NONCE.HMAC`, an HMAC-SHA256 with that secret over the node's name, the nonce and the
+ * target. It is good for half a minute, once, and for nothing else.
  *
  * `staged` is what the client has of a file that was cut off (core/link/messages.ts). The answer's header
  * `cascade-resumes` is 1 when it goes on behind that, and `cascade-bytes` tells how many there will be in
@@ -25,29 +26,74 @@ import type { Answer } from "./admin_control.ts";
 export const PROOF_HEADER = "cascade-proof";
 export const RESUMES_HEADER = "cascade-resumes";
 export const BYTES_HEADER = "cascade-bytes";
-/** Clocks of two machines may differ. */
-const PROOF_AGE_MS_MAX = 300_000;
+export const NONCE_HEADER = "cascade-nonce";
+/** From the nonce to the proof. */
+const NONCE_AGE_MS_MAX = 30_000;
 /** What a request line has room for: a file with more volumes than that begins anew. */
 const STAGED_LENGTH_MAX = 6_000;
 
 /** What a node gives seed files with. */
 export interface SeedGiver {
-  readonly maker: SeedMaker;
+  /** Of the node in its present role. */
+  readonly maker: () => SeedMaker;
   readonly secret: Uint8Array;
   readonly journal: Journal;
 }
 
-/** What a request bears to show that it knows the secret. */
-export function proofOf(secret: Uint8Array, node: string, timeMs: number): string {
-  const mac = createHmac("sha256", secret).update(`cascade seed\n${node}\n${timeMs}`).digest("hex");
-  return `${timeMs}.${mac}`;
+/** What a request for `target` bears to show that it knows the secret. */
+export function proofOf(secret: Uint8Array, node: string, nonce: string, target: string): string {
+  const text = `cascade seed 2\n${node}\n${nonce}\n${target}`;
+  return `${nonce}.${createHmac("sha256", secret).update(text).digest("hex")}`;
 }
 
-function isProof(text: unknown, secret: Uint8Array, node: string): boolean {
+/**
+ * Nonces that this process made up. It keeps none of them, however many are asked for: it knows them by a key of its
+ * own. Only those that were used are kept, until they are too old; to use one takes the secret.
+ */
+class Nonces {
+  readonly #key = crypto.getRandomValues(new Uint8Array(32));
+  readonly #used = new Map<string, number>();
+
+  /** `TIME-RANDOM-SEAL`; the time is of the clock that only goes on. */
+  make(): string {
+    const random = Buffer.from(crypto.getRandomValues(new Uint8Array(16))).toString("hex");
+    return this.#sealed(`${Math.floor(performance.now())}-${random}`);
+  }
+
+  #sealed(text: string): string {
+    return `${text}-${createHmac("sha256", this.#key).update(text).digest("hex")}`;
+  }
+
+  /** Whether this is a fresh one of ours. */
+  isFresh(nonce: string): boolean {
+    const [, head = "", time] = /^((\d{1,15})-[0-9a-f]{32})-[0-9a-f]{64}$/.exec(nonce) ?? [];
+    if (!isSame(nonce, this.#sealed(head)) || this.#used.has(nonce)) return false;
+    return performance.now() - Number(time) <= NONCE_AGE_MS_MAX;
+  }
+
+  use(nonce: string): void {
+    const nowMs = performance.now();
+    for (const [old, atMs] of this.#used) {
+      if (nowMs - atMs <= 2 * NONCE_AGE_MS_MAX) break;
+      this.#used.delete(old);
+    }
+    this.#used.set(nonce, nowMs);
+  }
+}
+
+const nonces = new Nonces();
+
+function isSame(text: string, other: string): boolean {
+  const [a, b] = [Buffer.from(text), Buffer.from(other)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function isProof(text: unknown, secret: Uint8Array, node: string, target: string): boolean {
   if (typeof text !== "string") return false;
-  const timeMs = Number(/^(\d{1,16})\.[0-9a-f]{64}$/.exec(text)?.[1] ?? NaN);
-  if (!(Math.abs(Date.now() - timeMs) <= PROOF_AGE_MS_MAX)) return false;
-  return timingSafeEqual(Buffer.from(text), Buffer.from(proofOf(secret, node, timeMs)));
+  const nonce = text.split(".", 1)[0] ?? "";
+  if (!nonces.isFresh(nonce) || !isSame(text, proofOf(secret, node, nonce, target))) return false;
+  nonces.use(nonce);
+  return true;
 }
 
 /** What is staged, as a query; empty when it is too much for one. */
@@ -69,14 +115,19 @@ function readStaged(text: string | null): StagedMessage | null {
 /** Answers to POST /seed. Throws what {@linkcode SeedMaker.begin} throws. */
 export async function answerSeed(
   headers: IncomingHttpHeaders,
-  { searchParams }: URL,
+  { searchParams, pathname, search }: URL,
   { maker, secret, journal }: SeedGiver,
   node: string,
 ): Promise<Answer> {
-  if (!isProof(headers[PROOF_HEADER], secret, node)) {
-    return { code: 403, body: "the secret of the cascade is another one, or a clock is wrong\n" };
+  const proof = headers[PROOF_HEADER];
+  if (!isProof(proof, secret, node, pathname + search)) {
+    const isWrong = typeof proof === "string" && proof !== "";
+    const body = isWrong
+      ? "the secret of the cascade is another one\n"
+      : "prove the secret first\n";
+    return { code: 403, body, headers: { [NONCE_HEADER]: nonces.make() } };
   }
-  const making = await maker.begin(readStaged(searchParams.get("staged")));
+  const making = await maker().begin(readStaged(searchParams.get("staged")));
   return {
     code: 200,
     body: "",

@@ -34,6 +34,7 @@ export interface ProcessFigures {
 export function metricsText(status: NodeStatus, process: ProcessFigures): string {
   const metrics = [
     ...nodeMetrics(status),
+    ...certificateMetrics(status),
     ...logMetrics(status),
     ...counterMetrics(status),
     ...linkMetrics(status.links),
@@ -84,6 +85,23 @@ function nodeMetrics(status: NodeStatus): Metric[] {
       "cascade_lag_seconds",
       "Age of the oldest record that is not durable here, by the primary's clock.",
       status.lagSeconds,
+    ),
+  ];
+}
+
+function certificateMetrics({ certificates, nowMs }: NodeStatus): Metric[] {
+  const each = (value: (notAfterMs: number) => number): Sample[] =>
+    certificates.map(({ kind, notAfterMs }) => [{ certificate: kind }, value(notAfterMs)]);
+  return [
+    many(
+      "cascade_certificate_not_after_seconds",
+      "When a certificate ends, in seconds since 1970.",
+      each((notAfterMs) => notAfterMs / 1000),
+    ),
+    many(
+      "cascade_certificate_remaining_seconds",
+      "Time until a certificate ends; below 0 when it has.",
+      each((notAfterMs) => (notAfterMs - nowMs) / 1000),
     ),
   ];
 }

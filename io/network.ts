@@ -4,10 +4,11 @@
  * @module
  */
 import { unreachable } from "../core/assert.ts";
-import { isCascadeError } from "../core/errors.ts";
+import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener, Network } from "../core/ports.ts";
 import { parseExec } from "../core/topology/address.ts";
 import { parseAddress } from "./address.ts";
+import { listenNbd, type NbdTlsSelf } from "./nbd_tls.ts";
 import { CommandsSaid, dialExec } from "./exec.ts";
 import { dialQuic, listenQuic } from "./quic.ts";
 import { dialTcp, listenTcp } from "./tcp.ts";
@@ -24,6 +25,8 @@ export interface NetworkOptions {
   readonly journal?: Journal;
   /** Who this node is over TLS and QUIC; left out: it has no certificate. */
   readonly tls?: TlsSelf;
+  /** Who it is to NBD clients over TLS; left out: it serves none. */
+  readonly nbdTls?: NbdTlsSelf;
 }
 
 /** A dial over UDP gives up early: nothing tells that UDP does not get through. */
@@ -36,12 +39,14 @@ export class DenoNetwork implements Network {
   readonly #dialTimeoutMs: number;
   readonly #journal: Journal | null;
   readonly #self: TlsSelf;
+  readonly #nbdTls: NbdTlsSelf | null;
   readonly #said: CommandsSaid;
 
   constructor(options: NetworkOptions = {}) {
     this.#dialTimeoutMs = options.dialTimeoutMs ?? DIAL_TIMEOUT_MS;
     this.#journal = options.journal ?? null;
     this.#self = options.tls ?? NOBODY;
+    this.#nbdTls = options.nbdTls ?? null;
     this.#said = new CommandsSaid(this.#journal);
   }
 
@@ -66,19 +71,34 @@ export class DenoNetwork implements Network {
     }
   }
 
-  async listen(address: string, accept: (connection: Connection) => void): Promise<Listener> {
+  async listen(
+    address: string,
+    accept: (connection: Connection) => void,
+    startsTls = false,
+  ): Promise<Listener> {
     try {
-      return await this.#listen(address, accept);
+      return await this.#listen(address, accept, startsTls);
     } catch (error) {
       if (!isCascadeError(error, "address-in-use")) throw error;
       // A listener of ours that was closed just now lets go of its address a turn later.
       await new Promise((resolve) => setTimeout(resolve, 0));
-      return await this.#listen(address, accept);
+      return await this.#listen(address, accept, startsTls);
     }
   }
 
-  async #listen(address: string, accept: (connection: Connection) => void): Promise<Listener> {
+  async #listen(
+    address: string,
+    accept: (connection: Connection) => void,
+    startsTls: boolean,
+  ): Promise<Listener> {
     const parsed = parseAddress(address);
+    if (startsTls) {
+      // Never in plain instead.
+      if (parsed.scheme === "tcp" && this.#nbdTls !== null) {
+        return await listenNbd({ ...parsed, self: this.#nbdTls, accept });
+      }
+      throw new CascadeError("bad-address", "TLS cannot be begun there", { where: { address } });
+    }
     switch (parsed.scheme) {
       case "tcp":
         return listenTcp(parsed.host, parsed.port, accept, this.#journal);

@@ -21,7 +21,13 @@ import { ALPN, identityOf, type TlsSelf } from "./tls.ts";
 /** A client that has not opened its stream after this is cut off. */
 const HANDSHAKE_MS = 5_000;
 /** Connections that have not opened their stream, at one time: those beyond are refused unanswered. */
-const HANDSHAKES_MAX = 64;
+const HANDSHAKES_MAX = 1024;
+/**
+ * Of these, such as are younger than this. The runtime does not tell the address of who comes before it was let
+ * in, and hellos under false addresses never go on: they take no place from others for longer than a node needs.
+ */
+const HANDSHAKES_YOUNG_MAX = 256;
+const YOUNG_MS = 1_000;
 
 const TRANSPORT = {
   // Often enough that a NAT on the way does not forget.
@@ -149,7 +155,7 @@ class QuicGreeter {
   readonly #strangers: StrangerJournal | null;
   #identity: TlsIdentity;
   #listener: Deno.QuicListener;
-  #underway = 0;
+  readonly #underway = new Set<{ readonly atMs: number }>();
   #closed = false;
 
   constructor(
@@ -186,14 +192,25 @@ class QuicGreeter {
         await new Promise((resolve) => setTimeout(resolve, 100));
         continue;
       }
-      if (this.#closed || this.#underway >= HANDSHAKES_MAX) {
+      const isFull = this.#isFull();
+      if (this.#closed || isFull) {
+        if (isFull) this.#tell("", "all places for strangers were taken");
         incoming.refuse();
         continue;
       }
-      this.#underway++;
-      this.#greet(incoming).finally(() => this.#underway--);
+      const begun = { atMs: performance.now() };
+      this.#underway.add(begun);
+      this.#greet(incoming).finally(() => this.#underway.delete(begun));
       this.#renew();
     }
+  }
+
+  #isFull(): boolean {
+    if (this.#underway.size < HANDSHAKES_YOUNG_MAX) return false;
+    const youngFromMs = performance.now() - YOUNG_MS;
+    let young = 0;
+    for (const { atMs } of this.#underway) if (atMs >= youngFromMs) young++;
+    return young >= HANDSHAKES_YOUNG_MAX || this.#underway.size >= HANDSHAKES_MAX;
   }
 
   /** The next client is shown a certificate that was renewed meanwhile. */

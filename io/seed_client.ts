@@ -13,7 +13,14 @@ import {
   readBody,
   unreachable,
 } from "./admin_client.ts";
-import { BYTES_HEADER, PROOF_HEADER, proofOf, RESUMES_HEADER, stagedQuery } from "./admin_seed.ts";
+import {
+  BYTES_HEADER,
+  NONCE_HEADER,
+  PROOF_HEADER,
+  proofOf,
+  RESUMES_HEADER,
+  stagedQuery,
+} from "./admin_seed.ts";
 
 /** What takes the file as it comes. */
 export interface SeedTaker {
@@ -33,19 +40,35 @@ export async function fetchSeed(
   taker: SeedTaker,
 ): Promise<void> {
   const { node, address } = target;
-  const proof = { [PROOF_HEADER]: proofOf(secret, node, Date.now()) };
-  const answer = await openAnswer(target, "POST", `/seed${stagedQuery(staged)}`, proof);
+  const path = `/seed${stagedQuery(staged)}`;
+  const nonce = await nonceOf(target, path);
+  const proof = { [PROOF_HEADER]: proofOf(secret, node, nonce, path) };
+  const answer = await openAnswer(target, "POST", path, proof);
   try {
     const { status, headers } = answer.response;
-    if (status === 405 || status === 404) {
+    if (status !== 200) throw notDone(address, status, await bodyOf(answer, address));
+    taker.onBegin(headers.get(RESUMES_HEADER) === "1", Number(headers.get(BYTES_HEADER) ?? 0));
+    await take(answer, taker);
+  } finally {
+    answer.close();
+  }
+}
+
+/** What the node wants to see in the proof. */
+async function nonceOf(target: AdminTarget, path: string): Promise<string> {
+  const { address } = target;
+  const answer = await openAnswer(target, "POST", path);
+  try {
+    const { status, headers } = answer.response;
+    const nonce = headers.get(NONCE_HEADER);
+    if (status === 403 && nonce !== null) return nonce;
+    if (status === 405 || status === 404 || status === 403) {
       throw new CascadeError("refused", "the node makes no seeds", {
         where: { address },
         hint: "Does it run another version of Cascade?",
       });
     }
-    if (status !== 200) throw notDone(address, status, await bodyOf(answer, address));
-    taker.onBegin(headers.get(RESUMES_HEADER) === "1", Number(headers.get(BYTES_HEADER) ?? 0));
-    await take(answer, taker);
+    throw notDone(address, status, await bodyOf(answer, address));
   } finally {
     answer.close();
   }

@@ -14,6 +14,7 @@ import { FileBlocks } from "../core/seed/file_blocks.ts";
 import { NbdBlocks } from "../core/seed/nbd_blocks.ts";
 import { diskError } from "./disk_errors.ts";
 import { readKernelFile } from "./libc.ts";
+import { nbdTlsNetwork } from "./nbd_tls_client.ts";
 
 /** An open side, and what tells it from any other. */
 export interface SeedPlace<T extends BlockSource> {
@@ -90,10 +91,13 @@ type Clients = readonly [NbdClient, ...NbdClient[]];
 /** One connection, or more where that is honest: while one waits for the other side, another has work. */
 async function connectAll(text: string, world: World): Promise<Clients> {
   const place = parseNbdUri(text);
-  const first = await NbdClient.connect(world, place);
+  const nbdWorld = place.tls === null
+    ? world
+    : { ...world, network: nbdTlsNetwork(place.tls, world.network) };
+  const first = await NbdClient.connect(nbdWorld, place);
   const { canMultiConn, sizeBytes } = first.export;
   if (!canMultiConn || sizeBytes < CONNECTIONS_BYTES_MIN) return [first];
-  const rest = Array.from({ length: CONNECTIONS - 1 }, () => NbdClient.connect(world, place));
+  const rest = Array.from({ length: CONNECTIONS - 1 }, () => NbdClient.connect(nbdWorld, place));
   const others: NbdClient[] = [];
   for (const tried of await Promise.allSettled(rest)) {
     // A server may take no more: fewer do as well.

@@ -1,7 +1,6 @@
 /**
- * Reading and writing a socket of `node:net` or `node:tls` as a {@linkcode Connection} wants it: bytes are pulled
- * when somebody reads, so that what nobody reads stays in the system's buffers; a write settles when the
- * system has its bytes.
+ * Reading and writing a socket of `node:net` or `node:tls` as a {@linkcode Connection} wants it: little is taken ahead of
+ * who reads, so that what nobody reads stays in the system's buffers; a write settles when the system has its bytes.
  *
  * @module
  */
@@ -12,12 +11,16 @@ import type { Bytes } from "../core/ports.ts";
 /** How long the peer may take to hear that this end has closed. */
 const GOODBYE_MS = 1_000;
 
+/** What is taken ahead of who reads; a chunk more may come. */
+const AHEAD_BYTES = 256 * 1024;
+
 /** See the module's text. One read and one write at a time. */
 export class SocketStream {
   readonly #socket: Duplex;
   readonly #remote: string;
-  /** What was pulled and not asked for yet. */
-  #rest: Uint8Array | null = null;
+  /** What came and was not asked for yet, in order. */
+  readonly #came: Uint8Array[] = [];
+  #cameBytes = 0;
   #ended = false;
   #broken: unknown = null;
   #closed = false;
@@ -28,13 +31,44 @@ export class SocketStream {
   constructor(socket: Duplex, remote: string) {
     this.#socket = socket;
     this.#remote = remote;
-    socket.on("readable", () => this.#wakeReader());
-    socket.on("end", () => {
-      this.#ended = true;
-      this.#wakeReader();
-    });
-    socket.on("error", (error) => this.#break(error));
-    socket.on("close", () => this.#break(new Error("the peer closed the connection")));
+    // Chunk by chunk: what is read of a paused stream is one new buffer of all that came, filled again.
+    socket.on("data", this.#onData);
+    socket.on("end", this.#onEnd);
+    socket.on("error", this.#onError);
+    socket.on("close", this.#onClose);
+  }
+
+  readonly #onData = (chunk: Uint8Array): void => {
+    this.#came.push(chunk);
+    this.#cameBytes += chunk.length;
+    if (this.#cameBytes >= AHEAD_BYTES) this.#socket.pause();
+    this.#wakeReader();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    this.#wakeReader();
+  };
+
+  readonly #onError = (error: unknown): void => this.#break(error);
+
+  readonly #onClose = (): void => this.#break(new Error("the peer closed the connection"));
+
+  /**
+   * Lets go of the socket, for something else to go on with; nothing works here afterwards. False, and nothing is
+   * changed, when there is something in it that nobody has read.
+   */
+  release(): boolean {
+    const socket = this.#socket;
+    if (this.#closed || this.#broken !== null || this.#writing) throw this.#lost();
+    if (this.#cameBytes > 0 || socket.readableLength > 0) return false;
+    socket.off("data", this.#onData);
+    socket.off("end", this.#onEnd);
+    socket.off("close", this.#onClose);
+    // Nothing is to flow to nobody; and an error that nobody listens to would be everybody's.
+    socket.pause();
+    this.#closed = true;
+    return true;
   }
 
   #break(error: unknown): void {
@@ -46,19 +80,27 @@ export class SocketStream {
   async read(into: Bytes): Promise<number | null> {
     for (;;) {
       if (this.#closed) throw this.#lost();
-      const chunk: Uint8Array | null = this.#rest ?? this.#socket.read();
-      if (chunk !== null && chunk.length > 0) return this.#give(chunk, into);
+      if (this.#cameBytes > 0) return this.#give(into);
       if (this.#ended) return null;
       if (this.#broken !== null) throw this.#lost();
+      this.#socket.resume();
       await new Promise<void>((wake) => this.#wakeReader = wake);
     }
   }
 
-  #give(chunk: Uint8Array, into: Bytes): number {
-    const count = Math.min(chunk.length, into.length);
-    into.set(count === chunk.length ? chunk : chunk.subarray(0, count));
-    this.#rest = count === chunk.length ? null : chunk.subarray(count);
-    return count;
+  #give(into: Bytes): number {
+    let given = 0;
+    for (let chunk = this.#came[0]; chunk !== undefined; chunk = this.#came[0]) {
+      const count = Math.min(chunk.length, into.length - given);
+      if (count === 0 && chunk.length > 0) break;
+      into.set(count === chunk.length ? chunk : chunk.subarray(0, count), given);
+      given += count;
+      if (count === chunk.length) this.#came.shift();
+      else this.#came[0] = chunk.subarray(count);
+    }
+    this.#cameBytes -= given;
+    if (this.#cameBytes < AHEAD_BYTES / 2) this.#socket.resume();
+    return given;
   }
 
   write(bytes: Bytes): Promise<void> {

@@ -11,6 +11,7 @@ import { connect as connectPlain, createServer, type Server, type Socket } from 
 import tls from "node:tls";
 import { StrangerJournal } from "../core/stranger_journal.ts";
 import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
+import { addressOf, Doorkeeper, type Pass } from "../core/link/doorkeeper.ts";
 import type { Bytes, Connection, Journal, Listener } from "../core/ports.ts";
 import { DenoClock } from "./clock.ts";
 import { formatHostPort } from "./address.ts";
@@ -23,7 +24,7 @@ import { certifiedPeer } from "./tls_peer.ts";
 export const ALPN = "cascade/1";
 /** A client that has not shown its certificate after this is cut off. */
 export const TLS_HANDSHAKE_MS = 5_000;
-/** Handshakes at one time; when there are more, the oldest goes: an honest one is done in a few round trips. */
+/** Handshakes at one time; who has to go when there are more: see the doorkeeper. */
 export const TLS_HANDSHAKES_MAX = 256;
 
 /** Who this end is, asked for with every connection: certificates are renewed while a node runs. */
@@ -217,7 +218,8 @@ export async function listenTls(what: TlsListen): Promise<Listener> {
   };
 }
 
-function listening(server: Server, host: string, port: number): Promise<void> {
+/** Settles when a server listens, or cannot. */
+export function listening(server: Server, host: string, port: number): Promise<void> {
   return new Promise((done, fail) => {
     server.once("error", fail);
     server.listen(port, host, () => {
@@ -229,7 +231,7 @@ function listening(server: Server, host: string, port: number): Promise<void> {
 }
 
 /** The two runtimes' names for an address that is taken. */
-function asSystemError(error: unknown): unknown {
+export function asSystemError(error: unknown): unknown {
   if ((error as { code?: unknown }).code !== "EADDRINUSE") return error;
   return new Deno.errors.AddrInUse(error instanceof Error ? error.message : String(error));
 }
@@ -240,6 +242,7 @@ class TlsGreeter {
   readonly #address: string;
   readonly #strangers: StrangerJournal | null;
   readonly #underway = new Map<string, Handshake>();
+  readonly #door = new Doorkeeper(new DenoClock(), TLS_HANDSHAKES_MAX);
   #made: { readonly identity: TlsIdentity; readonly server: tls.Server } | null = null;
 
   constructor(what: TlsListen, address: string) {
@@ -252,13 +255,17 @@ class TlsGreeter {
   begin(plain: Socket): void {
     plain.on("error", () => {/* its TLS tells of it */});
     const key = keyOf(plain);
-    const oldest = this.#underway.values().next().value;
-    if (oldest !== undefined && this.#underway.size >= TLS_HANDSHAKES_MAX) oldest.end();
+    const pass = this.#door.enter(addressOf(`tls://${key}`), () => {
+      this.#tell(key, "others came meanwhile, and all places for strangers were taken");
+      handshake.end();
+    });
     const timer = setTimeout(() => {
       this.#tell(key, `no TLS handshake within ${TLS_HANDSHAKE_MS} ms`);
+      pass.failed();
       handshake.end();
     }, TLS_HANDSHAKE_MS);
     const handshake: Handshake = {
+      pass,
       end: () => {
         this.#done(key);
         plain.destroy();
@@ -267,17 +274,23 @@ class TlsGreeter {
     };
     this.#underway.set(key, handshake);
     plain.once("close", () => this.#done(key));
+    pass.admitted.then((isWelcome) => isWelcome && !plain.destroyed && this.#shake(plain, key));
+  }
+
+  #shake(plain: Socket, key: string): void {
     try {
       this.#server().emit("connection", plain);
     } catch (error) {
       this.#tell(key, describeError(error));
-      handshake.end();
+      this.#underway.get(key)?.end();
     }
   }
 
   #done(key: string): void {
-    clearTimeout(this.#underway.get(key)?.timer);
+    const handshake = this.#underway.get(key);
+    clearTimeout(handshake?.timer);
     this.#underway.delete(key);
+    handshake?.pass.left();
   }
 
   /** Does TLS for sockets that come from elsewhere; another one when the identity is another. */
@@ -300,6 +313,7 @@ class TlsGreeter {
   #secured(socket: tls.TLSSocket, identity: TlsIdentity): void {
     socket.on("error", () => {/* whoever reads or writes meets it */});
     const key = keyOf(socket);
+    this.#underway.get(key)?.pass.proved();
     this.#done(key);
     let connection: Connection;
     try {
@@ -318,7 +332,10 @@ class TlsGreeter {
     const { _parent: plain } = socket as { _parent?: Socket };
     const { authorizationError: why } = socket;
     const reason = why ? `its certificate is not believed: ${why}` : describeError(error);
-    this.#tell(plain?.remotePort === undefined ? "" : keyOf(plain), reason);
+    const key = plain?.remotePort === undefined ? "" : keyOf(plain);
+    // Who hangs up was not wrong.
+    if ((error as { code?: unknown }).code !== "ECONNRESET") this.#underway.get(key)?.pass.failed();
+    this.#tell(key, reason);
   }
 
   #tell(remote: string, reason: string): void {
@@ -335,12 +352,13 @@ class TlsGreeter {
 }
 
 interface Handshake {
+  readonly pass: Pass;
   readonly timer: ReturnType<typeof setTimeout>;
   end(): void;
 }
 
 /** Who is at the other end of a socket: the same for the plain one and the one of TLS over it. */
-function keyOf(socket: Socket): string {
+export function keyOf(socket: Socket): string {
   const { remoteAddress = "?", remotePort = 0 } = socket;
   return formatHostPort("tls", remoteAddress, remotePort).slice("tls://".length);
 }

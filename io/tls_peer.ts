@@ -7,22 +7,31 @@
 import { X509Certificate } from "node:crypto";
 import type { DetailedPeerCertificate } from "node:tls";
 import { CascadeError } from "../core/errors.ts";
-import { certifiedNodes } from "../core/topology/certified_names.ts";
+import { type CertificateNames, certifiedNodes } from "../core/topology/certified_names.ts";
 
 /** Certificates between a node's own and the CA. */
 const CHAIN_LENGTH_MAX = 8;
 const PEM = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
-/**
- * The nodes of `cluster` that a certificate is for. Throws `refused` when there is none, when nothing in `caPem`
- * vouches for it, or when its time has not come or is over.
- */
+/** The nodes of `cluster` that a certificate is for. Throws `refused` as {@linkcode vouchedNames} does. */
 export function certifiedPeer(
   found: DetailedPeerCertificate | null,
   caPem: string,
   cluster: string,
   nowMs: number,
 ): string[] {
+  return certifiedNodes(vouchedNames(found, caPem, nowMs), cluster);
+}
+
+/**
+ * The names in a certificate. Throws `refused` when there is none, when nothing in `caPem` vouches for it, or when
+ * its time has not come or is over.
+ */
+export function vouchedNames(
+  found: DetailedPeerCertificate | null,
+  caPem: string,
+  nowMs: number,
+): CertificateNames {
   if (found === null || !(found.raw instanceof Uint8Array)) {
     throw new CascadeError("refused", "the peer showed no certificate");
   }
@@ -34,7 +43,7 @@ export function certifiedPeer(
       `no CA of this node vouches for the certificate of ${subject}`,
     );
   }
-  return certifiedNodes(namesOf(leaf), cluster);
+  return namesOf(leaf);
 }
 
 function authorities(caPem: string): X509Certificate[] {
@@ -80,7 +89,7 @@ function issued(certificate: X509Certificate, issuer: X509Certificate): boolean 
 }
 
 /** The names in a certificate. The runtime gives them as one text: `DNS:a, URI:b`; what is in quotes is left out. */
-function namesOf(leaf: X509Certificate): Parameters<typeof certifiedNodes>[0] {
+function namesOf(leaf: X509Certificate): CertificateNames {
   const alternatives = (leaf.subjectAltName ?? "").split(", ");
   const those = (kind: string) =>
     alternatives.filter((name) => name.startsWith(`${kind}:`) && !name.includes('"'))

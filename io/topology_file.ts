@@ -10,9 +10,7 @@ import { type ParseResult, parseTopology, topologyOrThrow } from "../core/topolo
 import { resolvePath } from "../core/topology/paths.ts";
 import { TEXT_BYTES_MAX } from "../core/topology/source.ts";
 import type { SecretSource, Topology } from "../core/topology/topology.ts";
-
-/** Secrets and tokens are short; a wrong path may lead to anything. */
-const SECRET_BYTES_MAX = 64 * 1024;
+import { readPrivateFile } from "./private_file.ts";
 
 /** A topology file as it was read: its text, and what came of it. */
 export interface ReadTopology extends ParseResult {
@@ -48,11 +46,15 @@ export function loadNodeConfig(topology: Topology, nodeName: string): NodeConfig
   return nodeConfig(topology, nodeName, readSecret(topology.secret));
 }
 
-/** The bytes of a secret, from its file or variable, without a line end. Throws `topology`. */
+/**
+ * The bytes of a secret, from its file or variable, without a line end. Throws `topology`, also when others than the
+ * owner may read the file.
+ */
 export function readSecret(source: SecretSource): Uint8Array {
   if (source.kind === "file") {
-    const bytes = readFile(source.path, SECRET_BYTES_MAX, "secret", "Copy it from the other nodes");
-    return cleanSecret(bytes, source.path);
+    const { path } = source;
+    const file = { path, what: "secret", hint: "Copy it from the other nodes" };
+    return cleanSecret(readPrivateFile(file), path);
   }
   const value = Deno.env.get(source.name);
   if (value === undefined) {

@@ -11,6 +11,7 @@ import { hooks } from "./hooks.ts";
 import { type JournalFormat, LineJournal } from "./journal.ts";
 import { DenoNetwork } from "./network.ts";
 import { DenoRandom } from "./random.ts";
+import type { NbdTlsSelf } from "./nbd_tls.ts";
 import type { TlsSelf } from "./tls.ts";
 import { hashInWorkers } from "./scan_pool.ts";
 import { ZstdWorker } from "./zstd_pool.ts";
@@ -21,15 +22,19 @@ export interface WorldOptions {
   readonly dialTimeoutMs?: number;
   /** Who this node is over TLS and QUIC. */
   readonly tls?: TlsSelf;
+  /** Who it is to NBD clients over TLS. */
+  readonly nbdTls?: NbdTlsSelf | null;
   readonly openHasher?: OpenHasher;
 }
 
 /** The real world. */
-export function denoPorts({ journal, dialTimeoutMs, tls, openHasher }: WorldOptions): Ports {
+export function denoPorts(options: WorldOptions): Ports {
+  const { journal, dialTimeoutMs, tls, nbdTls, openHasher } = options;
   const network = {
     journal,
     ...(dialTimeoutMs === undefined ? {} : { dialTimeoutMs }),
     ...(tls === undefined ? {} : { tls }),
+    ...(nbdTls === undefined || nbdTls === null ? {} : { nbdTls }),
   };
   return {
     disk: new DenoDisk(),

@@ -5,7 +5,7 @@ Deno.test("the library loads a topology, runs a node of it and stops it", async 
   const folder = Deno.makeTempDirSync({ prefix: "cascade-mod-" });
   try {
     Deno.copyFileSync(new URL("../samples/pair.yaml", import.meta.url), `${folder}/pair.yaml`);
-    Deno.writeTextFileSync(`${folder}/pair.secret`, "0123456789abcdef\n");
+    Deno.writeTextFileSync(`${folder}/pair.secret`, "0123456789abcdef\n", { mode: 0o600 });
     const topology = await loadTopology(`${folder}/pair.yaml`);
     const messages: string[] = [];
     const journal = { write: (_level: string, message: string) => void messages.push(message) };

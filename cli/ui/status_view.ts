@@ -8,7 +8,14 @@ import type { LinkState, NodeStatus } from "../../core/status.ts";
 import { approximateDuration, approximateSize } from "../../core/topology/units.ts";
 import { escapeControls } from "../../io/journal.ts";
 import type { Paint } from "../output.ts";
-import { ailments, isBadState, type LinkReport, type NodeReport, type Report } from "../report.ts";
+import {
+  ailments,
+  certificateEnds,
+  isBadState,
+  type LinkReport,
+  type NodeReport,
+  type Report,
+} from "../report.ts";
 import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
@@ -238,7 +245,18 @@ function remarks(report: Report): string[] {
   const ofApplying = report.nodes.flatMap(({ status }) =>
     status === null ? [] : applyRemarks(status).map((text) => `${status.name}: ${text}`)
   );
-  return [...ofNodes, ...ofApplying, ...ofLinks, ...ofFallbacks, ...ofRuns, ...ofLines];
+  const ofCertificates = report.nodes.flatMap(({ status }) =>
+    status === null ? [] : certificateEnds(status, (end) => end === "soon")
+  );
+  return [
+    ...ofNodes,
+    ...ofApplying,
+    ...ofCertificates,
+    ...ofLinks,
+    ...ofFallbacks,
+    ...ofRuns,
+    ...ofLines,
+  ];
 }
 
 interface TreeRow {

@@ -70,6 +70,8 @@ export const deltaHeaderSchema = z.object({
   /** The whole volume: for a peer that has no image. */
   full: z.boolean(),
   volumes: z.array(z.object({ name: z.string().min(1).max(128), sizeBytes: lsn })).max(1024),
+  /** It has the blocks that its receiver wrote in an abandoned epoch, too. */
+  mends: z.boolean().optional(),
   /** Of a seed file alone: what a link would tell beside the delta. */
   seed: seedNoteSchema.optional(),
 });

@@ -15,6 +15,7 @@ import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECOVERY_READ_BYTES } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
 import { makeDurableFolder } from "../folders.ts";
+import { hasHeaderOf, RECORD_HEADER_BYTES } from "../log/record.ts";
 import { BodyChecker, type BodySource, readBody } from "./delta_body.ts";
 import {
   decodeDeltaHeader,
@@ -83,6 +84,14 @@ export class Delta implements BodySource {
 
   release(): void {
     this.#users--;
+  }
+
+  /** Whether a record begins at this byte of the body, or it ends there. */
+  beginsRecord(position: number): boolean {
+    if (position >= this.bodyBytes) return position === this.bodyBytes;
+    const header = new Uint8Array(RECORD_HEADER_BYTES);
+    this.readAt(header, position);
+    return hasHeaderOf(header, 0, position);
   }
 
   /** Whole, checked records from `position` on; see {@linkcode readBody}. */
@@ -166,6 +175,18 @@ export class DeltaShelf {
   /** The delta that serves a peer at `lsn`: the one that takes it furthest. */
   covering(lsn: number): Delta | null {
     return this.#deltas.findLast(({ fromLsn, toLsn }) => fromLsn <= lsn && lsn < toLsn) ?? null;
+  }
+
+  /**
+   * The delta that the volumes at `lsn` take next: the one that was committed first. A later one counts on what it
+   * brought, also where it was made for an earlier LSN: blocks that were repaired, or left an abandoned epoch.
+   */
+  following(lsn: number): Delta | null {
+    return this.#deltas.filter(({ fromLsn, toLsn }) => fromLsn <= lsn && lsn < toLsn)
+      .reduce<Delta | null>(
+        (best, next) => best === null || next.toLsn < best.toLsn ? next : best,
+        null,
+      );
   }
 
   /** Begins to receive a delta; what was received of another one goes. */

@@ -46,6 +46,10 @@ export interface TakerHost {
   readonly touched: (records: Uint8Array) => void;
   /** Makes that durable; with `toLsn`, as all that lies below it. */
   readonly saveTouched: (toLsn: number | null) => Promise<void>;
+  /** The volumes are the image of an abandoned epoch: only a delta that mends them may come. */
+  readonly isRejoining: () => boolean;
+  /** The log goes on behind a delta. */
+  readonly onTaken: () => Promise<void>;
 }
 
 /** What the node has of a delta. */
@@ -148,6 +152,9 @@ export class DeltaTaker {
     const isHere = header.fromLsn === 0 ||
       pipeline.history.idAt(header.fromLsn) === header.epochId;
     if (!isHere) throw violation("a delta of another history");
+    if (this.#host.isRejoining() && header.mends !== true) {
+      throw violation("a delta that leaves out what was written in an abandoned epoch");
+    }
     if (header.full && !this.#host.isFresh() && this.#host.inPlace() === null) {
       throw violation("a first copy, but this node has an image");
     }
@@ -261,12 +268,16 @@ export class DeltaTaker {
       trailer.toLsn % 16 === 0;
     if (!fits) throw violation("the end of another delta");
     this.#checkHistory(trailer);
+    if (this.#host.inPlace() !== null && trailer.toLsn < pipeline.stableLsn) {
+      throw violation(`a delta that goes back to LSN ${trailer.toLsn}`);
+    }
     if (this.#host.inPlace() !== null) return await this.#endInPlace(trailer);
     // Nothing in it is news here.
     if (trailer.toLsn <= pipeline.stableLsn) return pipeline.shelf.discardIncoming();
     this.#outgrownBytes = 0;
     const delta = await pipeline.shelf.commit(trailer);
     await pipeline.takeDelta(delta);
+    await this.#host.onTaken();
   }
 
   /** All that is stable here must lie on the history that comes with the delta. */
@@ -278,6 +289,13 @@ export class DeltaTaker {
         epoch.firstLsn < trailer.toLsn;
       if (!ordered) throw violation("a delta with a history that goes back");
       before = epoch;
+    }
+    const mineOf = new Map(pipeline.history.epochs.map((epoch) => [epoch.id, epoch]));
+    for (const { id, number, firstLsn } of trailer.history) {
+      const same = mineOf.get(id);
+      if (same !== undefined && (same.number !== number || same.firstLsn !== firstLsn)) {
+        throw violation(`a delta that tells otherwise of epoch ${number}`);
+      }
     }
     const { mine } = pipeline.history.fork(trailer.history);
     if (mine !== null && mine.firstLsn < pipeline.stableLsn) {
@@ -304,6 +322,7 @@ export class DeltaTaker {
     this.#checker = null;
     this.#outgrownBytes = 0;
     await this.#host.saveInPlace(null, null);
+    await this.#host.onTaken();
   }
 }
 

@@ -46,14 +46,20 @@ export class IncomingDelta {
   }
 
   /**
-   * Takes the next whole records. Throws `protocol` when they are not; `disk-full`, and has taken
-   * nothing then; what else the disk throws.
+   * Takes the next whole records. Throws `protocol` when they are not, and has taken those before the bad one;
+   * what the disk throws, and what was taken counts for nothing then.
    */
   append(records: Uint8Array): void {
     assert(!this.#isCommitting, "a delta is appended to before it is committed");
     const at = this.#bodyAt + this.position;
-    this.#checker.take(records);
-    this.#file.writeAt(records, at);
+    const { position } = this;
+    try {
+      this.#checker.take(records);
+    } finally {
+      // What is counted is what is there, whatever comes behind it: the sender goes on from there.
+      const taken = this.position - position;
+      if (taken > 0) this.#file.writeAt(records.subarray(0, taken), at);
+    }
     if (this.fileBytes - this.#earlyBytes >= EARLY_FLUSH_BYTES) this.#flushEarly();
   }
 

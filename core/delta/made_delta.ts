@@ -35,7 +35,10 @@ const LOOK_MS = 5;
 
 /** What a delta is made from: a node, as far as deltas see it. */
 export interface DeltaGround extends HistorySource {
-  readonly log: Pick<Log, "read" | "readAt" | "gapAt" | "nextGap" | "gaps">;
+  readonly log: Pick<
+    Log,
+    "read" | "readAt" | "gapAt" | "nextGap" | "gaps" | "endLsn" | "beginsRecord"
+  >;
   readonly volumes: readonly SourceVolume[];
   /** Bytes of the volumes by number, also where they are not here. */
   readonly sizes: readonly number[];

@@ -5,13 +5,14 @@
  * @module
  */
 import type { DeltaTrailer } from "../delta/delta_format.ts";
+import type { PeerClaims } from "./claims.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import { DeltaCourier } from "./delta_courier.ts";
 import type { DeltaPlanner, PeerPlace, Planned } from "./delta_plan.ts";
-import { FrameType } from "./frames.ts";
+import { FrameType, unexpectedFrame } from "./frames.ts";
 import { DELTA_RETRY_MS } from "./link_limits.ts";
 import { PeerHashes } from "./hashes.ts";
-import { decodeMessage, deltaAckSchema } from "./messages.ts";
+import { advanceSchema, decodeMessage, deltaAckSchema } from "./messages.ts";
 import type { LinkHost } from "./host.ts";
 import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
@@ -26,11 +27,16 @@ export interface CourseParts {
   readonly gate: ShipGate;
   /** Of a periodic link: when runs are due; else null. */
   readonly runs: Runs | null;
-  readonly host: Pick<LinkHost, "alone" | "base" | "onLinkProgress" | "ports" | "scans">;
+  readonly host: Pick<
+    LinkHost,
+    "alone" | "base" | "onFatal" | "onLinkProgress" | "ports" | "scans"
+  >;
   /** How far the peer is, durably, on this node's history. */
   readonly durableLsn: () => number;
   /** Settles when the history has gone on beyond `lsn`, and is applied; or when the connection is gone. */
   readonly advance: (lsn: number) => Promise<void>;
+  /** What the peer can have come to. */
+  readonly claims: PeerClaims;
 }
 
 /** See the module's text. */
@@ -43,7 +49,10 @@ export class Course {
   #courier: DeltaCourier | null = null;
   #startedAtMs = 0;
   #refused: { readonly why: string; readonly isHere: boolean } | null = null;
+  #isAdvancing = false;
   #wake: () => void = () => {};
+  #sentLsn = 0;
+  #hasShipped = false;
 
   constructor(parts: CourseParts, peer: PeerPlace) {
     this.#parts = parts;
@@ -58,6 +67,11 @@ export class Course {
 
   get startedAtMs(): number {
     return this.#startedAtMs;
+  }
+
+  /** Where the last delta ends that was sent to its end. */
+  get sentLsn(): number {
+    return this.#sentLsn;
   }
 
   /** Why the last delta was not taken, until one is. */
@@ -83,11 +97,25 @@ export class Course {
   /** Takes a frame that the peer sends to what is under way; false: it is none of those. */
   take(type: FrameType, body: Uint8Array): boolean {
     if (type === FrameType.DELTA_ACK) {
+      // One that comes late may be of a delta that is over.
+      if (!this.#hasShipped) throw unexpectedFrame(type);
       this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
     } else if (type === FrameType.ECHO) this.#parts.sender.flight.heard(body);
     else if (type === FrameType.HASH) this.hashes.onAnswer(body);
+    else if (type === FrameType.ADVANCE) this.#onAdvance(body);
     else return false;
     return true;
+  }
+
+  /** The peer needs the history to go on: for a repair of a node below it. */
+  #onAdvance(body: Uint8Array): void {
+    const { advance, claims, runs, host } = this.#parts;
+    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
+    claims.check("asks to go on beyond", lsn);
+    if (this.#isAdvancing) return;
+    this.#isAdvancing = true;
+    advance(lsn).then(() => runs?.now()).catch((error) => host.onFatal(error))
+      .finally(() => this.#isAdvancing = false);
   }
 
   /** The peer's position moved. */
@@ -187,7 +215,7 @@ export class Course {
     let sentBytes: number | null = null;
     do {
       const bytes = await this.#shipNext(true);
-      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown();
+      if (bytes === null && this.#peer.lsn < goalLsn) throw unknown(this.#parts.planner.hasVolumes);
       if (bytes === null) break;
       sentBytes = (sentBytes ?? 0) + bytes;
     } while (this.#peer.lsn < goalLsn);
@@ -213,7 +241,7 @@ export class Course {
   async #stream(): Promise<void> {
     const { planner, sender, wire } = this.#parts;
     const { lsn } = this.#peer;
-    if (!planner.streamsFrom(lsn)) throw unknown();
+    if (!planner.streamsFrom(lsn)) throw unknown(planner.hasVolumes);
     const stopped = sender.flow(sender.cursorLsn > lsn ? sender.cursorLsn : lsn);
     this.#parts.host.onLinkProgress();
     wire.kick();
@@ -226,11 +254,13 @@ export class Course {
 
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
     const { wire, host, sender } = this.#parts;
+    this.#hasShipped = true;
     const courier = new DeltaCourier(planned.source, wire, sender.flight);
     this.#courier = courier;
     this.#startedAtMs = host.ports.clock.nowMs();
     this.#parts.host.onLinkProgress();
     const trailer = await courier.ship(planned.staged, host.base);
+    this.#sentLsn = trailer.toLsn;
     courier.committed();
     await this.#until(trailer.toLsn);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
@@ -265,6 +295,8 @@ export class Course {
   }
 }
 
-function unknown(): CascadeError {
-  return new CascadeError("refused", "what the peer lacks is not known any more");
+/** A node without volumes will never know: its peer is told so when it comes again, and can ask another one. */
+function unknown(hasVolumes: boolean): CascadeError {
+  const code = hasVolumes ? "refused" : "log-gone";
+  return new CascadeError(code, "what the peer lacks is not known any more");
 }

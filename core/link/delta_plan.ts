@@ -8,6 +8,7 @@ import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { BlockSet } from "../delta/block_set.ts";
 import { LogCoalescer } from "../delta/coalesce.ts";
+import { PASSES_MAX } from "../delta/delta_body.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
 import { type DeltaSource, ForwardedDelta } from "../delta/delta_source.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
@@ -53,6 +54,13 @@ export interface Planned {
   readonly staged: StagedMessage | null;
 }
 
+/** Blocks that a peer is to be given; `mends`: since it wrote them itself, in an abandoned epoch. */
+interface Repair {
+  readonly blocks: BlockSet;
+  readonly mends: boolean;
+  deltaId: string | null;
+}
+
 /** See the module's text. */
 export class DeltaPlanner {
   readonly ground: PlanGround;
@@ -61,7 +69,7 @@ export class DeltaPlanner {
   /** A delta that was cut off with its connection: the next one may go on with it. */
   #kept: MadeDelta | null = null;
   /** Blocks that the peer is to be given once more; the delta that does it, once there is one. */
-  #repair: { readonly blocks: BlockSet; deltaId: string | null } | null = null;
+  #repair: Repair | null = null;
 
   constructor(ground: PlanGround, map: () => DirtyMap | null) {
     this.ground = ground;
@@ -94,7 +102,14 @@ export class DeltaPlanner {
   /** The next delta has these blocks too. Not kept across a restart: a verification finds them again. */
   repair(blocks: BlockSet): void {
     this.forget();
-    this.#repair = { blocks, deltaId: null };
+    this.#repair = { blocks, mends: false, deltaId: null };
+  }
+
+  /** The peer stands at a fork, and wrote these blocks behind it. It tells them each time that it connects. */
+  mend(blocks: BlockSet): void {
+    const kept = this.#kept?.header.mends === true ? this.#kept.header.id : null;
+    if (kept === null) this.forget();
+    this.#repair = { blocks, mends: true, deltaId: kept };
   }
 
   /** Blocks are yet to be repaired. */
@@ -195,7 +210,7 @@ export class DeltaPlanner {
 
   async #resume(peer: PeerPlace): Promise<Planned | null> {
     const { staged } = peer;
-    if (staged === null || !this.#isMine(staged.header)) return null;
+    if (staged === null || !this.#isMine(staged.header) || !this.#canBe(staged)) return null;
     const { header, position, cursor } = staged;
     const kept = this.#kept;
     if (kept?.header.id === header.id && kept.canSeek(position, cursor)) {
@@ -206,6 +221,7 @@ export class DeltaPlanner {
     const held = this.ground.shelf.deltas.find((delta) => delta.header.id === header.id);
     if (held !== undefined) {
       if (header.fromLsn > peer.lsn || held.toLsn < peer.lsn) return null;
+      if (!held.beginsRecord(position)) return null;
       const source = new ForwardedDelta(held);
       source.seek(position);
       return { source, staged };
@@ -213,6 +229,15 @@ export class DeltaPlanner {
     const source = await this.#remake(header, peer, cursor.pass);
     source?.seek(position, cursor);
     return source === null ? null : { source, staged };
+  }
+
+  /** What a peer says to have is believed as far as it can be: nothing is read where nothing begins. */
+  #canBe({ header: { fromLsn, sinceLsn, toLsn }, cursor }: StagedMessage): boolean {
+    const { log, sizes } = this.ground;
+    const { pass, volume, offset } = cursor;
+    const isPlace = pass > 0 && pass <= PASSES_MAX && offset <= (sizes[volume] ?? -1);
+    // Where a delta of volumes ends is known at its end.
+    return isPlace && [fromLsn, sinceLsn, toLsn ?? 0].every((lsn) => log.beginsRecord(lsn));
   }
 
   /** Whether the beginning of the delta lies on this history. */
@@ -231,12 +256,16 @@ export class DeltaPlanner {
     if (!isOwn(header.id)) return null;
     if (header.fromLsn > peer.lsn || header.source === "scan") return null;
     if (header.sinceLsn < log.startLsn) return null;
+    if ((header.mends ?? false) !== (this.#repair?.mends ?? false)) return null;
     const isSolid = log.gaps.every(({ toLsn }) => toLsn <= header.sinceLsn);
     if (!isSolid && !this.#isScanned(header)) return null;
     if (header.source === "volume") this.#needImage();
     // The peer has all of the first pass. What the later ones carry was touched since that began: the
     // log from there on, in a pass of its own behind what is staged, overrides all of it.
-    if (pass > 1) return new MadeDelta(this.ground, header, new BlockSet(this.ground.sizes));
+    if (pass > 1) {
+      if (this.#repair !== null) this.#repair.deltaId = header.id;
+      return new MadeDelta(this.ground, header, new BlockSet(this.ground.sizes));
+    }
     if (header.source === "log") {
       if (header.toLsn === null || header.toLsn > stableLsn()) return null;
       return new MadeDelta(this.ground, header, null);
@@ -245,6 +274,10 @@ export class DeltaPlanner {
     // Whether the first one was for blank volumes is not known any more.
     if (header.full) return this.#ofAll(header);
     const set = await this.#setOf(header.fromLsn, header.sinceLsn);
+    if (this.#repair !== null) {
+      this.#repair.deltaId = header.id;
+      if (set !== null) addAll(set, this.#repair.blocks);
+    }
     return set === null ? this.#ofAll(header) : new MadeDelta(this.ground, header, set);
   }
 
@@ -352,6 +385,7 @@ export class DeltaPlanner {
       sinceLsn,
       full,
       volumes: sizes.map((sizeBytes, number) => ({ name: volumeNames[number] ?? "", sizeBytes })),
+      ...(this.#repair?.mends ? { mends: true } : {}),
     };
   }
 }

@@ -20,7 +20,8 @@ import {
 import { UpstreamLink } from "./upstream.ts";
 import { Wire } from "./wire.ts";
 
-type Link = DownstreamLink | UpstreamLink;
+/** Either kind of a node's links. */
+export type Link = DownstreamLink | UpstreamLink;
 
 /** How a dial ended: that tells when to dial again. */
 export type DialEnd = "served" | "refused" | "failed";

@@ -9,7 +9,8 @@ import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import { admit } from "./admission.ts";
+import { type Accepted, admit } from "./admission.ts";
+import { PeerClaims } from "./claims.ts";
 import { Closeness } from "./closeness.ts";
 import { Course } from "./course.ts";
 import { connectedState, deltaFields, linkFields, peerFields } from "./downstream_status.ts";
@@ -19,13 +20,7 @@ import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { Line } from "./line.ts";
 import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
-import {
-  advanceSchema,
-  decodeMessage,
-  type Hello,
-  type Refusal,
-  subtreeSchema,
-} from "./messages.ts";
+import { decodeMessage, type Hello, type Refusal, subtreeSchema } from "./messages.ts";
 import { isFatal, OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
 import { PeerMap } from "./peer_map.ts";
@@ -52,6 +47,7 @@ export class DownstreamLink {
   /** What it needs as long as it has not told: all there is, or from where it was accepted. */
   #floorLsn = 0;
   #course: Course | null = null;
+  readonly #claims = new PeerClaims();
   /** What the peer lacks of the log that went. */
   readonly map: PeerMap;
   readonly planner: DeltaPlanner;
@@ -98,6 +94,15 @@ export class DownstreamLink {
     this.policy.pause();
     this.#wire?.close(new CascadeError("connection-lost", "the link was paused"));
     this.#teller.tell(this.state(), this.#stateReason());
+    this.#host.onLinkProgress();
+  }
+
+  /** The peer is fed by another node from now on. What it lacked is known from its map alone. */
+  retire(): void {
+    this.policy.pause();
+    this.runs?.stop();
+    this.#wire?.close(new CascadeError("connection-lost", "another node feeds the peer now"));
+    this.planner.forget();
     this.#host.onLinkProgress();
   }
 
@@ -161,8 +166,7 @@ export class DownstreamLink {
 
   #gone(wire: Wire): void {
     this.#sentBytes += wire.sentBytes;
-    this.#wire = null;
-    this.#connectedSinceMs = null;
+    this.#wire = this.#connectedSinceMs = null;
     const wasStreaming = this.#sender !== null;
     this.#sender = null;
     this.#course?.close();
@@ -172,11 +176,11 @@ export class DownstreamLink {
   }
 
   async #serve(wire: Wire): Promise<void> {
+    await this.#host.markFed();
     const admission = await admit(this.#host, this.config, wire, this.planner);
-    if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
-    else if (admission.kind === "accepted") {
-      await this.#stream(wire, admission.fromLsn, admission.peer);
-    }
+    if (admission.kind === "unwanted") this.#refusal = admission.refusal;
+    else if (admission.kind === "refused") await this.#refuse(wire, admission.refusal);
+    else if (admission.kind === "accepted") await this.#stream(wire, admission);
   }
 
   /** Tells the peer why not, and remembers it for the status. */
@@ -187,7 +191,7 @@ export class DownstreamLink {
     await wire.drain();
   }
 
-  async #stream(wire: Wire, fromLsn: number, peer: PeerPlace): Promise<void> {
+  async #stream(wire: Wire, { fromLsn, endLsn, peer }: Accepted): Promise<void> {
     const { pipeline, ports, tide } = this.#host;
     const { config, policy } = this;
     policy.connected(ports.clock.monotonicMs());
@@ -197,12 +201,12 @@ export class DownstreamLink {
     this.#connectedSinceMs = ports.clock.nowMs();
     this.#everConnected = true;
     this.#closeness.reset();
-    this.#reason = null;
-    this.#ack = null;
+    this.#reason = this.#ack = null;
     this.#floorLsn = peer.lsn;
     const course = this.#course = this.#newCourse(wire, sender, peer);
     wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
     this.line.flight.ask(wire);
+    this.#claims.begin(endLsn, () => Math.max(sender.cursorLsn, course.sentLsn));
     course.run().catch((error) => wire.close(error));
     this.#host.onLinkProgress();
     for (;;) {
@@ -210,16 +214,8 @@ export class DownstreamLink {
       if (type === FrameType.ACK) this.#onAck(readAck(body));
       else if (type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
-      } else if (type === FrameType.ADVANCE) this.#onAdvance(wire, body);
-      else if (!course.take(type, body)) throw unexpectedFrame(type);
+      } else if (!course.take(type, body)) throw unexpectedFrame(type);
     }
-  }
-
-  /** The peer needs the history to go on: for a repair of a node below it. */
-  #onAdvance(wire: Wire, body: Uint8Array): void {
-    const { lsn } = decodeMessage(advanceSchema, body, "wish for the history to go on");
-    const advanced = this.#host.advance(lsn, () => !wire.closed);
-    advanced.then(() => this.runs?.now()).catch((error) => this.#host.onFatal(error));
   }
 
   #newCourse(wire: Wire, sender: Sender, peer: PeerPlace): Course {
@@ -232,11 +228,13 @@ export class DownstreamLink {
       runs: this.runs,
       durableLsn: () => this.durableLsn ?? 0,
       advance: (lsn) => this.#host.advance(lsn, () => !wire.closed),
+      claims: this.#claims,
     }, peer);
   }
 
   #onAck(ack: Ack): void {
     const { pipeline } = this.#host;
+    this.#claims.check("acknowledges", ack.receivedLsn);
     const position = { epochId: ack.epochId, lsn: ack.receivedLsn };
     // An ack of another epoch, or of a tail that this log does not have, counts for nothing.
     if (!pipeline.history.holds(position, pipeline.appendedLsn)) return;
@@ -349,6 +347,11 @@ export class DownstreamLink {
     this.policy.disconnected(this.#host.ports.clock.monotonicMs());
     this.#floorLsn = Math.min(this.neededLsn(), this.#host.pipeline.stableLsn);
     this.#ack = null;
+  }
+
+  /** Ends the connection, if there is one: the peer shakes hands anew. */
+  close(reason: unknown): void {
+    this.#wire?.close(reason);
   }
 
   state(): LinkState {

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Clock } from "../ports.ts";
-import { echoFrame, readEcho } from "./frames.ts";
+import { badFrame, echoFrame, readEcho } from "./frames.ts";
 import {
   ACK_DELAY_MS,
   DATA_RECORDS_BYTES_MAX,
@@ -164,6 +164,7 @@ export class Flight {
   /** The body of an ECHO: a number that was not sent is none. Throws `protocol`. */
   heard(body: Uint8Array): void {
     const stamp = readEcho(body);
+    if (stamp > this.#stamps) throw badFrame("an echo of what was never sent");
     if (this.#echo?.stamp !== stamp) return;
     const ms = this.#clock.monotonicMs() - this.#echo.atMs;
     this.#echo = null;

@@ -34,7 +34,7 @@
  *      0  u64  a number
  *
  * HELLO, WELCOME, PROOF, POSITION, ACCEPT, REFUSE, FETCH, SUBTREE, DELTA, DELTA_END, DELTA_ACK, ADVANCE,
- * HASH_ASK and HASH carry JSON; see messages.ts and hashes.ts.
+ * HASH_ASK, HASH, TOUCHED, ASK and ANSWER carry JSON; see messages.ts, hashes.ts and tree/asks.ts.
  *
  * @module
  */
@@ -72,9 +72,12 @@ export const FrameType = {
   HASH: 17,
   ADVANCE: 18,
   ECHO: 19,
+  TOUCHED: 20,
+  ASK: 21,
+  ANSWER: 22,
 } as const;
 export type FrameType = (typeof FrameType)[keyof typeof FrameType];
-const FRAME_TYPE_MAX = FrameType.ECHO;
+const FRAME_TYPE_MAX = FrameType.ANSWER;
 
 /**
  * On DATA and TIDE: a client waits upstream for a flush up to the end of what was sent. On DELTA_DATA:

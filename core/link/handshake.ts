@@ -21,6 +21,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { CascadeError } from "../errors.ts";
 import type { Bytes, Connection, Random } from "../ports.ts";
 import { type Frame, FrameType, jsonFrame } from "./frames.ts";
+import type { View } from "../tree/view.ts";
 import { PROTOCOL_VERSION } from "./link_limits.ts";
 import {
   decodeMessage,
@@ -42,6 +43,10 @@ export interface HandshakeSelf {
   /** Judges a peer that has said its name, before any proof: null, or why not. */
   readonly admit: (peer: Hello) => Refusal | null;
   readonly random: Random;
+  /** What this node tells of the tree. */
+  readonly view: View | null;
+  /** Of the dialling end: what it wants. */
+  readonly purpose: Hello["purpose"];
   /** What the transport knows of the connection; see the port. */
   readonly channel: Pick<Connection, "channelBinding" | "certifiedNames">;
 }
@@ -91,9 +96,18 @@ export class Handshake {
   }
 
   #hello(type: FrameType, peer: string): Bytes {
-    const { cluster, node, instance, random } = this.#self;
+    const { cluster, node, instance, random, view, purpose } = this.#self;
     const nonce = Buffer.from(random.bytes(32)).toString("hex");
-    const hello: Hello = { protocol: PROTOCOL_VERSION, cluster, node, peer, instance, nonce };
+    const hello: Hello = {
+      protocol: PROTOCOL_VERSION,
+      cluster,
+      node,
+      peer,
+      instance,
+      nonce,
+      view,
+      purpose,
+    };
     this.#mine = JSON.stringify(hello);
     return jsonFrame(type, hello);
   }

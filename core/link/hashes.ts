@@ -122,6 +122,11 @@ export class PeerHashes {
 
   onAnswer(body: Uint8Array): void {
     const answer = decodeMessage(hashSchema, body, "answer with hashes");
-    this.#asked.get(answer.id)?.(answer);
+    const tell = this.#asked.get(answer.id);
+    if (tell === undefined) {
+      throw new CascadeError("protocol", "the peer answers with hashes that nobody asked for");
+    }
+    this.#asked.delete(answer.id);
+    tell(answer);
   }
 }

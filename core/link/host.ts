@@ -8,7 +8,10 @@ import type { Pipeline } from "../pipeline.ts";
 import type { Ports } from "../ports.ts";
 import type { LinkStatus } from "../status.ts";
 import type { Tide } from "./frames.ts";
-import type { Refusal } from "./messages.ts";
+import type { Ask, AskAnswer } from "../tree/asks.ts";
+import type { View } from "../tree/view.ts";
+import type { Hello, Refusal } from "./messages.ts";
+import type { BlockSet } from "../delta/block_set.ts";
 import type { DeltaTaker } from "../delta/delta_taker.ts";
 import type { PlanGround } from "./delta_plan.ts";
 import type { Pauses } from "./pauses.ts";
@@ -54,6 +57,16 @@ export interface LinkHost {
   room(bytes: number, wanted: () => boolean): Promise<void>;
   /** The provisional tail goes: links below must shake hands anew. */
   onCutBack(): void;
+  /** A peer has proved itself: what it knows of the tree is taken in. Why it is not spoken to, or null. */
+  meet(peer: Hello): Promise<Refusal | null>;
+  /** Another node is about to be given something: settles when that is remembered. */
+  markFed(): Promise<void>;
+  /** It leaves an abandoned epoch just now: it takes nothing from above. */
+  readonly isLeaving: boolean;
+  /** Answers what another node asks; never rejects. */
+  answer(asker: string, question: Ask): Promise<AskAnswer>;
+  /** What this node tells of the tree; null: nothing was ever changed. */
+  readonly view: View | null;
   /** The upstream refused this node for good. */
   onRefusedForGood(refusal: Refusal): void;
   /** A primary after a crash, before its new epoch: asks its sync peers for what it lost. */
@@ -95,4 +108,8 @@ export interface HostDeltas {
   readonly isFresh: boolean;
   /** The volumes hold a part of a delta that is taken in place. */
   readonly isInPlace: boolean;
+  /** The volumes are the image of an abandoned epoch: see core/rejoin.ts. */
+  readonly isRejoining: boolean;
+  /** What that epoch touched since the fork. */
+  touched(): BlockSet;
 }

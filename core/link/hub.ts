@@ -4,63 +4,48 @@
  *
  * @module
  */
-import { CascadeError, describeError } from "../errors.ts";
-import type { OnOverflow } from "../config.ts";
-import type { Connection, Listener } from "../ports.ts";
-import { type DialEnd, Dialler } from "./dialler.ts";
+import { CascadeError } from "../errors.ts";
+import type { LinkConfig, OnOverflow } from "../config.ts";
+import type { Listener } from "../ports.ts";
+import { Dialler, type Link } from "./dialler.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
-import { FrameType, jsonFrame } from "./frames.ts";
-import { Handshake, type HandshakeStep } from "./handshake.ts";
 import type { LinkHost } from "./host.ts";
-import {
-  EXEC_HANDSHAKE_TIMEOUT_MS,
-  HANDSHAKE_TIMEOUT_MS,
-  UNPROVED_CONNECTIONS_MAX,
-} from "./link_limits.ts";
-import type { Hello, Refusal } from "./messages.ts";
+import { Meetings } from "./meetings.ts";
+import type { Ask, Offer } from "../tree/asks.ts";
+import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
-import { Wire } from "./wire.ts";
-import { StrangerJournal } from "../stranger_journal.ts";
-
-type Link = DownstreamLink | UpstreamLink;
-
-/** Refusals that time may mend: the redial goes on with ordinary patience. */
-const PASSING: readonly Refusal["code"][] = ["not-ready", "already-connected"];
-
-function endOf(refusal: Refusal): DialEnd {
-  if (PASSING.includes(refusal.code)) return "served";
-  // A paused link goes on whenever its operator likes: it is asked now and then.
-  return refusal.code === "paused" ? "failed" : "refused";
-}
 
 export class LinkHub {
-  readonly upstream: UpstreamLink | null;
-  readonly downstream: readonly DownstreamLink[];
+  upstream: UpstreamLink | null;
+  readonly downstream: DownstreamLink[];
   /** What lets old log go. */
   readonly folding: Folding;
   readonly #host: LinkHost;
-  readonly #kinds: ReadonlySet<OnOverflow>;
   readonly #listeners: Listener[] = [];
-  readonly #wires = new Set<Wire>();
   readonly #diallers = new Set<Dialler>();
-  readonly #strangers: StrangerJournal;
-  #unproved = 0;
+  readonly #meetings: Meetings;
   #stopped = false;
 
   constructor(host: LinkHost) {
     this.#host = host;
-    this.#strangers = new StrangerJournal(host.ports.journal, host.ports.clock);
+    this.#meetings = new Meetings(host, {
+      linkTo: (node) => this.#linkTo(node),
+      dials: this.#dials,
+    });
     const { upstream, downstream } = host.config;
     this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
     this.downstream = downstream.map((link) => new DownstreamLink(host, link));
     this.folding = new Folding(host, this.downstream);
-    this.#kinds = new Set(downstream.map((link) => link.onOverflow));
   }
 
   #links(): Link[] {
     return this.upstream === null ? [...this.downstream] : [this.upstream, ...this.downstream];
   }
+
+  /** Whether this end is the one that dials. */
+  readonly #dials = (link: Link): boolean =>
+    link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
 
   /** Addresses that are listened on. */
   get addresses(): string[] {
@@ -76,153 +61,110 @@ export class LinkHub {
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
   async start(): Promise<void> {
     for (const address of this.#host.config.listen) {
-      const accept = (connection: Connection) => this.#accept(connection);
-      this.#listeners.push(await this.#host.ports.network.listen(address, accept));
+      const { network } = this.#host.ports;
+      this.#listeners.push(
+        await network.listen(address, (connection) => this.#meetings.accept(connection)),
+      );
     }
-    for (const link of this.#links()) {
-      if (this.#dials(link)) this.#dial(link);
-    }
+    for (const link of this.#links()) this.#begin(link);
   }
 
   #dial(link: Link): void {
     const dialler = new Dialler({
       host: this.#host,
       link,
-      meet: (wire) => this.#shakeHands(wire, link),
-      isOver: () => this.#stopped,
+      meet: (wire) => this.#meetings.meet(wire, { node: link.peerName, link }),
+      isOver: () => this.#stopped || !this.#links().includes(link),
     });
     this.#diallers.add(dialler);
     dialler.run().finally(() => this.#diallers.delete(dialler));
-  }
-
-  #dials(link: Link): boolean {
-    return link.config.dial === (link instanceof UpstreamLink ? "to" : "from");
-  }
-
-  #accept(connection: Connection): void {
-    if (this.#stopped || this.#unproved >= UNPROVED_CONNECTIONS_MAX) {
-      connection.close();
-      return;
-    }
-    this.#unproved++;
-    let counted = true;
-    const proved = () => {
-      if (counted) this.#unproved--;
-      counted = false;
-    };
-    const wire = new Wire(connection, this.#host.ports.clock);
-    this.#shakeHands(wire, null, proved).catch((error) => {
-      this.#strangers.write("warn", "a connection was dropped before it proved itself", {
-        remote: connection.remote,
-        reason: describeError(error),
-      });
-    }).finally(proved);
-  }
-
-  /** `link` is known when this end dials. */
-  async #shakeHands(
-    wire: Wire,
-    link: Link | null,
-    proved: () => void = () => {},
-  ): Promise<DialEnd> {
-    this.#wires.add(wire);
-    try {
-      const isExec = wire.channel.transport === "exec";
-      wire.setDeadline(isExec ? EXEC_HANDSHAKE_TIMEOUT_MS : HANDSHAKE_TIMEOUT_MS, "handshake");
-      const handshake = this.#handshake(link, wire.channel);
-      if (link !== null) wire.send(handshake.begin());
-      for (;;) {
-        const step = handshake.step(await wire.receive());
-        if (step.kind === "wait") {
-          if (step.send !== null) wire.send(step.send);
-        } else {
-          return await this.#end(wire, step, link, proved);
-        }
-      }
-    } catch (error) {
-      throw wire.reasonOf(error);
-    } finally {
-      wire.close();
-      this.#wires.delete(wire);
-    }
-  }
-
-  #handshake(link: Link | null, channel: Wire["channel"]): Handshake {
-    const { config, instance, ports } = this.#host;
-    return new Handshake({
-      cluster: config.cluster,
-      node: config.name,
-      instance,
-      secret: config.secret,
-      peer: link?.peerName ?? null,
-      admit: (hello) => link === null ? this.#admit(hello) : null,
-      random: ports.random,
-      channel,
-    });
-  }
-
-  /** Judges a caller by its name, before any proof. */
-  #admit(hello: Hello): Refusal | null {
-    const { config } = this.#host;
-    if (!config.nodeNames.includes(hello.node)) {
-      const message = `the topology of ${config.name} has no node "${hello.node}"`;
-      return { code: "unknown-node", message };
-    }
-    const link = this.#linkTo(hello.node);
-    if (link === undefined) {
-      const message = `the topology of ${config.name} has no link to "${hello.node}"`;
-      return { code: "no-link", message };
-    }
-    if (this.#dials(link)) {
-      const message = `by the topology of ${config.name}, ${config.name} dials ${hello.node}`;
-      return { code: "no-link", message };
-    }
-    return pausedRefusal(link);
   }
 
   #linkTo(node: string): Link | undefined {
     return this.#links().find((link) => link.peerName === node);
   }
 
-  async #end(
-    wire: Wire,
-    step: Exclude<HandshakeStep, { kind: "wait" }>,
-    dialled: Link | null,
-    proved: () => void,
-  ): Promise<DialEnd> {
-    if (step.kind === "refused") {
-      this.#tellRefusal(step.refusal, dialled, wire.remote, step.send !== null);
-      if (step.send !== null) wire.send(step.send);
-      await wire.drain();
-      return endOf(step.refusal);
-    }
-    proved();
-    const link = dialled ?? this.#linkTo(step.peer.node);
-    if (link === undefined) throw new CascadeError("bug", "an admitted peer has no link");
-    const refusal = pausedRefusal(link) ?? link.admitProved(step.peer);
-    if (refusal !== null) {
-      this.#tellRefusal(refusal, null, wire.remote, true);
-      wire.send(jsonFrame(FrameType.REFUSE, refusal));
-      await wire.drain();
-      return "refused";
-    }
-    if (step.send !== null) wire.send(step.send);
-    wire.setDeadline(null);
-    await link.serve(wire, step.peer);
-    return link.refusal === null ? "served" : endOf(link.refusal);
+  /** Whether a connection to that node is up. */
+  isConnected(node: string): boolean {
+    return this.#linkTo(node)?.connected ?? false;
   }
 
-  #tellRefusal(refusal: Refusal, link: Link | null, remote: string, byUs: boolean): void {
-    link?.refused(refusal);
-    // A paused link says so in its state, once; its peer asks every two seconds.
-    const level = refusal.code === "paused" ? "debug" : "warn";
-    const journal = link === null ? this.#strangers : this.#host.ports.journal;
-    journal.write(level, byUs ? "refused a connection" : "was refused", {
-      ...(link === null ? {} : { link: link.config.name }),
-      remote,
-      code: refusal.code,
-      reason: refusal.message,
-    });
+  /** Dials a node, exchanges with it what both know of the tree, and hangs up. Throws `unreachable`, ... */
+  async look(node: string): Promise<void> {
+    const addresses = this.#addressesOf(node);
+    const link = this.#linkTo(node);
+    if (addresses.length > 0 || link?.connected !== true) {
+      return await this.#meetings.look(node, addresses);
+    }
+    // It is one that dials: it does so again, and hears.
+    link.close(new CascadeError("connection-lost", "the tree has changed", { retryable: true }));
+  }
+
+  /** Asks a node one question; see {@linkcode Meetings.ask}. */
+  ask(node: string, question: Ask, timeoutMs = 0): Promise<unknown> {
+    return this.#meetings.ask(node, this.#addressesOf(node), question, timeoutMs);
+  }
+
+  /** Whether an answer is on its way to whoever asked. */
+  get isAnswering(): boolean {
+    return this.#meetings.isAnswering;
+  }
+
+  #addressesOf(node: string): readonly string[] {
+    const link = this.#linkTo(node);
+    const own = link !== undefined && this.#dials(link) ? link.config.addresses : [];
+    if (own.length > 0) return own;
+    return this.#host.config.tree?.nodes.find(({ name }) => name === node)?.addresses ?? [];
+  }
+
+  /** By what a node that stands at `lsn` would go on if `config` were its link to this one, and how much that is. */
+  async offer(config: LinkConfig, lsn: number): Promise<Offer> {
+    const link = this.downstream.find(({ config: { to } }) => to === config.to) ??
+      new DownstreamLink(this.#host, config);
+    if (!this.downstream.includes(link)) {
+      await link.map.load(this.#host.ports.journal, this.#host.deltas.isInPlace);
+    }
+    const { planner } = link;
+    const endLsn = this.#host.pipeline.stableLsn;
+    if (lsn >= endLsn) return { by: "nothing", bytes: 0 };
+    const { deltaBytes } = await planner.preview(lsn, endLsn, config.mode === "periodic");
+    if (planner.streamsFrom(lsn)) return { by: "log", bytes: deltaBytes };
+    if (planner.goesOnFrom(lsn)) return { by: "delta", bytes: deltaBytes };
+    return { by: planner.reaches(lsn) ? "map" : "all", bytes: deltaBytes };
+  }
+
+  /** Other links: those that stay are left alone. One call at a time. */
+  async rewire({ upstream, downstream }: Place): Promise<void> {
+    const host = this.#host;
+    const isSame = (a: LinkConfig | null, b: LinkConfig | null) =>
+      JSON.stringify(a) === JSON.stringify(b);
+    for (const link of [...this.downstream]) {
+      if (downstream.some((config) => isSame(config, link.config))) continue;
+      this.downstream.splice(this.downstream.indexOf(link), 1);
+      link.retire();
+    }
+    if (!isSame(upstream, this.upstream?.config ?? null)) {
+      const old = this.upstream;
+      this.upstream = null;
+      await old?.retire();
+      if (this.#stopped) return;
+      this.upstream = upstream === null ? null : new UpstreamLink(host, upstream);
+      if (this.upstream !== null) this.#begin(this.upstream);
+    }
+    for (const config of downstream) {
+      if (this.downstream.some((link) => isSame(config, link.config))) continue;
+      const link = new DownstreamLink(host, config);
+      await link.map.load(host.ports.journal, host.deltas.isInPlace);
+      if (this.#stopped) return;
+      this.downstream.push(link);
+      this.#begin(link);
+    }
+    for (const dialler of this.#diallers) dialler.wake();
+    host.onLinkProgress();
+  }
+
+  #begin(link: Link): void {
+    if (this.#dials(link)) this.#dial(link);
   }
 
   /**
@@ -318,7 +260,6 @@ export class LinkHub {
 
   /** The same, of the links with this `onOverflow` that are not paused. */
   neededBy(onOverflow: OnOverflow): number {
-    if (!this.#kinds.has(onOverflow)) return Infinity;
     const kind = this.downstream.filter(({ config }) => config.onOverflow === onOverflow);
     return least(kind.filter(({ pausedWhy }) => pausedWhy === null));
   }
@@ -340,17 +281,8 @@ export class LinkHub {
     for (const link of this.downstream) link.runs?.stop();
     for (const dialler of this.#diallers) dialler.wake();
     for (const listener of this.#listeners) listener.close();
-    const error = new CascadeError("stopping", "the node stops", { retryable: true });
-    for (const wire of this.#wires) wire.close(error);
-    this.#strangers.close();
+    this.#meetings.stop();
   }
-}
-
-function pausedRefusal(link: Link): Refusal | null {
-  const message = link.pausedWhy;
-  return message === null
-    ? null
-    : { code: "paused", message: `link ${link.config.name} is ${message}` };
 }
 
 function least(links: readonly DownstreamLink[]): number {

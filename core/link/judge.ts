@@ -4,6 +4,7 @@
  * @module
  */
 import type { LinkHost } from "./host.ts";
+import { isPromotedOver } from "../tree/view.ts";
 import type { PositionMessage, Refusal } from "./messages.ts";
 
 /** The answer to a POSITION. */
@@ -42,6 +43,11 @@ export function judgePosition(
     const message = `${config.name} is being filled itself, and has no whole image yet`;
     return { kind: "refuse", refusal: { code: "not-ready", message } };
   }
+  if (host.deltas.isRejoining) {
+    const message =
+      `${config.name} has not taken yet what leads from an abandoned epoch to this one`;
+    return { kind: "refuse", refusal: { code: "not-ready", message } };
+  }
   if (host.scans?.isNeeded) {
     // A peer that had a part of the log could not be given a first copy in place any more.
     const message = `${config.name} has not scanned its volumes yet: run \`cascade sync\``;
@@ -56,9 +62,14 @@ export function judgePosition(
     // The peer holds records as final that this history does not have.
     const mine = fork.mine?.number ?? 0;
     const theirs = fork.theirs?.number ?? 0;
-    const abandoned = fork.mine !== null && mine > theirs;
+    const last = position.history.at(-1)?.number ?? 0;
+    const isOver = isPromotedOver(pipeline.history.lastNumber, last);
+    const abandoned = fork.mine !== null && (mine > theirs || isOver);
     const onlyAhead = fork.mine === null && !pipeline.reigns && fork.lsn >= pipeline.appendedLsn;
-    if (!onlyAhead) return refuseFork(config.name, abandoned, fork.lsn);
+    if (!onlyAhead) {
+      const wonBy = abandoned && isOver ? pipeline.history.lastNumber : undefined;
+      return refuseFork(config.name, abandoned, fork.lsn, wonBy);
+    }
   } else if (pipeline.reigns && position.stableLsn > pipeline.appendedLsn) {
     return refuseFork(config.name, false, pipeline.appendedLsn);
   }
@@ -84,13 +95,23 @@ export function judgePosition(
   return { kind: "refuse", refusal: { code: "delta-needed", message } };
 }
 
-function refuseFork(node: string, abandoned: boolean, forkLsn: number): Verdict {
+function refuseFork(
+  node: string,
+  abandoned: boolean,
+  forkLsn: number,
+  wonBy: number | undefined = undefined,
+): Verdict {
   const message = abandoned
     ? `the peer's records from LSN ${forkLsn} on are of an abandoned epoch; nothing was changed`
     : `the peer has records from LSN ${forkLsn} on that ${node} never had; nothing was changed`;
   return {
     kind: "refuse",
-    refusal: { code: abandoned ? "abandoned-tail" : "conflict", message, forkLsn },
+    refusal: {
+      code: abandoned ? "abandoned-tail" : "conflict",
+      message,
+      forkLsn,
+      ...(wonBy === undefined ? {} : { wonBy }),
+    },
   };
 }
 

@@ -8,6 +8,7 @@ import * as z from "zod";
 import { CascadeError } from "../errors.ts";
 import { deltaHeaderSchema } from "../delta/delta_format.ts";
 import { epochSchema } from "../epoch_schema.ts";
+import { viewSchema } from "../tree/view.ts";
 import { linkStatusSchema } from "../status.ts";
 
 const name = z.string().min(1).max(128);
@@ -25,6 +26,10 @@ export const helloSchema = z.object({
   /** Random for each run of a process: tells a reconnect from a second process of one name. */
   instance: hex32,
   nonce: hex64,
+  /** Who reigns and who feeds whom, as the speaker knows; null: as in the topology file. */
+  view: viewSchema.nullable().default(null),
+  /** `view`: nothing but that is wanted; `ask`: an answer to one question. */
+  purpose: z.enum(["link", "view", "ask"]).default("link"),
 });
 export type Hello = z.infer<typeof helloSchema>;
 
@@ -53,8 +58,16 @@ export const positionSchema = z.object({
   /** Its volumes hold a part of a delta that was taken in place. */
   inPlace: z.boolean().default(false),
   staged: stagedSchema.nullable().default(null),
+  /** Its volumes hold blocks of an abandoned epoch, which it tells in TOUCHED frames behind this. */
+  rejoins: z.boolean().default(false),
 });
 export type PositionMessage = z.infer<typeof positionSchema>;
+
+/** TOUCHED: blocks that the peer wrote in an abandoned epoch, as [volume, offset, length]. */
+export const touchedSchema = z.object({
+  extents: z.array(z.tuple([lsn, lsn, lsn])).max(2000),
+  isLast: z.boolean(),
+});
 
 /** ACCEPT: the upstream node streams from `fromLsn`. */
 export const acceptSchema = z.object({
@@ -112,11 +125,16 @@ export const refuseSchema = z.object({
   code: z.enum(REFUSALS),
   message: z.string().max(1000),
   forkLsn: lsn.optional(),
+  /** Of an abandoned tail: the epoch that won, which began by a promotion. */
+  wonBy: lsn.optional(),
 });
 export type Refusal = z.infer<typeof refuseSchema>;
 
 /** SUBTREE: what the sender knows of the links at and below it. */
 export const subtreeSchema = z.object({ links: z.array(linkStatusSchema).max(256) });
+
+/** Of what is wrong with a message, what is told. */
+const FAULT_LENGTH_MAX = 300;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
@@ -130,8 +148,7 @@ export function decodeMessage<T>(schema: z.ZodType<T>, body: Uint8Array, what: s
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new CascadeError(
-    "protocol",
-    `the peer sent a wrong ${what}: ${z.prettifyError(parsed.error)}`,
-  );
+  // As many faults as the peer likes, and keys of its own: a line has room for the first.
+  const fault = z.prettifyError(parsed.error).slice(0, FAULT_LENGTH_MAX);
+  throw new CascadeError("protocol", `the peer sent a wrong ${what}: ${fault}`);
 }

@@ -42,7 +42,7 @@ export class PeerMap {
   async load(journal: Journal, isInPlace: boolean): Promise<void> {
     if (!this.#disk.exists(this.#folder)) return;
     try {
-      this.#map = this.#file.load(this.#ground.sizes);
+      this.#map = this.#within(this.#file.load(this.#ground.sizes));
       this.#isOnDisk = this.#map !== null;
       // Log goes by what is found: its name may be there in memory alone.
       if (this.#isOnDisk) await this.#disk.flushFolder(this.#folder);
@@ -54,6 +54,13 @@ export class PeerMap {
       });
       await this.#file.clear();
     }
+  }
+
+  /** A log that was cut back, since its end was abandoned, leaves maps that go beyond it. */
+  #within(map: DirtyMap | null): DirtyMap | null {
+    const { endLsn } = this.#ground.log;
+    if (map === null || map.foldLsn <= endLsn) return map;
+    return map.fromLsn > endLsn ? null : new DirtyMap(map.set, map.epochId, map.fromLsn, endLsn);
   }
 
   /** The log from here on is being read: it stays, though the peer may tell meanwhile that it has it. */

@@ -118,6 +118,9 @@ export class Receiver implements WireSource {
 
   #takeTide(tide: Tide, flags: number): void {
     const { pipeline, onTide } = this.#parts;
+    if (tide.stableLsn < this.#stableLsn) {
+      throw violation(`LSN ${tide.stableLsn} as stable, behind ${this.#stableLsn}`);
+    }
     this.#stableLsn = tide.stableLsn;
     this.#markUpstream();
     onTide(tide);
@@ -130,7 +133,12 @@ export class Receiver implements WireSource {
   #markUpstream(): void {
     const { pipeline } = this.#parts;
     const agreedLsn = Math.min(this.#agreedLsn, pipeline.appendedLsn);
-    pipeline.setUpstreamMark(Math.min(this.#stableLsn, agreedLsn));
+    const markLsn = Math.min(this.#stableLsn, agreedLsn);
+    if (markLsn <= pipeline.log.upstreamMark) return;
+    if (markLsn < agreedLsn && !pipeline.log.beginsRecord(markLsn)) {
+      throw violation(`LSN ${markLsn} as stable, where no record begins`);
+    }
+    pipeline.setUpstreamMark(markLsn);
   }
 
   /** Checks all records of a frame, and appends those that are new in as few writes as can be. */
@@ -217,6 +225,9 @@ export class Receiver implements WireSource {
     const epoch = readEpoch(bytes, this.#record);
     if (epoch.number !== this.#record.epoch || epoch.firstLsn !== this.#record.lsn) {
       throw violation(`an epoch record that contradicts itself at LSN ${this.#record.lsn}`);
+    }
+    if (this.#parts.pipeline.history.has(epoch.id)) {
+      throw violation(`an epoch that was there before, at LSN ${this.#record.lsn}`);
     }
     return epoch;
   }

@@ -51,7 +51,8 @@ export class SeedMap implements LogHolder {
       const map = this.#file.load(this.#ground.sizes);
       // Log goes by what is found: its name may be there in memory alone.
       if (map !== null) await this.#disk.flushFolder(this.#folder);
-      const isWhole = map !== null && map.foldLsn >= this.#ground.log.startLsn;
+      const { startLsn, endLsn } = this.#ground.log;
+      const isWhole = map !== null && map.foldLsn >= startLsn && map.foldLsn <= endLsn;
       if (isWhole) this.#map = map;
       else if (map !== null) await this.#file.clear();
     } catch (error) {

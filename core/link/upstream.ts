@@ -7,29 +7,23 @@
 import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
-import type { Bytes } from "../ports.ts";
 import { Closeness } from "./closeness.ts";
 import { linkFields } from "./downstream_status.ts";
 import { DeltaReceiver } from "./delta_receiver.ts";
 import {
   echoFrame,
   type Frame,
-  FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
   readEcho,
-  sealFrame,
   type Tide,
-  TIDE_BYTES,
   unexpectedFrame,
-  writeTide,
 } from "./frames.ts";
 import { answerHash } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
 import { refusedState } from "./link_state.ts";
 import {
   CONTROL_BODY_BYTES_MAX,
-  DATA_RECORDS_BYTES_MAX,
   HEARTBEAT_INTERVAL_MS,
   SILENCE_MAX_MS,
   SUBTREE_INTERVAL_MS,
@@ -48,13 +42,14 @@ import { pausedWhy } from "./pauses.ts";
 import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
 import { SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
-import type { Wire, WireSource } from "./wire.ts";
+import { sendTouched, TailSource } from "./upward.ts";
+import type { Wire } from "./wire.ts";
 
 /** How long the upstream may take to judge our position (it may be looking for its lost tail). */
 const VERDICT_TIMEOUT_MS = 60_000;
 
 /** Refusals that only a person can mend. */
-const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict"];
+const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict", "delta-needed"];
 
 export class UpstreamLink {
   readonly config: LinkConfig;
@@ -66,6 +61,7 @@ export class UpstreamLink {
   #peerInstance = "";
   /** A connection runs, or ends: what it began on the log may not be over. */
   #serving = false;
+  #served: Promise<void> = Promise.resolve();
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
@@ -102,6 +98,12 @@ export class UpstreamLink {
     this.#teller.tell(this.state(), this.#stateReason());
   }
 
+  /** Another node feeds this one from now on: settles when nothing of this link goes on. */
+  async retire(): Promise<void> {
+    this.#wire?.close(new CascadeError("connection-lost", "another node feeds this one now"));
+    await this.#served;
+  }
+
   /** The refusal that the last try met, for the dialler's patience. */
   get refusal(): Refusal | null {
     return this.#refusal;
@@ -126,7 +128,11 @@ export class UpstreamLink {
   }
 
   /** Runs a proved connection to its end. Never throws. */
-  async serve(wire: Wire, peer: Hello): Promise<void> {
+  serve(wire: Wire, peer: Hello): Promise<void> {
+    return this.#served = this.#serveAll(wire, peer);
+  }
+
+  async #serveAll(wire: Wire, peer: Hello): Promise<void> {
     this.#serving = true;
     this.#wire = wire;
     this.#peerInstance = peer.instance;
@@ -153,9 +159,13 @@ export class UpstreamLink {
   async #serve(wire: Wire): Promise<void> {
     // Where this node stands is known once it has what it committed in an earlier life.
     await Promise.race([this.#host.deltas.settled, wire.whenClosed]);
+    if (this.#host.isLeaving) {
+      throw new CascadeError("refused", "it leaves an abandoned epoch first");
+    }
     wire.allowData();
     wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
     wire.send(jsonFrame(FrameType.POSITION, this.#position()));
+    if (this.#host.deltas.isRejoining) await sendTouched(wire, this.#host.deltas.touched());
     let frame = await wire.receive();
     if (frame.type === FrameType.FETCH) {
       this.#sendTail(wire, frame);
@@ -173,6 +183,10 @@ export class UpstreamLink {
           `node ends at ${pipeline.appendedLsn}`,
       );
     }
+    if (!pipeline.log.beginsRecord(accept.fromLsn)) {
+      const found = `the upstream streams from LSN ${accept.fromLsn}, where no record begins`;
+      throw new CascadeError("protocol", found);
+    }
     if (this.#host.base === null && accept.base !== null) await this.#host.adoptBase(accept.base);
     await this.#receive(wire, accept.fromLsn);
   }
@@ -188,6 +202,7 @@ export class UpstreamLink {
       fresh: this.#host.deltas.isFresh,
       inPlace: this.#host.deltas.isInPlace,
       staged: this.#host.deltas.taker.staged,
+      rejoins: this.#host.deltas.isRejoining,
     };
   }
 
@@ -201,7 +216,18 @@ export class UpstreamLink {
   #sendTail(wire: Wire, frame: Frame): void {
     const { fromLsn, toLsn } = decodeMessage(fetchSchema, frame.body, "fetch");
     const { pipeline } = this.#host;
+    const { log } = pipeline;
+    if (fromLsn < log.startLsn || log.gapAt(fromLsn) !== null || !log.beginsRecord(fromLsn)) {
+      const found = `the upstream asks for records from LSN ${fromLsn}, where none is here`;
+      throw new CascadeError("protocol", found);
+    }
     const end = Math.min(toLsn, pipeline.appendedLsn);
+    if (!log.beginsRecord(end)) {
+      throw new CascadeError(
+        "protocol",
+        `the upstream asks for records up to LSN ${end}, within one`,
+      );
+    }
     wire.stream(new TailSource(this.#host, fromLsn, end), SENDER_BUFFER_BYTES);
   }
 
@@ -230,7 +256,12 @@ export class UpstreamLink {
     this.#host.onLinkProgress();
     for (;;) {
       const frame = wire.next() ?? await this.#nextBatch(wire);
-      if (frame.type === FrameType.DATA) await receiver.onData(frame);
+      if (frame.type === FrameType.DATA && this.#host.deltas.isRejoining) {
+        throw new CascadeError(
+          "protocol",
+          "records came before what leads from the abandoned epoch",
+        );
+      } else if (frame.type === FrameType.DATA) await receiver.onData(frame);
       else if (frame.type === FrameType.TIDE) receiver.onTide(frame);
       else if (frame.type === FrameType.ECHO) wire.send(echoFrame(readEcho(frame.body)));
       else if (frame.type === FrameType.HASH_ASK) {
@@ -350,35 +381,5 @@ export class UpstreamLink {
       verify: null,
       line: null,
     };
-  }
-}
-
-/** Sends [from, end) of this node's log once, as DATA frames. */
-class TailSource implements WireSource {
-  readonly #host: LinkHost;
-  #cursorLsn: number;
-  readonly #endLsn: number;
-
-  constructor(host: LinkHost, fromLsn: number, endLsn: number) {
-    this.#host = host;
-    this.#cursorLsn = fromLsn;
-    this.#endLsn = endLsn;
-  }
-
-  fill(into: Bytes, at: number): number {
-    if (this.#cursorLsn >= this.#endLsn) return at;
-    const records = at + FRAME_HEADER_BYTES + TIDE_BYTES;
-    const room = into.subarray(records, records + DATA_RECORDS_BYTES_MAX);
-    const bytes = this.#host.pipeline.log.read(this.#cursorLsn, room, this.#endLsn);
-    const firstLsn = this.#cursorLsn;
-    writeTide(into, at + FRAME_HEADER_BYTES, {
-      stableLsn: 0,
-      primaryTimeMs: 0,
-      primaryEndLsn: 0,
-      firstLsn,
-    });
-    this.#cursorLsn += bytes;
-    sealFrame(into, at, FrameType.DATA, 0, TIDE_BYTES + bytes, TIDE_BYTES);
-    return records + bytes;
   }
 }

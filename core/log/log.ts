@@ -297,9 +297,8 @@ export class Log {
   }
 
   /**
-   * Reads whole records from `lsn` on into `into`, none past `limitLsn`, where a record ends.
-   * Returns the bytes: 0 at the limit, or when `into` is too small for the record that comes. What
-   * comes from a file is checked. Throws `log-gone` when the log begins later, `log-corrupt`.
+   * Reads whole records from `lsn` on into `into`, none past `limitLsn`, where a record ends. Returns the bytes: 0 at
+   * the limit, or when `into` is too small. What comes from a file is checked. Throws `log-gone`, `log-corrupt`.
    */
   read(lsn: number, into: Uint8Array, limitLsn: number): number {
     this.#checkUsable();
@@ -315,16 +314,16 @@ export class Log {
   /** Where the next `bytes` may be built before they are appended: see `LogTail.space`. */
   readonly space = (bytes: number): Bytes | null => this.#moving ? null : this.#tail.space(bytes);
 
+  /** See `LogReader.beginsRecord`. */
+  readonly beginsRecord = (lsn: number): boolean => this.#reader.beginsRecord(lsn, this.endLsn);
+
   /** Fills `into` with the log's bytes from `lsn` on, within one record. Throws `log-gone`. */
   readAt(lsn: number, into: Uint8Array): void {
     this.#checkUsable();
     this.#reader.readAt(lsn, into);
   }
 
-  /**
-   * Gives back segments as long as the log begins at or below `lsn` then, which is durable, and as
-   * far as they may go (see {@linkcode Log.oldestSegmentEnd}).
-   */
+  /** Gives back segments while the log begins at or below `lsn` then, which is durable; see {@linkcode Log.oldestSegmentEnd}. */
   dropBelow(lsn: number): void {
     if (this.#failure !== null || this.#moving || this.#closed) return;
     assert(lsn <= this.durableLsn, "only what is durable is dropped");
@@ -344,10 +343,9 @@ export class Log {
   }
 
   /**
-   * Makes `toLsn`, ahead of the present end, the new one; see {@linkcode jumpEnd}. What lies between
-   * is a gap, covered by a delta that is durable already: all below counts as durable and stable then.
-   * Nothing may be appended until this settles. Throws `log-full` (retryable; nothing has changed)
-   * when there is no segment to go on in, and what the disk throws, which is fatal.
+   * Makes `toLsn`, ahead of the present end, the new one; see {@linkcode jumpEnd}. What lies between is a gap, covered by
+   * a delta that is durable already: all below counts as durable and stable then. Nothing may be appended until this
+   * settles. Throws `log-full` (retryable; nothing has changed), and what the disk throws, which is fatal.
    */
   async jump(toLsn: number): Promise<void> {
     this.#checkUsable();

@@ -6,7 +6,14 @@
  */
 import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
-import { checkRecord, CUT_SHORT, RECORD_HEADER_BYTES, RecordReader } from "./record.ts";
+import {
+  checkRecord,
+  CUT_SHORT,
+  hasHeaderOf,
+  RECORD_ALIGN_BYTES,
+  RECORD_HEADER_BYTES,
+  RecordReader,
+} from "./record.ts";
 import type { SegmentFile } from "./segment_file.ts";
 import type { LogTail } from "./tail.ts";
 
@@ -91,6 +98,20 @@ export class LogReader {
     const segment = this.#segmentAt(lsn);
     assert(lsn + into.length <= segment.endLsn, "a record lies in one segment");
     segment.readAt(into, segment.offsetOf(lsn));
+  }
+
+  /**
+   * Whether what is known of `lsn` lets a record begin there: false where other bytes stand. At the end, below what
+   * is kept and in gaps nothing stands. What a peer says of a position is asked before anything is read there.
+   */
+  beginsRecord(lsn: number, endLsn: number): boolean {
+    if (lsn > endLsn || lsn % RECORD_ALIGN_BYTES !== 0) return false;
+    const segment = this.#segments.findLast(({ baseLsn }) => baseLsn <= lsn);
+    if (segment === undefined || lsn >= segment.endLsn) return true;
+    if (segment.endLsn - lsn < RECORD_HEADER_BYTES) return false;
+    const header = new Uint8Array(RECORD_HEADER_BYTES);
+    this.readAt(lsn, header);
+    return hasHeaderOf(header, 0, lsn);
   }
 
   #inGap(lsn: number, before: SegmentFile, after: SegmentFile): CascadeError {

@@ -90,6 +90,18 @@ export class ApplyDelay {
     });
   }
 
+  /** All up to `lsn` is to be applied now. */
+  async release(lsn: number): Promise<void> {
+    await this.#work;
+    if (lsn <= this.#reachLsn) return;
+    this.#earlyBytes += lsn - this.#reachLsn;
+    this.#host.ports.journal.write("warn", "records are applied before their time: all had to be", {
+      lsn,
+    });
+    await this.#host.save({ applyReachLsn: lsn });
+    this.#reachLsn = lsn;
+  }
+
   #run(find: () => Promise<number>): void {
     this.#isBusy = true;
     this.#work = this.#advance(find).catch((error) => {

@@ -27,6 +27,8 @@ export class MarkHook {
   #last: ApplyStatus["lastHook"] = null;
   #failures = 0;
   #isStopped = false;
+  /** It holds applying back. Below the primary always. */
+  isArmed: boolean;
 
   constructor(
     host: MarksHost,
@@ -36,6 +38,7 @@ export class MarkHook {
   ) {
     const { markFrozen } = host.state();
     this.#cutShort = markFrozen ?? null;
+    this.isArmed = !host.pipeline.reigns;
     this.#host = host;
     this.#command = command;
     this.#doneLsn = doneLsn;
@@ -57,6 +60,7 @@ export class MarkHook {
   /** Nothing behind it is applied. */
   get limitLsn(): number {
     const { pipeline } = this.#host;
+    if (!this.isArmed) return Infinity;
     const mark = this.#frozen?.mark ?? this.#next();
     return Math.max(mark?.endLsn ?? Infinity, pipeline.appliedLsn);
   }
@@ -68,7 +72,7 @@ export class MarkHook {
 
   /** Begins where a mark was reached. */
   look(): void {
-    if (this.#frozen !== null || this.#isStopped) return;
+    if (this.#frozen !== null || this.#isStopped || !this.isArmed) return;
     const { pipeline, isInPlace, ports: { clock } } = this.#host;
     const mark = this.#next();
     if (mark === null || pipeline.appliedLsn < mark.endLsn || isInPlace()) return;
@@ -83,6 +87,29 @@ export class MarkHook {
   press(lsn: number): void {
     if (this.#frozen === null || this.#frozen.mark.endLsn >= lsn) return;
     this.#frozen.cancel("the log budget is spent, and applying has to go on");
+  }
+
+  /** Marks up to `lsn` are passed by: a command that runs is ended; for the rest it is not run, loudly. */
+  async skipTo(lsn: number, why: string): Promise<void> {
+    this.#frozen?.cancel(why);
+    await this.#work;
+    const { journal, clock } = this.#host.ports;
+    const doneLsn = this.#doneLsn;
+    for (let mark = this.#next(); mark !== null && mark.endLsn <= lsn; mark = this.#next()) {
+      this.#doneLsn = mark.endLsn;
+      this.#failures++;
+      const nowMs = clock.nowMs();
+      this.#last = {
+        ...{ mark: mark.name, lsn: mark.endLsn, startedAtMs: nowMs, endedAtMs: nowMs },
+        outcome: "missed",
+        reason: why,
+      };
+      const fields = { mark: mark.name, lsn: mark.endLsn, reason: why };
+      journal.write("error", "the hook for a mark was not run", fields);
+    }
+    if (this.#doneLsn > doneLsn) {
+      await this.#host.save({ marksDoneLsn: this.#doneLsn, markFrozen: null });
+    }
   }
 
   async #freeze(mark: Mark, cancelled: Promise<string>): Promise<void> {

@@ -54,8 +54,13 @@ export class NodeMarks {
     const isDelayed = hasVolumes && !pipeline.reigns && config.applyDelayMs > 0;
     const command = hasVolumes ? config.onMark : null;
     const before = state();
-    const applyReachLsn = isDelayed ? before.applyReachLsn ?? pipeline.stableLsn : null;
-    const marksDoneLsn = command !== null ? before.marksDoneLsn ?? pipeline.appendedLsn : null;
+    // A log that was cut back at a fork ends below what was applied of it before.
+    const applyReachLsn = isDelayed
+      ? Math.min(before.applyReachLsn ?? Infinity, pipeline.stableLsn)
+      : null;
+    const marksDoneLsn = command !== null
+      ? Math.min(before.marksDoneLsn ?? Infinity, pipeline.appendedLsn)
+      : null;
     const now: Partial<NodeState> = {
       applyReachLsn,
       marksDoneLsn,
@@ -72,6 +77,7 @@ export class NodeMarks {
     }
     pipeline.marks.onNoted = () => this.#hook !== null && this.#limit();
     pipeline.onPressed = (lsn) => this.#press(lsn);
+    pipeline.onReleased = () => this.#release();
     this.#limit();
   }
 
@@ -91,8 +97,33 @@ export class NodeMarks {
     this.#delay?.press(lsn);
   }
 
+  /** All is to be applied: whatever else the volumes were to show, they are needed. */
+  async #release(): Promise<void> {
+    const { stableLsn } = this.#host.pipeline;
+    this.views.press(Infinity);
+    await this.#hook?.skipTo(stableLsn, "all that was here had to be applied");
+    await this.#delay?.release(stableLsn);
+    this.#limit();
+  }
+
+  /**
+   * A primary serves before anything else: marks that were in its log before it did hold nothing back, since
+   * its clients must be shown what lies behind them.
+   */
+  async #arm(): Promise<void> {
+    const hook = this.#hook;
+    if (hook === null || hook.isArmed || !this.#host.isRunning()) return;
+    if (!this.#host.pipeline.reigns) return void (hook.isArmed = true);
+    hook.isArmed = true;
+    await hook.skipTo(
+      this.#host.pipeline.appendedLsn,
+      "a primary that starts serves its clients first",
+    );
+  }
+
   tick(): void {
     if (this.#isStopped) return;
+    this.#arm().catch(this.#host.onFatal);
     if (this.#host.isRunning()) {
       this.#delay?.tick();
       this.#hook?.look();
@@ -106,6 +137,7 @@ export class NodeMarks {
     const fault = markNameFault(name);
     if (fault !== null) throw new CascadeError("usage", fault, { where: { mark: name } });
     this.#checkSeat();
+    await this.#arm();
     const before = pipeline.marks.from(pipeline.log.startLsn);
     const same = before.find((mark) => mark.name === name);
     if (same !== undefined) {

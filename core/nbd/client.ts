@@ -4,12 +4,13 @@
  *
  * @module
  */
+import { assert } from "../assert.ts";
 import { describeError, isCascadeError } from "../errors.ts";
-import type { Clock, Connection } from "../ports.ts";
+import type { Bytes, Clock, Connection } from "../ports.ts";
 import type { ExportBackend, Front, Refusal } from "./backend.ts";
 import { type BlockPool, ReceiveBuffer } from "./buffers.ts";
 import { Command, REQUEST_HEADER_BYTES, REQUEST_MAGIC } from "./constants.ts";
-import { Handshake, type Session } from "./handshake.ts";
+import { Handshake, type Session, type TlsMode } from "./handshake.ts";
 import { OWN_BYTES_FIRST, RECEIVE_BYTES } from "./nbd_limits.ts";
 import { ReplyBuffer } from "./reply_buffer.ts";
 import { type Lack, Transmission } from "./transmission.ts";
@@ -18,11 +19,13 @@ import { type Lack, Transmission } from "./transmission.ts";
 export interface ClientOptions {
   readonly connection: Connection;
   readonly exports: readonly ExportBackend[];
+  /** Left out: off. */
+  readonly tls?: TlsMode;
   readonly pool: BlockPool;
   readonly clock: Clock;
   readonly handshakeTimeoutMs: number;
-  /** Called when it chose an export. */
-  onServing(exportName: string): void;
+  /** Called when it chose an export; with the names in its certificate if it is connected over TLS. */
+  onServing(exportName: string, certifiedNames: readonly string[] | null): void;
   /** Called once, when it is gone for good. `unexpected` tells of a fault here, not of the client. */
   onClosed(reason: string, unexpected: boolean): void;
 }
@@ -30,7 +33,7 @@ export interface ClientOptions {
 /** One client of the server. */
 export class NbdClient {
   readonly #options: ClientOptions;
-  readonly #connection: Connection;
+  #connection: Connection;
   readonly #handshake: Handshake;
   readonly #input: ReceiveBuffer;
   readonly #replies: ReplyBuffer;
@@ -54,7 +57,7 @@ export class NbdClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#connection = options.connection;
-    this.#handshake = new Handshake(options.exports);
+    this.#handshake = new Handshake(options.exports, options.tls);
     this.#input = new ReceiveBuffer(options.pool, RECEIVE_BYTES, OWN_BYTES_FIRST);
     this.#replies = new ReplyBuffer(options.pool);
   }
@@ -70,8 +73,7 @@ export class NbdClient {
       const session = await this.#shakeHands();
       if (session !== null && !this.#closed) await this.#serve(session);
     } catch (error) {
-      const lost = isCascadeError(error, "connection-lost");
-      this.#close(describeError(error), !lost);
+      this.#close(describeError(error), !isOfClient(error));
     }
     this.#close("the client hung up", false);
     await this.#reading?.catch(() => {/* the connection is closed: no more of it is wanted */});
@@ -115,6 +117,10 @@ export class NbdClient {
       const handshake = this.#handshake;
       while (!this.#closed) {
         const replies = handshake.takeReplies();
+        if (handshake.phase === "upgrade") {
+          if (!await this.#startTls(replies)) return null;
+          continue;
+        }
         if (replies.length > 0) await this.#connection.write(replies);
         if (handshake.phase === "ready") return handshake.session;
         if (handshake.phase === "closed") {
@@ -135,6 +141,23 @@ export class NbdClient {
     }
   }
 
+  /**
+   * Goes on over TLS; false when it was closed. Whatever came behind the option came in plain: whoever sends it
+   * before the answer may be somebody on the way, who wants it to be taken for the client's.
+   */
+  async #startTls(replies: Bytes): Promise<boolean> {
+    if (this.#input.available > 0) {
+      this.close("it sent more in plain after it asked for TLS");
+      return false;
+    }
+    assert(this.#connection.startTls !== undefined, "TLS was offered where it is to be had");
+    const secured = await this.#connection.startTls(replies);
+    if (this.#closed) secured.close();
+    this.#connection = secured;
+    this.#handshake.secured();
+    return !this.#closed;
+  }
+
   async #serve(session: Session): Promise<void> {
     const transmission = new Transmission(session, this.#replies);
     const front = session.backend.front;
@@ -145,7 +168,7 @@ export class NbdClient {
       onProgress: () => this.#onProgress(),
       onRefused: (refusal) => this.#onRefused(refusal),
     });
-    this.#options.onServing(session.backend.name);
+    this.#options.onServing(session.backend.name, this.#connection.certifiedNames);
     while (!this.#closed) {
       const lack = this.#pump(transmission, front);
       if (this.#closed) return;
@@ -279,4 +302,9 @@ export class NbdClient {
     if (this.#replies.isSending || this.#replies.length > 0) return;
     this.close(this.#draining ? "the server stops" : "the client is done");
   }
+}
+
+/** It went, or does not speak as it should, or nobody vouches for it. */
+function isOfClient(error: unknown): boolean {
+  return isCascadeError(error) && ["connection-lost", "protocol", "refused"].includes(error.code);
 }

@@ -1,17 +1,22 @@
 /**
  * The NBD handshake (fixed newstyle) as a machine: bytes in, bytes out, at the end a session.
  *
+ * With STARTTLS it goes on over TLS from its options on. What was agreed in plain is forgotten then, since somebody
+ * on the way may have said it; and whoever drives the machine sees to it that no byte that came in plain is taken
+ * for one that came over TLS.
+ *
  * | phase    | waits for                        | then                                          |
  * | -------- | -------------------------------- | --------------------------------------------- |
  * | flags    | the client's 32 bits of flags    | options; closed when one of them is unknown   |
- * | options  | an option's header and its data  | options, skipping, ready or closed            |
+ * | options  | an option's header and its data  | options, skipping, upgrade, ready or closed   |
  * | skipping | the data of an over-long option  | options                                       |
+ * | upgrade  | `secured`, once TLS is there     | options                                       |
  * | ready    | nothing: `session` is set        |                                               |
  * | closed   | nothing: say what was gathered, then hang up                                   ||
  *
  * @module
  */
-import { unreachable } from "../assert.ts";
+import { assert, unreachable } from "../assert.ts";
 import type { Bytes } from "../ports.ts";
 import type { ExportBackend } from "./backend.ts";
 import {
@@ -44,8 +49,11 @@ export interface Session {
   readonly blockStatus: boolean;
 }
 
+/** Whether clients may, must or cannot ask for TLS. */
+export type TlsMode = "off" | "allowed" | "required";
+
 /** See the module's table. */
-export type HandshakePhase = "flags" | "options" | "skipping" | "ready" | "closed";
+export type HandshakePhase = "flags" | "options" | "skipping" | "upgrade" | "ready" | "closed";
 
 /** The transmission flags of an export. */
 export function transmissionFlags(backend: ExportBackend, structured: boolean): number {
@@ -66,6 +74,8 @@ export class Handshake {
   #phase: HandshakePhase = "flags";
   #reason = "";
   #session: Session | null = null;
+  /** `done`: all of this goes over TLS. */
+  #tls: TlsMode | "done";
   #zeroes = true;
   #structured = false;
   /** The export for which the last SET_META_CONTEXT selected `base:allocation`. */
@@ -74,8 +84,9 @@ export class Handshake {
   #skipBytes = 0;
   #wanted = FLAGS_BYTES;
 
-  constructor(exports: readonly ExportBackend[]) {
+  constructor(exports: readonly ExportBackend[], tls: TlsMode = "off") {
     this.#exports = exports;
+    this.#tls = tls;
     this.#replies.greeting();
   }
 
@@ -98,6 +109,15 @@ export class Handshake {
     return this.#wanted;
   }
 
+  /** TLS is there: what was agreed before it counts no more. */
+  secured(): void {
+    assert(this.#phase === "upgrade", "TLS was asked for");
+    this.#tls = "done";
+    this.#structured = false;
+    this.#allocationOf = null;
+    this.#phase = "options";
+  }
+
   /** All that is to be sent now; empties it. */
   takeReplies(): Bytes {
     return this.#replies.take();
@@ -116,6 +136,7 @@ export class Handshake {
         return this.#takeOption(bytes, start, end);
       case "skipping":
         return this.#skip(start, end);
+      case "upgrade":
       case "ready":
       case "closed":
         return start;
@@ -171,6 +192,7 @@ export class Handshake {
     this.#phase = "skipping";
     this.#skipBytes = length;
     if (this.draining) this.#refuseForShutdown(option);
+    else if (this.#lacksTls(option)) this.#demandTls(option);
     else if (!KNOWN_OPTIONS.has(option)) this.#refuseUnknown(option);
     else {
       this.#replies.error(option, OptionReply.ERR_TOO_BIG, `more than ${OPTION_BYTES_MAX} bytes`);
@@ -188,6 +210,7 @@ export class Handshake {
     if (option === Option.ABORT) return this.#abort();
     if (option === Option.EXPORT_NAME) return this.#takeExportName(data);
     if (this.draining) return this.#refuseForShutdown(option);
+    if (this.#lacksTls(option)) return this.#demandTls(option);
     switch (option) {
       case Option.LIST:
         return this.#list(option, data);
@@ -203,11 +226,27 @@ export class Handshake {
       case Option.SET_META_CONTEXT:
         return this.#setContexts(option, data);
       case Option.STARTTLS:
-        if (data.length > 0) return this.#refuse(option, "this option takes no data");
-        return this.#refuseUnknown(option);
+        return this.#startTls(option, data);
       default:
         return this.#refuseUnknown(option);
     }
+  }
+
+  /** Nothing but the way to TLS, and the way out, is open. */
+  #lacksTls(option: number): boolean {
+    return this.#tls === "required" && option !== Option.STARTTLS;
+  }
+
+  #demandTls(option: number): void {
+    this.#replies.error(option, OptionReply.ERR_TLS_REQD, "this server speaks over TLS alone");
+  }
+
+  #startTls(option: number, data: Uint8Array): void {
+    if (data.length > 0) return this.#refuse(option, "this option takes no data");
+    if (this.#tls === "off") return this.#refuseUnknown(option);
+    if (this.#tls === "done") return this.#refuse(option, "this is over TLS already");
+    this.#replies.ack(option);
+    this.#phase = "upgrade";
   }
 
   #abort(): void {
@@ -216,6 +255,10 @@ export class Handshake {
   }
 
   #takeExportName(data: Uint8Array): void {
+    // This option has no answer but the export.
+    if (this.#lacksTls(Option.EXPORT_NAME)) {
+      return this.#close("it did not ask for TLS, as it has to");
+    }
     const name = parseExportName(data);
     const backend = name === null ? null : this.#find(name);
     if (backend === null || this.draining) {

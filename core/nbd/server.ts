@@ -9,6 +9,7 @@ import { StrangerJournal } from "../stranger_journal.ts";
 import type { ExportBackend } from "./backend.ts";
 import { BlockPool } from "./buffers.ts";
 import { NbdClient } from "./client.ts";
+import type { TlsMode } from "./handshake.ts";
 import {
   CONNECTIONS_MAX,
   DRAIN_TIMEOUT_MS,
@@ -23,6 +24,8 @@ export interface NbdServerOptions {
   readonly clock: Clock;
   readonly journal: Journal;
   readonly exports: readonly ExportBackend[];
+  /** Of clients over TCP; left out: off. Those of a Unix socket are on this host. */
+  readonly tls?: TlsMode;
   readonly connectionsMax?: number;
   readonly handshakesMax?: number;
   readonly handshakeTimeoutMs?: number;
@@ -37,6 +40,7 @@ export interface ListeningAddress {
 
 interface Door {
   readonly listener: Listener;
+  readonly tls: TlsMode;
   clients: number;
 }
 
@@ -82,11 +86,12 @@ export class NbdServer {
   async listen(address: string): Promise<string> {
     let door: Door | null = null;
     const early: Connection[] = [];
+    const tls = address.startsWith("tcp:") ? this.#options.tls ?? "off" : "off";
     const listener = await this.#options.network.listen(address, (connection) => {
       if (door === null) early.push(connection);
       else this.#admit(connection, door);
-    });
-    door = { listener, clients: 0 };
+    }, tls !== "off");
+    door = { listener, tls, clients: 0 };
     if (this.#stopping) listener.close();
     else this.#doors.push(door);
     for (const connection of early) this.#admit(connection, door);
@@ -168,13 +173,18 @@ export class NbdServer {
     const client = new NbdClient({
       connection,
       exports,
+      tls: door.tls,
       pool: this.#pool,
       clock,
       handshakeTimeoutMs,
-      onServing: (name) => {
+      onServing: (name, certifiedNames) => {
         teller = journal;
         this.#newcomers.delete(client);
-        journal.write("info", "NBD client connected", { remote, export: name });
+        journal.write("info", "NBD client connected", {
+          remote,
+          export: name,
+          ...(certifiedNames === null ? {} : { tls: certifiedNames.join(" ") }),
+        });
       },
       onClosed: (reason, unexpected) => {
         this.#clients.delete(client);

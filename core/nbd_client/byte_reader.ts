@@ -24,6 +24,11 @@ export class ByteReader {
     this.#connection = connection;
   }
 
+  /** Bytes that came and were not asked for yet. */
+  get unread(): number {
+    return this.#end - this.#start;
+  }
+
   /**
    * The next `count` bytes as a view that holds until the next call; at most what the buffer takes.
    * Throws `connection-lost`.

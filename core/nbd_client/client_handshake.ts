@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import { VOLUME_BYTES_MAX } from "../limits.ts";
 import {
@@ -25,9 +26,10 @@ import {
   STRING_BYTES_MAX,
   TransmissionFlag,
 } from "../nbd/constants.ts";
-import type { Connection } from "../ports.ts";
+import type { Bytes, Connection } from "../ports.ts";
 import type { ByteReader } from "./byte_reader.ts";
 
+const NOTHING: Bytes = new Uint8Array(0);
 const GREETING_BYTES = 18;
 /** Data of one reply: names and messages are at most 4096 bytes. */
 const REPLY_BYTES_MAX = 16 * 1024;
@@ -60,15 +62,16 @@ interface Reply {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** Goes through the handshake. Throws `protocol`, `refused` or `connection-lost`. */
-export async function clientHandshake(
+/**
+ * Agrees on an export, once both ends have greeted each other. Throws `protocol`, `refused` or `connection-lost`.
+ */
+export async function agree(
   connection: Connection,
   reader: ByteReader,
   exportName: string,
 ): Promise<Agreed> {
   const name = new TextEncoder().encode(exportName);
   if (name.length > STRING_BYTES_MAX) throw protocol("the export's name is too long");
-  await greet(connection, reader);
   const ask = async (option: number, data: Uint8Array) => {
     await connection.write(optionBytes(option, data));
     return await repliesTo(option, reader);
@@ -81,7 +84,8 @@ export async function clientHandshake(
   return agreedOn(await ask(Option.GO, goData(name)), exportName, structured, allocationId);
 }
 
-async function greet(connection: Connection, reader: ByteReader): Promise<void> {
+/** Says hello. Throws `protocol` or `connection-lost`. */
+export async function greet(connection: Connection, reader: ByteReader): Promise<void> {
   const greeting = await reader.head(GREETING_BYTES);
   if (
     greeting.getUint32(0) !== INIT_MAGIC_HIGH || greeting.getUint32(4) !== INIT_MAGIC_LOW ||
@@ -94,6 +98,24 @@ async function greet(connection: Connection, reader: ByteReader): Promise<void> 
   const own = new Uint8Array(4);
   own[3] = flags & (HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES);
   await connection.write(own);
+}
+
+/**
+ * Goes on over TLS, or not at all. What came in plain behind the answer was not said over TLS, whoever said it: that
+ * ends it. Throws `refused`, `protocol` or `connection-lost`.
+ */
+export async function askForTls(connection: Connection, reader: ByteReader): Promise<Connection> {
+  await connection.write(optionBytes(Option.STARTTLS, NOTHING));
+  const answer = last(await repliesTo(Option.STARTTLS, reader));
+  if (answer.type !== OptionReply.ACK) {
+    throw new CascadeError("refused", "the NBD server has no TLS", {
+      where: { peer: connection.remote },
+      hint: "nbd:// goes on in plain, if that is what you want.",
+    });
+  }
+  if (reader.unread > 0) throw protocol("it sent more in plain where TLS was to begin");
+  assert(connection.startTls !== undefined, "it was dialled for TLS");
+  return await connection.startTls(NOTHING);
 }
 
 function optionBytes(option: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -216,9 +238,14 @@ function refused({ type, data }: Reply, exportName: string): CascadeError {
   const reason = type === OptionReply.ERR_UNKNOWN
     ? "there is no such export"
     : `the server refused the export (reply 0x${type.toString(16)})`;
+  if (type === OptionReply.ERR_TLS_REQD) {
+    return new CascadeError("refused", "the NBD server speaks over TLS alone", {
+      hint: "Write nbds://HOST/EXPORT?tls-certificates=FOLDER.",
+    });
+  }
   return new CascadeError("refused", reason + (said === "" ? "" : `: ${said}`), {
     where: { export: exportName === "" ? '""' : exportName },
-    hint: "See what it serves with `nbdinfo --list`; if it asks for TLS, that is not there yet.",
+    hint: "See what it serves with `nbdinfo --list`.",
   });
 }
 

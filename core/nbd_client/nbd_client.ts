@@ -12,7 +12,7 @@ import { CascadeError } from "../errors.ts";
 import { Command, REQUEST_HEADER_BYTES, REQUEST_MAGIC } from "../nbd/constants.ts";
 import type { Bytes, Clock, Connection, Network, Timer } from "../ports.ts";
 import { ByteReader } from "./byte_reader.ts";
-import { type Agreed, clientHandshake, protocol } from "./client_handshake.ts";
+import { agree, type Agreed, askForTls, greet, protocol } from "./client_handshake.ts";
 import { type Extent, type Pending, readReply } from "./replies.ts";
 import type { NbdPlace } from "./uri.ts";
 
@@ -58,20 +58,27 @@ export class NbdClient {
     this.export = agreed;
   }
 
-  /** Connects. Throws `unreachable`, `timed-out`, `refused`, `protocol` or `connection-lost`. */
+  /**
+   * Connects; over TLS, if the place says so, on connections that the network has made for that. Throws `unreachable`, `timed-out`, `refused`, `protocol` or `connection-lost`.
+   */
   static async connect(
     { network, clock }: { network: Network; clock: Clock },
     place: NbdPlace,
   ): Promise<NbdClient> {
-    const connection = await network.dial(place.address);
-    const reader = new ByteReader(connection);
+    let connection = await network.dial(place.address);
+    let reader = new ByteReader(connection);
     let late = false;
     const timer = clock.after(HANDSHAKE_TIMEOUT_MS, () => {
       late = true;
       connection.close();
     });
     try {
-      const agreed = await clientHandshake(connection, reader, place.exportName);
+      await greet(connection, reader);
+      if (place.tls !== null) {
+        connection = await askForTls(connection, reader);
+        reader = new ByteReader(connection);
+      }
+      const agreed = await agree(connection, reader, place.exportName);
       const client = new NbdClient(connection, reader, agreed, clock);
       void client.#receive();
       return client;

@@ -1,6 +1,7 @@
 /**
  * NBD URIs, as libnbd and QEMU read them: `nbd://host[:port]/export` and
- * `nbd+unix:///export?socket=/path` (NetworkBlockDevice/nbd, doc/uri.md).
+ * `nbd+unix:///export?socket=/path` (NetworkBlockDevice/nbd, doc/uri.md). With `nbds` in place of `nbd` it is over TLS,
+ * with `tls-certificates=/folder`, and `tls-hostname=NAME` where the server's certificate has another name.
  *
  * @module
  */
@@ -16,6 +17,16 @@ export interface NbdPlace {
   /** For the network port: `tcp://host:port` or `unix:/path`. */
   readonly address: string;
   readonly exportName: string;
+  /** Null: in plain. */
+  readonly tls: NbdPlaceTls | null;
+}
+
+/** How it is spoken to over TLS. */
+export interface NbdPlaceTls {
+  /** The folder of `ca-cert.pem`, `client-cert.pem` and `client-key.pem`, as it was written. */
+  readonly certificates: string;
+  /** What has to stand in the server's certificate. */
+  readonly hostname: string;
 }
 
 /** Whether a text wants to be an NBD URI. */
@@ -34,12 +45,33 @@ export function parseNbdUri(text: string): NbdPlace {
   }
   switch (url.protocol) {
     case "nbd:":
-      return { address: tcpAddress(url, text), exportName: exportOf(url, text) };
+    case "nbds:":
+      return placeOf(url, tcpAddress(url, text), text);
     case "nbd+unix:":
-      return { address: `unix:${socketOf(url, text)}`, exportName: exportOf(url, text) };
+    case "nbds+unix:":
+      return placeOf(url, `unix:${socketOf(url, text)}`, text);
     default:
       throw wrong(text, `${url.protocol}// is not there yet`);
   }
+}
+
+function placeOf(url: URL, address: string, text: string): NbdPlace {
+  const isTls = url.protocol.startsWith("nbds");
+  return { address, exportName: exportOf(url, text), tls: isTls ? tlsOf(url, text) : null };
+}
+
+function tlsOf(url: URL, text: string): NbdPlaceTls {
+  const certificates = url.searchParams.get("tls-certificates") ?? "";
+  if (certificates === "") {
+    throw wrong(text, "over TLS it needs ?tls-certificates= and a folder of certificates");
+  }
+  // What would make it less of a proof is not there to be left unseen.
+  if (url.searchParams.get("tls-verify-peer") === "false") {
+    throw wrong(text, "the server's certificate is always looked at");
+  }
+  const host = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const hostname = url.searchParams.get("tls-hostname") ?? host;
+  return { certificates, hostname: hostname === "" ? "localhost" : hostname };
 }
 
 function tcpAddress(url: URL, text: string): string {
@@ -71,6 +103,7 @@ function exportOf(url: URL, text: string): string {
 function wrong(uri: string, reason: string): CascadeError {
   return new CascadeError("usage", `not a usable NBD URI: ${reason}`, {
     where: { uri },
-    hint: "Write nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=/PATH.",
+    hint: "Write nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=/PATH, or, over TLS, " +
+      "nbds://HOST[:PORT]/EXPORT?tls-certificates=FOLDER.",
   });
 }

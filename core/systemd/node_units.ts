@@ -127,7 +127,7 @@ function head({ topology, node, user, topologyPath }: UnitRequest, file: string)
     `${file}: node ${node.name} of ${topologyPath}, made by \`cascade systemd\`.`,
     "Make it again when paths or hooks in the topology change.",
     ...owner,
-    `${user} must be able to read the topology and its secret, and to write in:`,
+    `${user} must be able to read the topology, own its secret and keys (0600), and write in:`,
     ...folders.map((folder) => `  ${folder}`),
   ];
 }
@@ -145,9 +145,11 @@ function secretLines(topology: Topology, node: TopologyNode): UnitLine[] {
 }
 
 function secretFiles(topology: Topology, node: TopologyNode): string[] {
-  return [topology.secret, node.adminToken].flatMap((source) =>
+  const secrets = [topology.secret, node.adminToken].flatMap((source) =>
     source?.kind === "file" ? [source.path] : []
   );
+  const nbd = node.nbdTls === "off" ? {} : node.nbdCerts ?? {};
+  return [...new Set([...secrets, ...Object.values(node.tls ?? {}), ...Object.values(nbd)])];
 }
 
 function commandLine(request: UnitRequest, command: string, ...rest: readonly string[]): string {

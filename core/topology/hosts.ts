@@ -91,6 +91,14 @@ function endpointsOf(node: TopologyNode): Endpoint[] {
   return [...node.listen, ...node.nbd, ...admin].map(endpointOf);
 }
 
+/** Where a node can be dialled at all, in the file's order. */
+export function addressesToDial(node: TopologyNode): string[] {
+  return (node.advertise ?? node.listen).filter((text) => {
+    const endpoint = endpointOf(text);
+    return endpoint.scheme === "unix" || (endpoint.port !== 0 && !isWildcard(endpoint.host));
+  });
+}
+
 /**
  * Where the dialling end of `link` finds `dialled`: what can be dialled, in the order of the link's transports,
  * or else in the file's.

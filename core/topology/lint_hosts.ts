@@ -71,14 +71,15 @@ function lintAddress({ node, key, text, path }: PlacedAddress, reporter: Reporte
       expected: "a loopback address or adminToken",
     });
   }
-  if (key === "nbd" && endpoint.scheme === "tcp" && !node.insecure) {
+  if (key === "nbd" && endpoint.scheme === "tcp" && !node.insecure && node.nbdTls !== "required") {
     reporter.report(path, "value", {
       severity: "warning",
       message:
         `whoever reaches ${text} can read${node.role === "primary" ? " and write" : ""} the ` +
-        `volumes: NBD has no encryption and no password here; "insecure: true" accepts that`,
+        `volumes: nothing is asked of a client here; set "nbdTls: required", or accept that with ` +
+        `"insecure: true"`,
       found: text,
-      expected: "a loopback address, a Unix socket or insecure: true",
+      expected: "nbdTls: required, a loopback address, a Unix socket or insecure: true",
     });
   }
 }

@@ -21,6 +21,7 @@ export function lintTransports(topology: Topology, reporter: Reporter): void {
 const needsCertificate = (address: string) => /^(tls|quic):/.test(address);
 
 function lintNode(topology: Topology, node: TopologyNode, reporter: Reporter): void {
+  lintNbdTls(node, reporter);
   const listen = node.listen.findIndex(needsCertificate);
   if (listen >= 0 && node.tls === null) {
     const text = node.listen[listen] ?? "";
@@ -39,6 +40,45 @@ function lintNode(topology: Topology, node: TopologyNode, reporter: Reporter): v
         `a link by "exec" needs the socket ${quote(address)}, whose path has ${bytes} bytes; the ` +
         `system takes at most ${SOCKET_PATH_BYTES_MAX}: add a shorter unix: address to "listen"`,
       found: node.dir,
+    });
+  }
+}
+
+/** What is asked for must be possible, and must mean something. */
+function lintNbdTls(node: TopologyNode, reporter: Reporter): void {
+  const path = ["nodes", node.name];
+  const isOff = node.nbdTls === "off";
+  if (!isOff && node.nbdCerts === null) {
+    reporter.report([...path, "nbdTls"], "value", {
+      message:
+        `nbdTls: ${node.nbdTls} needs a certificate, and ${quote(node.name)} has none; set ` +
+        '"certs" to the folder that `cascade certs` made, or "nbdCerts" on the node',
+      found: node.nbdTls,
+      expected: "certs: FOLDER",
+    });
+  }
+  if (!isOff && !node.nbd.some((address) => address.startsWith("tcp:"))) {
+    reporter.report([...path, "nbdTls"], "value", {
+      severity: "warning",
+      message: `nbdTls is for clients over TCP, and "nbd" of ${
+        quote(node.name)
+      } has no tcp:// address`,
+      found: node.nbdTls,
+      expected: "nbd: tcp://HOST:PORT",
+    });
+  }
+  if (isOff && node.nbdClients !== null) {
+    // Not a warning: somebody relies on it.
+    reporter.report([...path, "nbdClients"], "key", {
+      message: `nbdClients keeps nobody out while nbdTls is off; set "nbdTls: required"`,
+      expected: "nbdTls: required",
+    });
+  } else if (node.nbdTls === "allowed" && node.nbdClients !== null) {
+    reporter.report([...path, "nbdClients"], "key", {
+      message:
+        "nbdClients keeps nobody out while nbdTls is allowed: whoever does not ask for TLS goes on in " +
+        'plain; set "nbdTls: required"',
+      expected: "nbdTls: required",
     });
   }
 }

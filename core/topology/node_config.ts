@@ -5,7 +5,8 @@
  */
 import type { LinkConfig, NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
-import { dialAddresses, listenAddresses } from "./hosts.ts";
+import type { ClusterTree } from "../tree/tree.ts";
+import { addressesToDial, dialAddresses, listenAddresses } from "./hosts.ts";
 import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
@@ -64,6 +65,9 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     // A scan makes deltas: the log itself holds next to nothing, and begins a segment behind each.
     log: node.capture === "scan" ? { ...node.log, segmentBytes: SEGMENT_BYTES_MIN } : node.log,
     nbd: node.nbd,
+    nbdTls: node.nbdTls === "off" || node.nbdCerts === null
+      ? null
+      : { mode: node.nbdTls, files: node.nbdCerts, clients: node.nbdClients },
     capture: node.capture,
     beforeScan: node.beforeScan,
     afterScan: node.afterScan,
@@ -75,7 +79,22 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     upstream: upstream === undefined ? null : linkConfig(topology, upstream),
     downstream: topology.links.filter((link) => link.from === nodeName)
       .map((link) => linkConfig(topology, link)),
+    tree: treeOf(topology),
+    startAlone: node.startAlone,
     nodeNames: topology.nodes.map(({ name }) => name),
+  };
+}
+
+/** What every node knows of all of them. */
+export function treeOf(topology: Topology): ClusterTree {
+  return {
+    nodes: topology.nodes.map((node) => ({
+      name: node.name,
+      role: node.role,
+      addresses: addressesToDial(node),
+      hasVolumes: node.volumes !== null,
+    })),
+    links: topology.links.map((link) => linkConfig(topology, link)),
   };
 }
 
@@ -115,6 +134,6 @@ export function cleanSecret(bytes: Uint8Array, origin: string): Uint8Array {
     end === 0
       ? `the secret in ${origin} is empty`
       : `the secret in ${origin} has ${end} bytes; expected at least ${SECRET_BYTES_MIN}`,
-    { hint: "Make one with: openssl rand -hex 32" },
+    { hint: "Make one with: openssl rand -hex 32, in a file that you alone may read" },
   );
 }

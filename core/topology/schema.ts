@@ -90,8 +90,22 @@ const nodeSchema = z.strictObject({
   tls: tlsSchema.optional().describe(
     "This node's certificate files, where they are not in the folder of certs",
   ),
+  nbdTls: z.enum(["off", "allowed", "required"]).default("off").describe(
+    "TLS for NBD clients over TCP, who show a certificate. allowed: whoever does not ask goes on in plain",
+  ),
+  nbdClients: z.array(nameSchema, { error: "a list of names: [backup, vm1]" }).optional().describe(
+    "The clients that are let in over TLS, by the names in their certificates; all that the CA has certified " +
+      "if left out",
+  ),
+  nbdCerts: tlsSchema.optional().describe(
+    "Certificate files for NBD clients, where they are not those of the node",
+  ),
   insecure: flagSchema.default(false).describe(
     "Accept that data travels in the clear when listen is plain TCP off loopback",
+  ),
+  startAlone: z.enum(["never", "ask", "always"]).default("ask").describe(
+    "When this node was the primary and starts again, and no other node answers that could tell of a " +
+      "promotion. ask: wait for one, or for `cascade promote`; never: wait; always: serve",
   ),
   capture: z.enum(["nbd", "scan"]).default("nbd").describe(
     "Where the primary's writes come from. nbd: its clients; scan: something else writes the " +
@@ -223,6 +237,7 @@ export function keysAt(path: readonly (string | number)[], mode: string | null):
   if (top === "nodes" && path.length === 2) return NODE_KEYS;
   if (top === "nodes" && path.length === 3 && path[2] === "log") return LOG_KEYS;
   if (top === "nodes" && path.length === 3 && path[2] === "tls") return TLS_KEYS;
+  if (top === "nodes" && path.length === 3 && path[2] === "nbdCerts") return TLS_KEYS;
   if (top === "links" && path.length === 2) return LINK_KEYS.get(mode ?? "") ?? [];
   return [];
 }

@@ -14,6 +14,7 @@ import type {
   OnDisconnect,
   Role,
   Schedule,
+  StartAlone,
   TlsFiles,
 } from "../config.ts";
 import { formatEndpoint } from "./address.ts";
@@ -53,7 +54,14 @@ export interface TopologyNode {
   readonly adminToken: SecretSource | null;
   /** Its certificate files; null: neither the topology nor the node names any. */
   readonly tls: TlsFiles | null;
+  /** TLS for NBD clients over TCP. */
+  readonly nbdTls: "off" | "allowed" | "required";
+  /** Whom it lets in; null: all that are certified. */
+  readonly nbdClients: readonly string[] | null;
+  /** The files for NBD clients: those of the node, unless others are named; null: there are none. */
+  readonly nbdCerts: TlsFiles | null;
   readonly insecure: boolean;
+  readonly startAlone: StartAlone;
   readonly capture: "nbd" | "scan";
   readonly beforeScan: Hook | null;
   readonly afterScan: Hook | null;
@@ -154,7 +162,11 @@ function buildNode(
     admin: spec.admin === undefined ? null : format(spec.admin),
     adminToken: spec.adminToken === undefined ? null : secretSource(spec.adminToken, folder),
     tls: tlsFiles(name, spec.tls ?? {}, certs, folder),
+    nbdTls: spec.nbdTls,
+    nbdClients: spec.nbdClients ?? null,
+    nbdCerts: tlsFiles(name, { ...spec.tls, ...spec.nbdCerts }, certs, folder),
     insecure: spec.insecure,
+    startAlone: spec.startAlone,
     capture: spec.capture,
     beforeScan: spec.beforeScan ?? null,
     afterScan: spec.afterScan ?? null,

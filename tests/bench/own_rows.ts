@@ -14,6 +14,7 @@ import { fillImage, fillLog } from "./contenders.ts";
 import { measureCompress, measureLimit } from "./line_rows.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureScan } from "./scan_rows.ts";
+import { measureFar } from "./far_rows.ts";
 import { measureSeed } from "./seed_rows.ts";
 import { measureSync, measureWire } from "./sync_rows.ts";
 import { measureTransports } from "./transport_rows.ts";
@@ -39,6 +40,7 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   cpu: measureCpu,
   // Half of what the others write: a volume of 1 GiB in a full run.
   seed: (cleanup, bytes) => measureSeed(cleanup, bytes / 2),
+  "seed-tls": (cleanup, bytes) => measureFar(cleanup, bytes / 4),
   sync: (cleanup, bytes) => measureSync(cleanup, bytes / 2),
   scan: (cleanup, bytes) => measureScan(cleanup, bytes / 2),
   transports: (cleanup, bytes) => measureTransports(cleanup, bytes / 8),

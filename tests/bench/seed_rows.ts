@@ -20,11 +20,13 @@ const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
 
 type Contest = Readonly<Record<string, readonly string[]>>;
 
-function seedLine(...args: string[]): string[] {
+/** `cascade seed` as a command line. */
+export function seedLine(...args: string[]): string[] {
   return [Deno.execPath(), "run", "-A", "-c", CONFIG, MOD, "seed", "--quiet", ...args];
 }
 
-function fillRandom(path: string, sizeBytes: number): void {
+/** Makes a file of random bytes. */
+export function fillRandom(path: string, sizeBytes: number): void {
   using file = Deno.openSync(path, { create: true, write: true });
   const block = new Uint8Array(STEP_BYTES);
   for (let at = 0; at < sizeBytes; at += STEP_BYTES) {

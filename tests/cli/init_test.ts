@@ -12,6 +12,7 @@ Deno.test("what init writes is good for any number of nodes, any name and size",
         size: nodeCount % 2 === 0 ? "1GiB" : "1.5 GiB",
         nodeCount,
         secretFile: `${name}.secret`,
+        certsFolder: `${name}.certs`,
         schemaFile: "topology.schema.json",
       });
       const { topology, problems } = parseTopology(text, "topology.yaml", "/srv");
@@ -29,6 +30,8 @@ Deno.test("init writes a topology, a secret for its owner alone, and a schema", 
     assertEquals(made.code, 0, made.stderr);
     assertStringIncludes(made.stderr, "cascade serve --node hq");
     assertEquals([...Deno.readDirSync(folder)].map(({ name }) => name).sort(), [
+      "payroll.ca.key",
+      "payroll.certs",
       "payroll.secret",
       "topology.schema.json",
       "topology.yaml",

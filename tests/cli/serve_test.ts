@@ -198,7 +198,7 @@ Deno.test("SIGHUP tells what has changed, takes a new token at once, and survive
   withTopology(async (folder, run) => {
     const [first, second] = ["first-token-0123456789", "second-token-0123456789"];
     const withToken = topologyText("    adminToken: ./token");
-    await Deno.writeTextFile(`${folder}/token`, first);
+    await Deno.writeTextFile(`${folder}/token`, first, { mode: 0o600 });
     await Deno.writeTextFile(`${folder}/topology.yaml`, withToken);
     const hq = run(["serve", "--node", "hq"]);
     await hq.says(/ ready /);

@@ -97,7 +97,7 @@ function inCascade(
   return inFolder(async (folder) => {
     const admin = hasAdmin ? `, admin: "unix:./admin"` : "";
     Deno.writeTextFileSync(`${folder}/topology.yaml`, topologyText(admin));
-    Deno.writeTextFileSync(`${folder}/secret`, "0123456789abcdef");
+    Deno.writeTextFileSync(`${folder}/secret`, "0123456789abcdef", { mode: 0o600 });
     await work(folder);
   });
 }

@@ -37,6 +37,8 @@ function makeConfig(): NodeConfig {
     upstream: null,
     downstream: [makeLink({ mode: "sync", timeoutMs: TIMEOUT_MS })],
     nodeNames: ["a", "b"],
+    tree: null,
+    startAlone: "always",
   };
 }
 

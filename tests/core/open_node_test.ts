@@ -41,6 +41,8 @@ function makeConfig(change: Partial<NodeConfig> = {}): NodeConfig {
     upstream: null,
     downstream: [],
     nodeNames: ["hq"],
+    tree: null,
+    startAlone: "always",
     ...change,
   };
 }

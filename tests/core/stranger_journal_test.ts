@@ -25,7 +25,7 @@ Deno.test("what comes now and then is told at once, each time", () => {
   assertEquals(clock.pending, 0);
 });
 
-Deno.test("a flood is a line a second, with a count of what was not told, to its end", () => {
+Deno.test("a flood is a line now and then, with a count of what was not told, to its end", () => {
   const { clock, strangers, told } = make();
   for (let n = 0; n < 300; n++) {
     strangers.write("warn", "dropped", { n });
@@ -50,4 +50,28 @@ Deno.test("each message has its own second, and the end tells what waits, and no
   strangers.write("warn", "dropped", { n: 4 });
   assertEquals(told().slice(2), ["dropped 3"]);
   assertEquals([journal.lines[1]?.level, clock.pending], ["info", 0]);
+});
+
+Deno.test("what goes on for a day is a line a minute, and once it was over it is told at once again", () => {
+  const { clock, strangers, told } = make();
+  for (let n = 0; n < 3600; n++) {
+    strangers.write("warn", "dropped", { n });
+    clock.advance(1000);
+  }
+  assertEquals(told().length < 70, true, String(told().length));
+  clock.advance(120_000);
+  const before = told().length;
+  for (let n = 0; n < 2; n++) {
+    strangers.write("warn", "dropped", { n });
+    clock.advance(60_000);
+  }
+  assertEquals(told().slice(before), ["dropped 0", "dropped 1"]);
+});
+
+Deno.test("what has another code is another kind: a flood of one does not hide it", () => {
+  const { strangers, told } = make();
+  for (let n = 0; n < 100; n++) strangers.write("warn", "dropped", { n, code: "protocol" });
+  strangers.write("warn", "dropped", { n: 7, code: "wrong-secret" });
+  assertEquals(told(), ["dropped 0", "dropped 7"]);
+  strangers.close();
 });

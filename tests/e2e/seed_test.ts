@@ -205,7 +205,7 @@ e2e("seed refuses what it must not overwrite, in words", ["qemu-nbd", "flock"], 
     [["--force", at("a"), at("served")], 1, "locked"],
     [[at("nothing"), at("b")], 1, "no such file"],
     [[at("a"), "nbd+unix:///?socket=/nowhere/s"], 4, "nobody answers"],
-    [[at("a"), "nbds://host/x"], 2, "not there yet"],
+    [[at("a"), "nbds://host/x"], 2, "over tls it needs ?tls-certificates="],
   ];
   for (const [args, code, words] of cases) {
     const { stderr, ...ended } = await seed(...args);

@@ -3,7 +3,7 @@ import type { StagedMessage } from "../../core/link/messages.ts";
 import { CascadeError } from "../../core/errors.ts";
 import type { SeedMaker, SeedSink } from "../../core/node_seeds.ts";
 import { startAdmin } from "../../io/admin.ts";
-import { PROOF_HEADER, proofOf } from "../../io/admin_seed.ts";
+import { NONCE_HEADER, PROOF_HEADER, proofOf } from "../../io/admin_seed.ts";
 import { type AdminTarget, openAnswer, readBody } from "../../io/admin_client.ts";
 import { fetchSeed } from "../../io/seed_client.ts";
 import { makeDeltaHeader, makeDeltaTrailer } from "../core/delta/made_up_delta.ts";
@@ -46,7 +46,7 @@ async function withMaker(
     address: "http://127.0.0.1:0",
     token: () => null,
     status: () => nodeStatus(),
-    seeds: { maker, secret: SECRET, journal },
+    seeds: { maker: () => maker, secret: SECRET, journal },
   });
   const target = { address: admin.address, node: NODE, token: null, timeoutMs: 5000 };
   try {
@@ -89,21 +89,45 @@ function makeStaged(): StagedMessage {
   return { header: makeDeltaHeader(), position: 77, cursor: { pass: 1, volume: 0, offset: 5 } };
 }
 
-Deno.test("a seed is given to nobody who does not know the secret, or knew it long ago", () =>
+/** Asks with that proof: the code, and the nonce of the answer. */
+async function ask(target: AdminTarget, proof: string | null, path = "/seed") {
+  const headers = proof === null ? {} : { [PROOF_HEADER]: proof };
+  const { response, close } = await openAnswer(target, "POST", path, headers);
+  await readBody(response);
+  close();
+  return { code: response.status, nonce: response.headers.get(NONCE_HEADER) ?? "" };
+}
+
+Deno.test("a seed is given to nobody who does not know the secret", () =>
   withMaker(three, async ({ target, closed }) => {
     const taker = new Taker();
     await assertRejectsCode(fetchSeed(target, new Uint8Array(32), null, taker), "refused");
-    const old = proofOf(SECRET, NODE, Date.now() - 600_000);
-    const others = proofOf(SECRET, "another", Date.now());
-    for (const proof of ["", "1.2", old, others]) {
-      const { response, close } = await openAnswer(target, "POST", "/seed", {
-        [PROOF_HEADER]: proof,
-      });
-      assertEquals(response.status, 403);
-      await readBody(response);
-      close();
-    }
+    const { nonce } = await ask(target, null);
+    const [time = "", random = "", seal = ""] = nonce.split("-");
+    const wrong = [
+      "",
+      "1.2",
+      `${Date.now()}.${"0".repeat(64)}`,
+      proofOf(SECRET, "another", nonce, "/seed"),
+      proofOf(SECRET, NODE, nonce, "/seed?staged=AA"),
+      proofOf(new Uint8Array(32), NODE, nonce, "/seed"),
+      // Nonces that the node never made.
+      proofOf(SECRET, NODE, "", "/seed"),
+      proofOf(SECRET, NODE, `${Number(time) + 1}-${random}-${seal}`, "/seed"),
+      proofOf(SECRET, NODE, `${time}-${random}-${"0".repeat(64)}`, "/seed"),
+    ];
+    for (const proof of wrong) assertEquals((await ask(target, proof)).code, 403, proof);
     assertEquals([taker.bytes, closed()], [0, 0]);
+  }));
+
+Deno.test("a proof for a seed is good once, however many nonces are asked for meanwhile", () =>
+  withMaker(() => Promise.resolve(), async ({ target, closed }) => {
+    const { nonce } = await ask(target, null);
+    for (let i = 0; i < 200; i++) await ask(target, null);
+    const proof = proofOf(SECRET, NODE, nonce, "/seed");
+    assertEquals((await ask(target, proof)).code, 200);
+    for (let i = 0; i < 3; i++) assertEquals((await ask(target, proof)).code, 403);
+    assertEquals(closed(), 1);
   }));
 
 Deno.test("a seed that breaks off is told as such, with the reason in the node's journal", () => {

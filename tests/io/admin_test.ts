@@ -14,7 +14,14 @@ import {
 import type { SyncRunner } from "../../core/sync_report.ts";
 import { startAdmin } from "../../io/admin.ts";
 import type { AdminControl } from "../../io/admin_control.ts";
-import { changeLink, fetchPage, fetchStatus, limitLink, syncNode } from "../../io/admin_client.ts";
+import {
+  changeLink,
+  fetchPage,
+  fetchStatus,
+  limitLink,
+  orderTree,
+  syncNode,
+} from "../../io/admin_client.ts";
 import { metricsText } from "../../io/metrics.ts";
 import { busyLinkStatus, linkStatus, nodeStatus } from "./fixtures.ts";
 import { assertRejectsCode } from "../support/small.ts";
@@ -316,8 +323,30 @@ function noted(asked: string[]): AdminControl {
       asked.push(`limit ${link} ${JSON.stringify(limit)}`);
       return LINE;
     },
+    order: (target, order) => {
+      if (target === "missing") throw new CascadeError("not-found", 'no node "missing"');
+      asked.push(`${JSON.stringify(order)} of ${target}`);
+      return Promise.resolve({ plan: null, reparent: null, isDone: true, lsn: 7, durationMs: 1 });
+    },
   };
 }
+
+Deno.test("orders of the tree reach the node that is meant", async () => {
+  const asked: string[] = [];
+  await withAdmin({ token: TOKEN, control: noted(asked) }, async (address) => {
+    const target = { address, token: TOKEN, timeoutMs: 5000 };
+    const promote = { order: "promote", dryRun: false, force: true } as const;
+    assertEquals((await orderTree(target, "metro", promote)).lsn, 7);
+    await orderTree(target, "metro", { order: "migrate", dryRun: true, timeoutMs: 5 });
+    await orderTree(target, "dr", { order: "reparent", dryRun: false, to: "hq" });
+    await assertRejectsCode(orderTree(target, "missing", promote), "refused");
+  });
+  assertEquals(asked, [
+    '{"order":"promote","dryRun":false,"force":true} of metro',
+    '{"order":"migrate","dryRun":true,"timeoutMs":5} of metro',
+    '{"order":"reparent","dryRun":false,"to":"hq"} of dr',
+  ]);
+});
 
 Deno.test("links are limited, and what holds is answered", async () => {
   const asked: string[] = [];

@@ -17,7 +17,7 @@ Deno.test("a topology is loaded with its secret, relative to its own folder", ()
   withFolder((folder) => {
     const sample = new URL("../../samples/pair.yaml", import.meta.url);
     Deno.copyFileSync(sample, `${folder}/pair.yaml`);
-    Deno.writeTextFileSync(`${folder}/pair.secret`, `${SECRET}\n`);
+    Deno.writeTextFileSync(`${folder}/pair.secret`, `${SECRET}\n`, { mode: 0o600 });
     const config = loadNodeConfig(loadTopology(`${folder}/pair.yaml`), "dr");
     assertEquals(new TextDecoder().decode(config.secret), SECRET);
     assertEquals(config.dir, `${folder}/dr`);
@@ -34,8 +34,8 @@ Deno.test("a wrong topology throws with a line for each error", () => {
 
 Deno.test("a secret that is not there, too short or no secret at all is refused by name", () => {
   withFolder((folder) => {
-    Deno.writeTextFileSync(`${folder}/short`, "hunter2\n");
-    Deno.writeFileSync(`${folder}/large`, new Uint8Array(100_000));
+    Deno.writeTextFileSync(`${folder}/short`, "hunter2\n", { mode: 0o600 });
+    Deno.writeFileSync(`${folder}/large`, new Uint8Array(100_000), { mode: 0o600 });
     const cases: [name: string, words: string][] = [
       ["none", "is not there"],
       ["short", "has 7 bytes"],

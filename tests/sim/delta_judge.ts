@@ -49,7 +49,7 @@ export class DeltaJudge {
   /** The same of a node that has applied a delta in part. */
   halfAppliedAt(host: SimHost, node: CascadeNode): string | null {
     const { appliedLsn, shelf } = node.pipeline;
-    const delta = shelf.covering(appliedLsn);
+    const delta = shelf.following(appliedLsn);
     if (delta === null) return `${host.name} is in the midst of a delta that is not there`;
     const images = host.planned.config.volumes.map(({ path, sizeBytes }) => {
       const image = new Uint8Array(sizeBytes);

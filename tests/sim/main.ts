@@ -5,12 +5,15 @@
  *     deno task sim --seeds 500 --from N   seeds N to N + 499
  *     deno task sim --seed N               one seed; --verbose prints all that happens
  *
+ *     deno task sim --failover ...         the same with promotions, returns and new parents
+ *
  * Prints each seed that fails, why, and how to replay it. Exit code 1 if any did.
  *
  * @module
  */
 // deno-lint-ignore-file no-console
 import { parseArgs } from "node:util";
+import { type FailoverResult, runFailoverSeed } from "./failover_world.ts";
 import { type RunResult, runSeed } from "./harness.ts";
 
 const { values } = parseArgs({
@@ -18,6 +21,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "100" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
+    failover: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
     /** Goes on after a failure. */
     all: { type: "boolean", default: false },
@@ -50,6 +54,10 @@ function summary(totals: Readonly<Record<string, number>>): string {
   return lines.join("\n");
 }
 
+function runFailover(seed: number): Promise<FailoverResult> {
+  return runFailoverSeed(seed, values.verbose ? console.log : null);
+}
+
 async function main(): Promise<number> {
   const one = values.seed === undefined ? null : Number(values.seed);
   const from = one ?? Number(values.from);
@@ -58,15 +66,19 @@ async function main(): Promise<number> {
   const totals: Record<string, number> = {};
   const startMs = performance.now();
   for (let seed = from; seed < from + count; seed++) {
-    const result = await runSeed(seed, values.verbose ? { print: console.log } : {});
+    const result = values.failover
+      ? await runFailover(seed)
+      : await runSeed(seed, values.verbose ? { print: console.log } : {});
     for (const [name, figure] of Object.entries(result.figures)) {
       totals[name] = (totals[name] ?? 0) + figure;
     }
-    if (one !== null) console.log(`seed ${seed}: hash ${result.hash}`);
+    if (one !== null && "hash" in result) console.log(`seed ${seed}: hash ${result.hash}`);
     if (result.failure === null) continue;
     failed++;
-    report(result);
-    console.error(`replay: deno task sim --seed ${seed} --verbose`);
+    if ("plan" in result) report(result);
+    else console.error(`\nseed ${seed}: ${result.failure}`);
+    const kind = values.failover ? "--failover " : "";
+    console.error(`replay: deno task sim ${kind}--seed ${seed} --verbose`);
     if (!values.all) break;
   }
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);

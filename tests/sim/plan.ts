@@ -237,6 +237,8 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
     upstream,
     downstream: links.filter((link) => link.from === name),
     nodeNames: names,
+    tree: null,
+    startAlone: "always",
   };
   return { config, devices, isBlank: upstream !== null && prng.chance(0.25) };
 }

@@ -132,6 +132,8 @@ class ScanWorld {
       upstream: links.find(({ to }) => to === name) ?? null,
       downstream: links.filter(({ from }) => from === name),
       nodeNames: names,
+      tree: null,
+      startAlone: "always",
     }));
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { CascadeNode } from "../../core/node.ts";
+import type { NodeEnd } from "../../core/node_types.ts";
 import { describeError, isCascadeError } from "../../core/errors.ts";
 import { SimClock } from "./clock.ts";
 import { HostDisk, SimDisk } from "./disk.ts";
@@ -25,6 +26,8 @@ export interface HostEvents {
   onReady(host: SimHost, node: CascadeNode): void;
   /** The node is about to be gone; `node` is null when it had not started. */
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
+  /** The node ended, to be started again in the same process. */
+  onTurned?(host: SimHost): void;
   /** The disk of a host without a process is as of a new machine. */
   onWiped(host: SimHost): void;
   /** The node stopped by itself, or would not start; it is gone by now. */
@@ -85,9 +88,9 @@ export class SimHost {
     this.#world.scheduler.after(0, life, () => this.#run(life));
   }
 
-  #run(life: Life): void {
+  #run(life: Life, turn = 0): void {
     const { scheduler, fabric, trace } = this.#world;
-    const prng = this.#prng.fork(`life ${life.number}`);
+    const prng = this.#prng.fork(`life ${life.number}` + (turn === 0 ? "" : ` turn ${turn}`));
     const ports = {
       disk: new SimDisk(this.disk, life),
       network: new SimNetwork(fabric, life),
@@ -97,7 +100,7 @@ export class SimHost {
       hooks: { run: (name: string) => this.#runHook(name, life) },
     };
     CascadeNode.start(this.planned.config, ports).then(
-      (node) => this.#started(life, node),
+      (node) => this.#started(life, node, turn),
       (error) => this.#failed(life, error),
     ).catch((error) => this.#world.fail("correctness", error));
   }
@@ -110,11 +113,11 @@ export class SimHost {
     });
   }
 
-  #started(life: Life, node: CascadeNode): void {
+  #started(life: Life, node: CascadeNode, turn: number): void {
     if (this.#life !== life) return;
     this.#node = node;
     this.#world.trace.note(life.name, "started", node.pipeline.appendedLsn);
-    node.done.then(() => this.#stopped(life), (error) => this.#failed(life, error))
+    node.done.then((end) => this.#stopped(life, end, turn), (error) => this.#failed(life, error))
       .catch((error) => this.#world.fail("correctness", error));
     node.ready.then(() => {
       if (this.#life === life) this.#events.onReady(this, node);
@@ -133,8 +136,16 @@ export class SimHost {
     this.#events.onFailed(this, error);
   }
 
-  #stopped(life: Life): void {
+  #stopped(life: Life, end: NodeEnd, turn: number): void {
     if (this.#life !== life) return;
+    if (end === "turned") {
+      // The same process goes on with a node of another role.
+      this.#world.trace.note(life.name, "turned");
+      this.#events.onTurned?.(this);
+      this.#node = null;
+      this.#run(life, turn + 1);
+      return;
+    }
     this.#world.trace.note(life.name, "stopped");
     this.#end("process", "stop");
   }

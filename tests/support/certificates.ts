@@ -6,12 +6,13 @@
 import { certificateDnsName, certificateUri } from "../../core/topology/certified_names.ts";
 import type { TlsIdentity } from "../../io/identity.ts";
 
-/** A CA in a folder: `ca.crt` and `ca.key`. */
+/** A CA in a folder: `ca.crt` and `ca.key`; made unless it is there. */
 export class TestCa {
   readonly folder: string;
 
-  constructor(folder: string) {
+  constructor(folder: string, isThere = false) {
     this.folder = folder;
+    if (isThere) return;
     Deno.mkdirSync(folder, { recursive: true });
     const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     const file = (name: string) => `${folder}/${name}`;
@@ -19,12 +20,12 @@ export class TestCa {
       "-subj",
       "/CN=a test",
       "-days",
-      "30",
+      "60",
     ]);
   }
 
   /** Makes `NODE.crt` and `NODE.key`, with other names in it if some are given. */
-  issue(cluster: string, node: string, names?: string, days = 30): TlsIdentity {
+  issue(cluster: string, node: string, names?: string, days = 60): TlsIdentity {
     const file = (name: string) => `${this.folder}/${name}`;
     const all = names ??
       `URI:${certificateUri(cluster, node)},DNS:${certificateDnsName(cluster, node)}`;

@@ -41,6 +41,9 @@ export function makeState(): NodeState {
     runs: [],
     scan: null,
     verified: [],
+    view: null,
+    rejoin: null,
+    fed: false,
     history: [],
     clean: true,
   };
@@ -74,6 +77,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     upstream: makeLink(),
     downstream: [],
     nodeNames: ["a", "b"],
+    tree: null,
+    startAlone: "always",
   };
   const ports: Ports = {
     disk,
@@ -118,6 +123,11 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     onCutBack: none,
     onRefusedForGood: none,
     recovery: null,
+    view: null,
+    isLeaving: false,
+    answer: unused,
+    markFed: () => Promise.resolve(),
+    meet: () => Promise.resolve(null),
     subtree: () => [],
     onFatal: (error) => rig.fatal.push(error),
   };

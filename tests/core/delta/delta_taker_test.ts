@@ -37,6 +37,7 @@ async function makeTaker(): Promise<DeltaTaker> {
     allowInconsistent: false,
     isFresh: () => false,
     inPlace: () => null,
+    isRejoining: () => false,
     trim: () => Promise.resolve(),
   };
   return new DeltaTaker(host as TakerHost);

@@ -61,6 +61,9 @@ export class MadeUpGround implements PlanGround {
       get startLsn() {
         return ground.startLsn;
       },
+      get endLsn() {
+        return Infinity;
+      },
       get gaps() {
         return ground.gap === null ? [] : [ground.gap];
       },
@@ -70,6 +73,7 @@ export class MadeUpGround implements PlanGround {
         check(lsn);
         return ground.made.read(lsn, into, limit);
       },
+      beginsRecord: () => true,
       readAt: (lsn, into) => {
         check(lsn);
         ground.made.readAt(lsn, into);

@@ -17,6 +17,8 @@ const HELLO: Hello = {
   peer: "b",
   instance: "2",
   nonce: "",
+  view: null,
+  purpose: "link",
 };
 
 /** Writes a little more; returns the end. */
@@ -40,6 +42,7 @@ function positionAt(lsn: number): PositionMessage {
     fresh: false,
     inPlace: false,
     staged: null,
+    rejoins: false,
   };
 }
 

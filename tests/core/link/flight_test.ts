@@ -7,6 +7,7 @@ import {
   WINDOW_BYTES_MAX,
   WINDOW_BYTES_MIN,
 } from "../../../core/link/link_limits.ts";
+import { assertCode } from "../../support/small.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 
 const KIB = 1024;
@@ -99,10 +100,9 @@ Deno.test("a peer that answers what was not asked changes nothing", () => {
   const flight = new Flight(clock);
   const sent: Uint8Array[] = [];
   const wire = { send: (frame: Uint8Array) => void sent.push(frame) };
-  flight.heard(echoFrame(1).subarray(FRAME_HEADER_BYTES));
   flight.ask(wire);
   clock.advance(50);
-  flight.heard(echoFrame(77).subarray(FRAME_HEADER_BYTES));
+  flight.heard(echoFrame(0).subarray(FRAME_HEADER_BYTES));
   assertEquals(flight.roundTripMs, null);
   flight.ask(wire);
   assertEquals(sent.length, 1);
@@ -111,4 +111,7 @@ Deno.test("a peer that answers what was not asked changes nothing", () => {
   assertEquals(flight.roundTripMs, 50);
   flight.acked(10 * MIB, true);
   assertEquals(flight.inFlightBytes, 0);
+  // But what was never asked cannot be answered.
+  const early = echoFrame(77).subarray(FRAME_HEADER_BYTES);
+  assertCode(() => flight.heard(early), "protocol");
 });

@@ -184,7 +184,7 @@ Deno.test("a length is believed only after magic, type and limit", () => {
   const cases: [string, Uint8Array][] = [
     ["another magic", header(FrameType.TIDE, 40, 0x12345678)],
     ["type 0", header(0, 40)],
-    ["an unknown type", header(20, 40)],
+    ["an unknown type", header(23, 40)],
     ["a control body past the limit", header(FrameType.HELLO, CONTROL_BODY_BYTES_MAX + 1)],
     ["the largest length", header(FrameType.HELLO, 0xffff_ffff)],
     ["a DATA body past the limit", header(FrameType.DATA, DATA_BODY_BYTES_MAX + 1)],

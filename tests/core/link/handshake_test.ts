@@ -16,6 +16,8 @@ function makeSelf(node: string, peer: string | null, change: Partial<HandshakeSe
     secret: SECRET,
     peer,
     admit: () => null,
+    view: null,
+    purpose: "link" as const,
     random: new CountingRandom(node.charCodeAt(0)),
     channel: { channelBinding: null, certifiedNames: null },
     ...change,

@@ -62,6 +62,7 @@ function makePosition(change: Partial<PositionMessage> = {}): PositionMessage {
     fresh: false,
     inPlace: false,
     staged: null,
+    rejoins: false,
     ...change,
   };
 }

@@ -146,7 +146,8 @@ Deno.test("records that are here already are skipped, and then agreed upon", asy
   assertEquals([below.rig.log.endLsn, again.cuts, again.appends], [endLsn, 0, 0]);
   assertEquals(below.rig.log.upstreamMark, concat(records.slice(0, 2)).length);
   const more = makeWrite(1, endLsn, 0, 64, 5);
-  await data(again, concat(records.slice(0, 2)).length, concat([...records.slice(2), more]));
+  const rest = concat([...records.slice(2), more]);
+  await data(again, concat(records.slice(0, 2)).length, rest, 1_000_000);
   assertEquals([below.rig.log.endLsn, again.cuts], [endLsn + more.length, 0]);
 });
 
@@ -324,13 +325,23 @@ Deno.test("an ack is told once, unless something moved or the heartbeat is due",
 Deno.test("a tide is passed on as it came", async () => {
   const { below } = await makeFollower(0);
   const seen = below.tides.length;
-  tide(below, 48);
+  const first = makeReign(E1, 0)[0]!.length;
+  tide(below, first);
   assertEquals(
     below.tides.slice(seen).map(({ stableLsn, primaryTimeMs }) => [stableLsn, primaryTimeMs]),
     [
-      [48, 7],
+      [first, 7],
     ],
   );
   const body = new Uint8Array(3);
   assertCode(() => below.receiver.onTide({ type: FrameType.TIDE, flags: 0, body }), "protocol");
+});
+
+Deno.test("a stable position within a record is none, and changes nothing", async () => {
+  const { below, records } = await makeFollower(0);
+  for (const lsn of [8, records[0]!.length + 16, concat(records).length - 16]) {
+    const found = assertCode(() => tide(below, lsn), "protocol");
+    assertEquals(found, `the upstream sent LSN ${lsn} as stable, where no record begins`);
+  }
+  assertEquals(below.rig.log.upstreamMark, 0);
 });

@@ -9,7 +9,7 @@ import { ListJournal, PipeNetwork } from "../nbd/pipe.ts";
 
 const SIZE = 8 * 1024 * 1024;
 const clock = new DenoClock();
-const place = { address: "here", exportName: "data" };
+const place = { address: "here", exportName: "data", tls: null };
 
 async function served(
   body: (client: NbdClient, backend: MemoryBackend) => Promise<void>,

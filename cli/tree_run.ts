@@ -1,0 +1,107 @@
+/**
+ * Has an order of the tree carried out, through whichever node of the cascade answers.
+ *
+ * @module
+ */
+import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
+import { nodeNamed } from "../core/topology/node_config.ts";
+import type { Topology } from "../core/topology/topology.ts";
+import type { Order } from "../core/tree/asks.ts";
+import type { TreeReport } from "../core/tree/tree_report.ts";
+import { orderTree } from "../io/admin_client.ts";
+import { loadTopology, readToken } from "../io/topology_file.ts";
+import { EXIT, ExitWith } from "./exit.ts";
+import { printJson, printLine, tell } from "./output.ts";
+import { planLines, reportLines } from "./tree_text.ts";
+
+/** What a node may take to answer, beside the time that the order itself gives it, ms. */
+const PATIENCE_MS = 180_000;
+
+/** What the command line says. */
+export interface OrderOptions {
+  readonly topology: string;
+  readonly node: string;
+  readonly order: Order;
+  readonly yes: boolean;
+  readonly json: boolean;
+}
+
+/** Runs the command: a promotion is asked about first. Throws {@linkcode ExitWith}, or what is wrong. */
+export async function runOrder(options: OrderOptions): Promise<void> {
+  const { order, json, yes } = options;
+  const topology = loadTopology(options.topology);
+  nodeNamed(topology, options.node);
+  if (order.order === "reparent") nodeNamed(topology, order.to);
+  const isAsked = order.order === "promote" || order.order === "resolve";
+  if (isAsked && !order.dryRun && !yes) {
+    const { report } = await give(topology, options.node, { ...order, dryRun: true });
+    for (const line of planLines(report, order)) tell(line);
+    const isForced = order.order === "promote" && order.force;
+    if (isBlocked(report) && !isForced && order.order === "promote") {
+      throw new ExitWith(EXIT.failed);
+    }
+    confirmOrLeave(order);
+  }
+  const { report, through } = await give(topology, options.node, order);
+  if (json) printJson(report);
+  else {
+    const lines = order.dryRun
+      ? planLines(report, order)
+      : reportLines(report, order, options.node);
+    for (const line of lines) printLine(line);
+    if (through !== options.node) tell(`(asked through ${through})`);
+  }
+  if (order.dryRun && isBlocked(report)) throw new ExitWith(EXIT.failed);
+}
+
+function isBlocked({ plan }: TreeReport): boolean {
+  return plan !== null && plan.blocked !== null;
+}
+
+function confirmOrLeave(order: Order): void {
+  if (!Deno.stdin.isTerminal()) {
+    throw new CascadeError("usage", "there is nobody to ask", { hint: "Say --yes to go on" });
+  }
+  if (confirm(order.order === "promote" ? "Promote it?" : "Keep it?")) return;
+  throw new ExitWith(EXIT.failed, "nothing was changed");
+}
+
+/**
+ * The node that is meant is asked first, then the others: the admin side of most listens on its own host alone, and any
+ * node passes an order on.
+ */
+async function give(
+  topology: Topology,
+  meant: string,
+  order: Order,
+): Promise<{ report: TreeReport; through: string }> {
+  const withAdmin = topology.nodes.filter(({ admin }) => admin !== null);
+  const nodes = [
+    ...withAdmin.filter(({ name }) => name === meant),
+    ...withAdmin.filter(({ name }) => name !== meant),
+  ];
+  const failures: string[] = [];
+  const asked = new Set<string>();
+  for (const { name, admin, adminToken } of nodes) {
+    if (admin === null || asked.has(admin)) continue;
+    asked.add(admin);
+    const timeoutMs = PATIENCE_MS + (order.order === "migrate" ? order.timeoutMs : 0);
+    try {
+      const token = adminToken === null ? null : readToken(adminToken);
+      return {
+        report: await orderTree({ address: admin, token, timeoutMs }, meant, order),
+        through: name,
+      };
+    } catch (error) {
+      if (!isCascadeError(error, "unreachable")) throw error;
+      failures.push(`${name}: ${describeError(error)}`);
+    }
+  }
+  throw new CascadeError(
+    "unreachable",
+    failures.length === 0
+      ? "no node has an admin address to ask"
+      : `no node could be asked. ${failures.join("; ")}`,
+    { hint: failures.length === 0 ? "Give the nodes an `admin:` address" : "Is it running there?" },
+  );
+}

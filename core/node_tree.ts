@@ -1,0 +1,201 @@
+/**
+ * What a node does about its place in the tree: it is promoted, given another parent, or leaves an abandoned
+ * epoch behind.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { CascadeError, describeError } from "./errors.ts";
+import type { CascadeNode } from "./node.ts";
+import type { Refusal } from "./link/messages.ts";
+import type { NodeParts } from "./node_deltas.ts";
+import { leaveEpoch } from "./rejoin.ts";
+import { isBelow, promotedView } from "./tree/promotion.ts";
+import { canMeet, parentsIn, pathTo } from "./tree/tree.ts";
+import { Seat } from "./tree/seat.ts";
+import { isPromotedOver, nextReign, withParent } from "./tree/view.ts";
+
+/** Time between two tries to leave an abandoned epoch that something is in the way of, ms. */
+const LEAVE_RETRY_MS = 10_000;
+
+/** How a node is to be promoted. */
+export interface PromoteOptions {
+  /** Nodes that do not answer, and feed nobody in the new tree. */
+  readonly away: readonly string[];
+  /** Only if its log ends here: what a hand-over counts on. Null: wherever. */
+  readonly expectLsn: number | null;
+  /** Also where this node is the primary already: of two that were promoted at once this one is kept. */
+  readonly force: boolean;
+  /** Only to hand on: it needs no volumes. */
+  readonly isInterim?: boolean;
+}
+
+/** See the module's text. */
+export class NodeTree {
+  readonly seat: Seat;
+  readonly #node: CascadeNode;
+  readonly #parts: NodeParts;
+  #leaving = false;
+  #nextLeaveMs = 0;
+
+  constructor(node: CascadeNode, parts: NodeParts) {
+    this.#node = node;
+    this.#parts = parts;
+    const { config, ports } = parts;
+    this.seat = new Seat({
+      config,
+      clock: ports.clock,
+      journal: ports.journal,
+      view: parts.state().view,
+      save: (view) => parts.save({ view }),
+      look: (other) => node.hub.look(other),
+      isConnected: (other) => node.hub.isConnected(other),
+      fence: () => node.front.stop("failed"),
+      turn: (why) => void node.turn(why),
+      rewire: async (place) => {
+        node.config = { ...node.config, ...place };
+        await node.hub.rewire(place);
+      },
+    });
+  }
+
+  /** An abandoned epoch is being left: nothing is to be added to it. */
+  get isLeaving(): boolean {
+    return this.#leaving;
+  }
+
+  tick(): void {
+    const { pipeline, hub } = this.#node;
+    this.seat.tick(pipeline.reigns || (hub.upstream?.connected ?? false));
+  }
+
+  /**
+   * Makes this node the primary: settles when that is durable; the node turns then. A primary that waits
+   * for word of others serves without. Throws `usage`, `refused`.
+   */
+  async promote({ away, expectLsn, force, isInterim = false }: PromoteOptions): Promise<void> {
+    const { pipeline, config, deltas, ports, phase } = this.#node;
+    if (pipeline.reigns && !force) return this.seat.allowAlone();
+    const { tree } = config;
+    if (tree === null) throw new CascadeError("usage", "this node knows no tree");
+    const isUp = phase === "running" || (pipeline.reigns && phase === "starting");
+    if (!isUp && phase !== "abandoned-tail") {
+      throw refused(`${config.name} is ${phase}`, true);
+    }
+    if (deltas.isFresh || deltas.isInPlace || deltas.isRejoining || this.#leaving) {
+      throw refused(`${config.name} has no whole image to serve`, false);
+    }
+    if (pipeline.volumes.length === 0 && !isInterim) {
+      throw refused(`${config.name} has no volumes to serve`, false);
+    }
+    if (config.capture === "scan") throw refused(`${config.name} is one that scans`, false);
+    if (expectLsn !== null && pipeline.appendedLsn !== expectLsn) {
+      const message = `${config.name} ends at LSN ${pipeline.appendedLsn}, not at ${expectLsn}`;
+      throw refused(message, true);
+    }
+    const { view } = this.seat;
+    const number = nextReign(Math.max(pipeline.history.lastNumber, view.reign));
+    const id = Buffer.from(ports.random.bytes(16)).toString("hex");
+    const next = promotedView(tree, view, config.name, { number, id }, new Set(away));
+    await this.seat.learn(next);
+  }
+
+  /** Throws `usage` or `not-found` when that node cannot feed this one. */
+  checkParent(to: string): void {
+    const { config, pipeline } = this.#node;
+    const { tree, name } = config;
+    if (tree === null) throw new CascadeError("usage", "this node knows no tree");
+    if (pipeline.reigns) throw new CascadeError("usage", `${name} is the primary: nobody feeds it`);
+    if (!tree.nodes.some((node) => node.name === to)) {
+      throw new CascadeError("not-found", `the topology has no node "${to}"`);
+    }
+    if (to === name || isBelow(tree, this.seat.view, to, name)) {
+      throw new CascadeError("usage", `${to} is fed by ${name} itself`);
+    }
+    if (!canMeet(tree, to, name)) {
+      throw new CascadeError("usage", `neither ${to} nor ${name} has an address to dial`, {
+        hint: `Give ${to} a \`listen:\` address`,
+      });
+    }
+  }
+
+  /** Another node feeds this one from now on: settles when it dials there. Throws `usage`, `not-found`. */
+  async reparent(to: string): Promise<void> {
+    const { config } = this.#node;
+    this.checkParent(to);
+    if (config.upstream?.from === to) return;
+    await this.seat.learn(withParent(this.seat.view, config.name, to));
+  }
+
+  /** The node above does not go on with what is here. */
+  refused(refusal: Refusal): void {
+    if (refusal.code === "delta-needed") this.#climb();
+    if (refusal.code !== "abandoned-tail") return;
+    const { history } = this.#node.pipeline;
+    const { forkLsn, wonBy } = refusal;
+    // Only what this node has heard of itself can win.
+    const isOver = forkLsn !== undefined && wonBy !== undefined &&
+      isPromotedOver(wonBy, history.lastNumber) && !isPromotedOver(wonBy, this.seat.view.reign);
+    if (isOver) return this.#leave(forkLsn);
+    if (this.#node.phase !== "running") return;
+    this.#node.phase = "abandoned-tail";
+    this.#node.reason = refusal.message;
+    this.#parts.ports.journal.write("error", "this node holds an abandoned tail", {
+      reason: refusal.message,
+    });
+  }
+
+  /** A node above without volumes cannot give more than its log: one further up can. */
+  #climb(): void {
+    const { tree, name, upstream } = this.#node.config;
+    if (tree === null || upstream === null) return;
+    const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
+    const to = path.find((above) => tree.nodes.find((node) => node.name === above)?.hasVolumes);
+    if (to === undefined) return;
+    this.reparent(to).catch((error) => this.#parts.onFatal(error));
+  }
+
+  #leave(forkLsn: number): void {
+    const { ports: { clock } } = this.#parts;
+    if (this.#leaving || clock.monotonicMs() < this.#nextLeaveMs) return;
+    this.#leaving = true;
+    this.#leaveEpoch(forkLsn).catch((error) => {
+      const { phase } = this.#node;
+      if (phase !== "running" && phase !== "abandoned-tail") return;
+      if (!(error instanceof CascadeError)) return this.#parts.onFatal(error);
+      this.#node.reason = `cannot leave the abandoned epoch: ${describeError(error)}`;
+      this.#nextLeaveMs = clock.monotonicMs() + LEAVE_RETRY_MS;
+    }).finally(() => this.#leaving = false);
+  }
+
+  async #leaveEpoch(forkLsn: number): Promise<void> {
+    const { pipeline, hub, deltas } = this.#node;
+    const { config, ports, save } = this.#parts;
+    ports.journal.write("warn", "leaving an abandoned epoch", {
+      epoch: pipeline.history.lastNumber,
+      fork: forkLsn,
+      end: pipeline.appendedLsn,
+    });
+    const rejoin = await leaveEpoch({
+      dir: config.dir,
+      disk: ports.disk,
+      clock: ports.clock,
+      pipeline,
+      segmentBytes: config.log.segmentBytes,
+      ground: deltas.ground,
+      before: deltas.isRejoining ? deltas.touched() : null,
+      maps: hub.downstream.flatMap(({ map: { map } }) => map === null ? [] : [map]),
+    }, forkLsn);
+    if (rejoin.kept !== null) {
+      ports.journal.write("warn", "kept the records of the abandoned epoch", {
+        folder: rejoin.kept,
+      });
+    }
+    await save({ rejoin });
+    this.#node.turn("it leaves an abandoned epoch");
+  }
+}
+
+function refused(message: string, retryable: boolean): CascadeError {
+  return new CascadeError("refused", message, { retryable });
+}

@@ -1,0 +1,143 @@
+/**
+ * Leaving an abandoned epoch: what a node does whose records, final as it believed, a promotion elsewhere has
+ * left behind. Nothing of them is thrown away, and nothing but what either side touched is copied.
+ *
+ *  1. All that is here is applied, and the volumes flushed: they are the image at the end of the tail.
+ *  2. What the tail touched is written down (`maps/rejoin@.map`), and its records are kept in a folder of
+ *     their own (`abandoned/...`), which is a log as any other.
+ *  3. The state file says so. From here on the node stands at the fork; a crash goes on with 4.
+ *  4. When it starts, the log is cut back to the fork, or emptied where it does not reach back so far.
+ *  5. The node above is told what the tail touched, and sends a delta from the fork on that has these blocks
+ *     too: all or nothing, like any other. Until it is taken the volumes stay the image that they are.
+ *  6. With the delta in the log the node is one of the new history, and the state file forgets.
+ *
+ * @module
+ */
+import { BlockSet } from "./delta/block_set.ts";
+import { DirtyMap, DirtyMapFile } from "./delta/dirty_map.ts";
+import { visitExtents } from "./delta/fold.ts";
+import type { PlanGround } from "./link/delta_plan.ts";
+import { CascadeError } from "./errors.ts";
+import { makeDurableFolder } from "./folders.ts";
+import { keepTail } from "./kept_tail.ts";
+import { hasHeaderOf, RECORD_HEADER_BYTES } from "./log/record.ts";
+import type { Pipeline } from "./pipeline.ts";
+import type { Clock, Disk } from "./ports.ts";
+import type { Rejoin } from "./rejoin_schema.ts";
+
+/** No link has such a name. */
+const FILE = "rejoin@.map";
+
+/** What leaving needs of a node. */
+export interface Leaving {
+  readonly dir: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly pipeline: Pipeline;
+  readonly segmentBytes: number;
+  readonly ground: PlanGround;
+  /** What it touched of an epoch that it was leaving already; else null. */
+  readonly before: BlockSet | null;
+  /** Maps of what nodes below lack: one may know what the log has forgotten. */
+  readonly maps: readonly DirtyMap[];
+}
+
+/** Steps 1 and 2; what is returned is to be made durable. Throws what the disk throws, `refused`. */
+export async function leaveEpoch(node: Leaving, forkLsn: number): Promise<Rejoin> {
+  const { pipeline, dir, disk, clock, segmentBytes } = node;
+  const { log, history } = pipeline;
+  if (forkLsn <= 0 || forkLsn >= pipeline.stableLsn) {
+    throw new CascadeError("protocol", `a fork at LSN ${forkLsn}`, { where: { LSN: forkLsn } });
+  }
+  // What is on its way to the disk is of the tail, too.
+  log.requestFlush();
+  await log.flushed();
+  await pipeline.applyAll();
+  while (pipeline.volumes.length > 0 && pipeline.checkpointedLsn < pipeline.appliedLsn) {
+    await pipeline.checkpoint();
+  }
+  const endLsn = pipeline.appendedLsn;
+  const epoch = history.lastNumber;
+  await makeDurableFolder(disk, `${dir}/maps`);
+  const map = new DirtyMap(await touchedSince(node, forkLsn), history.idAt(forkLsn), forkLsn);
+  await new DirtyMapFile(disk, `${dir}/maps`, FILE).save(map, clock);
+  const kept = await keepTail({ dir, disk, clock, log, segmentBytes }, forkLsn, endLsn, epoch);
+  return { forkLsn, endLsn, epoch, kept, wipes: !reaches(pipeline, forkLsn), isCut: false };
+}
+
+/** Whether the log can be cut back to `lsn`. */
+function reaches({ log }: Pipeline, lsn: number): boolean {
+  if (lsn < log.startLsn || log.gaps.some(({ toLsn }) => toLsn > lsn)) return false;
+  const header = new Uint8Array(RECORD_HEADER_BYTES);
+  log.readAt(lsn, header);
+  if (hasHeaderOf(header, 0, lsn)) return true;
+  throw new CascadeError("protocol", `a fork where no record begins`, { where: { LSN: lsn } });
+}
+
+/** The blocks that all from `forkLsn` on touched; where nobody knows any more: all of them. */
+async function touchedSince(node: Leaving, forkLsn: number): Promise<BlockSet> {
+  const { ground, pipeline, maps } = node;
+  const { log, shelf } = ground;
+  const set = new BlockSet(ground.sizes);
+  if (node.before !== null) set.addAll(node.before);
+  const map = maps.filter(({ fromLsn }) => fromLsn <= forkLsn)
+    .sort((a, b) => b.fromLsn - a.fromLsn)[0];
+  const isGone = forkLsn < log.startLsn && shelf.covering(forkLsn) === null;
+  if (isGone && map !== undefined) set.addAll(map.set);
+  const lsn = isGone ? map?.foldLsn : log.gapAt(forkLsn)?.fromLsn ?? forkLsn;
+  try {
+    if (lsn === undefined) throw new CascadeError("log-gone", "no map reaches back so far");
+    await visitExtents(ground, lsn, pipeline.stableLsn, (volume, offset, length) => {
+      set.add(volume, offset, length);
+    });
+  } catch (error) {
+    if (!(error instanceof CascadeError) || error.code !== "log-gone") throw error;
+    for (const [number, bytes] of ground.sizes.entries()) set.add(number, 0, bytes);
+  }
+  return set;
+}
+
+/** What the tail touched, as step 2 wrote it down; all blocks where that is damaged or gone. */
+export function loadTouched(disk: Disk, dir: string, sizes: readonly number[]): BlockSet {
+  const map = loadOrNull(new DirtyMapFile(disk, `${dir}/maps`, FILE), sizes);
+  if (map !== null) return map.set;
+  const all = new BlockSet(sizes);
+  for (const [number, bytes] of sizes.entries()) all.add(number, 0, bytes);
+  return all;
+}
+
+/** Step 6, once the state file has forgotten. */
+export async function forgetTouched(disk: Disk, dir: string): Promise<void> {
+  await new DirtyMapFile(disk, `${dir}/maps`, FILE).clear();
+}
+
+/**
+ * Of step 4: a map of what a node below lacks, or was seeded with, says nothing of an abandoned epoch. What
+ * is touched from the fork on is added again.
+ */
+export async function cutMaps(
+  { disk, clock }: Pick<Leaving, "disk" | "clock">,
+  folder: string,
+  sizes: readonly number[],
+  forkLsn: number,
+): Promise<void> {
+  if (!disk.exists(folder)) return;
+  for (const name of disk.list(folder)) {
+    if (!name.endsWith(".map") || name === FILE) continue;
+    const file = new DirtyMapFile(disk, folder, name);
+    const map = loadOrNull(file, sizes);
+    if (map !== null && map.foldLsn <= forkLsn) continue;
+    if (map === null || map.fromLsn > forkLsn) await file.clear();
+    else await file.save(new DirtyMap(map.set, map.epochId, map.fromLsn, forkLsn), clock);
+  }
+}
+
+function loadOrNull(file: DirtyMapFile, sizes: readonly number[]): DirtyMap | null {
+  try {
+    return file.load(sizes);
+  } catch (error) {
+    // A damaged one is found again, and told, when its link is.
+    if (!(error instanceof CascadeError) || error.code !== "state-corrupt") throw error;
+    return null;
+  }
+}

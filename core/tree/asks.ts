@@ -1,0 +1,94 @@
+/**
+ * What one node asks of another beside their link, over a connection of its own: where it stands, and the steps of
+ * a change that more than one node takes part in. Both ends have proved themselves before.
+ *
+ * @module
+ */
+import * as z from "zod";
+import { epochSchema } from "../epoch_schema.ts";
+import { NODE_STATES } from "../status.ts";
+import { reparentReportSchema, treeReportSchema } from "./tree_report.ts";
+import { viewSchema } from "./view.ts";
+
+const name = z.string().min(1).max(128);
+const lsn = z.number().int().nonnegative();
+const ms = z.number().nonnegative();
+
+/** How long a client is kept waiting at the most for a hand-over that does not end, ms. */
+export const HOLD_MS_MAX = 60_000;
+
+/** What an operator orders; any node passes it on to the one that is meant. */
+export const orderSchema = z.discriminatedUnion("order", [
+  z.object({ order: z.literal("promote"), dryRun: z.boolean(), force: z.boolean() }),
+  z.object({ order: z.literal("migrate"), dryRun: z.boolean(), timeoutMs: ms.max(86_400_000) }),
+  z.object({ order: z.literal("reparent"), dryRun: z.boolean(), to: name }),
+  z.object({ order: z.literal("resolve"), dryRun: z.boolean() }),
+]);
+export type Order = z.infer<typeof orderSchema>;
+
+export const askSchema = z.discriminatedUnion("ask", [
+  /** Where the node stands: a {@linkcode Standing}. */
+  z.object({ ask: z.literal("standing") }),
+  /** The primary takes nothing more from clients for so long, and says where its log ends then. */
+  z.object({ ask: z.literal("hold"), leaseMs: ms.max(HOLD_MS_MAX) }),
+  /** Clients go on. */
+  z.object({ ask: z.literal("release") }),
+  /** A primary that is held, and whose log ends here, hands its reign to `to`. */
+  z.object({ ask: z.literal("yield"), to: name, endLsn: lsn }),
+  /** The node reigns, without those that are away, and holds its clients for a hand-over that follows. */
+  z.object({ ask: z.literal("reign"), away: z.array(name).max(128), holdMs: ms.max(HOLD_MS_MAX) }),
+  /** Ships what is pending on its link to a node below: a periodic one does not wait for its time. */
+  z.object({ ask: z.literal("ship"), to: name }),
+  /** What it would send to a node that stands here, were it fed by this one. */
+  z.object({ ask: z.literal("offer"), to: name, lsn, epochId: z.string().max(32) }),
+  z.object({ ask: z.literal("order"), order: orderSchema }),
+]);
+export type Ask = z.infer<typeof askSchema>;
+
+/** How a node stands, as it tells another one. */
+export const standingSchema = z.object({
+  node: name,
+  state: z.enum(NODE_STATES),
+  reigns: z.boolean(),
+  /** It reigned before it started, and waits for word of others. */
+  isWaiting: z.boolean(),
+  hasVolumes: z.boolean(),
+  /** Its volumes hold an image, or its log goes on from one. */
+  isWhole: z.boolean(),
+  view: viewSchema,
+  /** Of the history the last reigns. */
+  history: z.array(epochSchema).max(100),
+  endLsn: lsn,
+  stableLsn: lsn,
+  appliedLsn: lsn,
+  /** Where the log of the primary ended when it was heard last, and at what time of its own; 0: never heard. */
+  primaryEndLsn: lsn,
+  primaryTimeMs: ms,
+  /** Since then. */
+  silenceMs: ms,
+  /** How far behind that the node is, in seconds; null: not known. */
+  lagSeconds: ms.nullable(),
+});
+export type Standing = z.infer<typeof standingSchema>;
+
+/** The answer to `hold`. */
+export const heldSchema = z.object({ endLsn: lsn, epochId: z.string().max(32) });
+/** The answer to `yield`. */
+export const yieldedSchema = z.object({ view: viewSchema });
+/** The answer to `offer`. */
+export const offerSchema = reparentReportSchema.pick({ by: true, bytes: true });
+export type Offer = z.infer<typeof offerSchema>;
+export { treeReportSchema };
+
+/** ANSWER: what was asked for, or why not. */
+export const answerSchema = z.discriminatedUnion("ok", [
+  z.object({ ok: z.literal(true), value: z.unknown() }),
+  z.object({
+    ok: z.literal(false),
+    code: z.string().max(64),
+    message: z.string().max(2000),
+    hint: z.string().max(2000).nullable(),
+    retryable: z.boolean(),
+  }),
+]);
+export type AskAnswer = z.infer<typeof answerSchema>;

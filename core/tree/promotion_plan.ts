@@ -1,0 +1,165 @@
+/**
+ * What a promotion would do and cost, from what the nodes that answer have told. Pure: the same answers give the
+ * same plan, to be shown before anything is done.
+ *
+ * @module
+ */
+import { History } from "../history.ts";
+import type { Standing } from "./asks.ts";
+import { promotedView } from "./promotion.ts";
+import { type ClusterTree, parentsIn } from "./tree.ts";
+import type { PlanNode, TreePlan } from "./tree_report.ts";
+import type { View } from "./view.ts";
+
+/** What is known of each other node: how it stands, or why nobody knows. */
+export type Standings = ReadonlyMap<string, Standing | string>;
+
+/** Of a plan: who takes part. */
+export interface PlanGround {
+  readonly tree: ClusterTree;
+  readonly view: View;
+  /** The node to be promoted, with its own standing in `standings`. */
+  readonly node: string;
+  readonly standings: Standings;
+}
+
+/** See the module's text. `isPlanned`: a hand-over, so that the old primary is to take part. */
+export function planPromotion(ground: PlanGround, isPlanned: boolean): TreePlan {
+  const { tree, view, node, standings } = ground;
+  const mine = standingOf(standings, node);
+  const primary = standingOf(standings, view.primary);
+  const best = furthestOf(ground);
+  const known = lastWordOf(ground);
+  const away = awayOf(ground);
+  const after = parentsIn(
+    tree,
+    promotedView(tree, view, node, { number: view.reign + 1, id: "" }, away),
+  );
+  const before = parentsIn(tree, view);
+  const behind = (standing: Standing) =>
+    known === null ? null : Math.max(0, known.endLsn - standing.endLsn);
+  const nodes = tree.nodes.map(({ name }): PlanNode => {
+    const standing = standings.get(name);
+    const has = typeof standing === "object" ? standing : null;
+    return {
+      name,
+      isReachable: has !== null,
+      reason: typeof standing === "string"
+        ? standing
+        : has === null
+        ? "unknown"
+        : flawOf(has, best),
+      endLsn: has?.endLsn ?? null,
+      behindBytes: has === null ? null : behind(has),
+      behindSeconds: has?.lagSeconds ?? null,
+      from: before.get(name) ?? null,
+      to: away.has(name) && name !== node
+        ? before.get(name) ?? after.get(name) ?? null
+        : after.get(name) ?? null,
+    };
+  });
+  return {
+    node,
+    primary: view.primary,
+    isPrimaryReachable: primary?.reigns === true,
+    furthest: best.node,
+    fetchBytes: Math.max(0, best.endLsn - (mine?.endLsn ?? 0)),
+    lostBytes: isPlanned ? 0 : behind(best),
+    lostSeconds: isPlanned
+      ? 0
+      : known === null
+      ? null
+      : best.endLsn >= known.endLsn
+      ? 0
+      : best.lagSeconds,
+    heardSecondsAgo: isPlanned || known === null ? null : known.silenceMs / 1000,
+    blocked: isPlanned ? whyNoHandOver(ground, primary) : whyNoPromotion(ground, primary),
+    nodes,
+  };
+}
+
+function standingOf(standings: Standings, node: string): Standing | null {
+  const standing = standings.get(node);
+  return typeof standing === "object" ? standing : null;
+}
+
+/** Nodes that nobody reaches: they feed nobody in the new tree. The node itself is never one of them. */
+export function awayOf({ tree, standings, node }: PlanGround): Set<string> {
+  const names = tree.nodes.map(({ name }) => name);
+  return new Set(names.filter((name) => name !== node && standingOf(standings, name) === null));
+}
+
+/** Who has most of the history of `node`; on a tie `node` itself. Of two sides of a fork the node's own counts. */
+export function furthestOf({ standings, node }: PlanGround): Standing {
+  const mine = standingOf(standings, node);
+  if (mine === null) throw new TypeError("a node knows how it stands itself");
+  const history = new History(mine.history);
+  let best = mine;
+  for (const standing of standings.values()) {
+    if (typeof standing === "string" || standing.endLsn <= best.endLsn || standing.reigns) continue;
+    if (!standing.isWhole || standing.state !== "running") continue;
+    const { mine: own } = history.fork(standing.history);
+    // Nothing follows on this side: all that is here is there too.
+    if (own === null && standing.history.length > 0) best = standing;
+  }
+  return best;
+}
+
+/** Where the primary's log ended when anybody heard of it last. */
+function lastWordOf({ standings }: PlanGround): { endLsn: number; silenceMs: number } | null {
+  let last: { endLsn: number; silenceMs: number } | null = null;
+  for (const standing of standings.values()) {
+    if (typeof standing === "string") continue;
+    const { reigns, endLsn, primaryEndLsn, primaryTimeMs, silenceMs } = standing;
+    const word = reigns ? { endLsn, silenceMs: 0 } : { endLsn: primaryEndLsn, silenceMs };
+    if (!reigns && primaryTimeMs === 0) continue;
+    if (last === null) last = word;
+    last = {
+      endLsn: Math.max(last.endLsn, word.endLsn),
+      silenceMs: Math.min(last.silenceMs, word.silenceMs),
+    };
+  }
+  return last;
+}
+
+/** What is the matter with a node that answers, or null. */
+function flawOf(standing: Standing, best: Standing): string | null {
+  if (standing.state !== "running" && standing.state !== "starting") return standing.state;
+  if (!standing.isWhole) return "it has no whole image yet";
+  const { mine } = new History(standing.history).fork(best.history);
+  return mine === null ? null : "its last records are of an abandoned epoch";
+}
+
+function whyNoPromotion(
+  { node, view, standings }: PlanGround,
+  primary: Standing | null,
+): string | null {
+  const unfit = whyUnfit(node, standings);
+  if (unfit !== null || view.primary === node) return unfit;
+  if (primary === null || !primary.reigns || primary.isWaiting) return null;
+  return `${view.primary} is the primary, and answers: hand over with \`cascade migrate ${node}\`, ` +
+    "or promote with --force, which loses what has not been replicated";
+}
+
+function whyNoHandOver(
+  { node, view, standings }: PlanGround,
+  primary: Standing | null,
+): string | null {
+  if (view.primary === node) return `${node} is the primary already`;
+  const unfit = whyUnfit(node, standings);
+  if (unfit !== null) return unfit;
+  if (primary === null) {
+    const why = standings.get(view.primary);
+    return `the primary ${view.primary} does not answer (${why}): if it is gone, \`cascade promote ${node}\``;
+  }
+  return primary.state === "running" ? null : `the primary ${view.primary} is ${primary.state}`;
+}
+
+function whyUnfit(node: string, standings: Standings): string | null {
+  const mine = standingOf(standings, node);
+  if (mine === null) return `${node} does not answer: ${standings.get(node)}`;
+  if (!mine.hasVolumes) return `${node} has no volumes to serve`;
+  if (!mine.isWhole) return `${node} has no whole image to serve yet`;
+  if (mine.state === "running" || mine.state === "starting") return null;
+  return mine.state === "abandoned-tail" ? null : `${node} is ${mine.state}`;
+}

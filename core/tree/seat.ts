@@ -1,0 +1,222 @@
+/**
+ * A node's place in the tree, and what it knows of who reigns: learns from every handshake, tells those who
+ * may not know, and says when the node has to change its role.
+ *
+ * @module
+ */
+import type { NodeConfig } from "../config.ts";
+import { CascadeError } from "../errors.ts";
+import type { Refusal } from "../link/messages.ts";
+import type { Clock, Journal } from "../ports.ts";
+import { declaredPrimary, type Place, placeIn } from "./tree.ts";
+import { agree, digestOf, firstView, mergeViews, type View } from "./view.ts";
+
+/** Time between two tries to tell a node, or to hear news, ms; it doubles up to the second. */
+const TELL_FIRST_MS = 1_000;
+const TELL_MAX_MS = 30_000;
+/** An upstream that is away for so long may be fed by another by now: others are asked, ms. */
+const NEWS_AFTER_MS = 2_000;
+/** How long a start waits for those that do not answer, if one did, ms. */
+const WORD_MS = 2_000;
+
+/** What the seat asks of its node. */
+export interface SeatParts {
+  readonly config: NodeConfig;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  /** What the state file says. */
+  readonly view: View | null;
+  /** Makes the view durable. */
+  readonly save: (view: View) => Promise<void>;
+  /** Dials a node, exchanges views with it, and hangs up. Rejects when nobody answers. */
+  readonly look: (node: string) => Promise<void>;
+  readonly isConnected: (node: string) => boolean;
+  /** From this moment on no client is served any more. */
+  readonly fence: (why: string) => void;
+  /** The role changes: the node ends, and is started again. */
+  readonly turn: (why: string) => void;
+  /** Other links. */
+  readonly rewire: (place: Place) => Promise<void>;
+}
+
+interface Telling {
+  waitMs: number;
+  nextMs: number;
+  isUnderWay: boolean;
+}
+
+/** See the module's text. */
+export class Seat {
+  readonly #parts: SeatParts;
+  readonly #others: readonly string[];
+  #view: View;
+  #isChanged: boolean;
+  #changing: Promise<unknown> = Promise.resolve();
+  /** The digest of what each node knows, as it told last. */
+  readonly #known = new Map<string, string>();
+  readonly #telling = new Map<string, Telling>();
+  #apartSinceMs: number;
+  #conflict: string | null = null;
+  #hear: () => void = () => {};
+  readonly #heard: Promise<void>;
+  #isAloneAllowed: () => void = () => {};
+  readonly #aloneAllowed: Promise<void>;
+  #isWaiting = false;
+
+  constructor(parts: SeatParts) {
+    this.#parts = parts;
+    const { tree, name, role } = parts.config;
+    this.#view = parts.view ??
+      firstView(tree === null ? (role === "primary" ? name : "") : declaredPrimary(tree));
+    this.#isChanged = parts.view !== null;
+    this.#others = (tree?.nodes ?? []).map((node) => node.name).filter((other) => other !== name);
+    this.#apartSinceMs = parts.clock.monotonicMs();
+    this.#heard = new Promise((hear) => this.#hear = hear);
+    this.#aloneAllowed = new Promise((go) => this.#isAloneAllowed = go);
+  }
+
+  get view(): View {
+    return this.#view;
+  }
+
+  /** What a handshake tells; null: nothing was ever changed. */
+  get told(): View | null {
+    return this.#isChanged ? this.#view : null;
+  }
+
+  /** Two promotions that nobody decided between, or null. */
+  get conflict(): string | null {
+    return this.#conflict;
+  }
+
+  /** It waits for word of another node before it serves. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
+  }
+
+  /** A peer has proved itself, and told its view. Settles when what follows from it is durable. */
+  async meet(peer: string, view: View | null): Promise<Refusal | null> {
+    const theirs = view ?? this.#first();
+    this.#known.set(peer, digestOf(theirs));
+    if (!agree(this.#view, theirs)) return this.#disagree(peer, theirs);
+    if (view !== null) await this.learn(view);
+    this.#hear();
+    return null;
+  }
+
+  #first(): View {
+    const { tree } = this.#parts.config;
+    return firstView(tree === null ? this.#view.primary : declaredPrimary(tree));
+  }
+
+  #disagree(peer: string, theirs: View): Refusal {
+    const mine = this.#view;
+    const message =
+      `${mine.primary} and ${theirs.primary} were both promoted, in epoch ${mine.reign} ` +
+      `(${mine.reignId.slice(0, 8)} and, as ${peer} knows it, ${theirs.reignId.slice(0, 8)}): ` +
+      "`cascade resolve --keep NODE` decides";
+    if (this.#conflict === null) {
+      this.#parts.journal.write("error", "conflict", { reason: message });
+    }
+    this.#conflict = message;
+    this.#hear();
+    return { code: "conflict", message };
+  }
+
+  /** Takes in what another node knows, or what an operator decided. One after the other. */
+  learn(theirs: View): Promise<void> {
+    const done = this.#changing.then(() => this.#learn(theirs));
+    this.#changing = done.catch(() => {/* whoever asked for it is told */});
+    return done;
+  }
+
+  async #learn(theirs: View): Promise<void> {
+    const { config, save, fence, turn, rewire, journal } = this.#parts;
+    const { tree, name } = config;
+    const merged = mergeViews(this.#view, theirs);
+    if (tree === null || digestOf(merged) === digestOf(this.#view)) return;
+    const reigned = this.#view.primary === name;
+    const reigns = merged.primary === name;
+    const isNewReign = merged.reignId !== this.#view.reignId;
+    const why = reigns
+      ? "this node is the primary now"
+      : `${merged.primary} is the primary now, in epoch ${merged.reign}`;
+    if (merged.primary !== this.#view.primary) journal.write("info", why, {});
+    if (reigned && !reigns) fence(why);
+    await save(merged);
+    this.#view = merged;
+    this.#isChanged = true;
+    this.#conflict = null;
+    for (const telling of this.#telling.values()) telling.nextMs = 0;
+    // A reign of its own that begins anew is begun by a start, as any other.
+    if (reigned !== reigns || (reigns && isNewReign)) return turn(why);
+    await rewire(placeIn(tree, merged, name));
+  }
+
+  /** Time passes: nodes that may not know are told, and asked. */
+  tick(hasUpstream: boolean): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (hasUpstream) this.#apartSinceMs = nowMs;
+    const isApart = nowMs - this.#apartSinceMs > NEWS_AFTER_MS;
+    for (const node of this.#others) {
+      if (this.#parts.isConnected(node) && this.#known.get(node) === digestOf(this.#view)) continue;
+      const isTold = !this.#isChanged || this.#known.get(node) === digestOf(this.#view);
+      if (isTold && !isApart && !this.#isWaiting) continue;
+      this.#tell(node, nowMs);
+    }
+  }
+
+  #tell(node: string, nowMs: number): void {
+    const telling = this.#telling.get(node) ??
+      { waitMs: TELL_FIRST_MS, nextMs: 0, isUnderWay: false };
+    this.#telling.set(node, telling);
+    if (telling.isUnderWay || nowMs < telling.nextMs) return;
+    telling.isUnderWay = true;
+    this.#parts.look(node).then(() => {
+      telling.waitMs = TELL_FIRST_MS;
+    }, () => {
+      telling.waitMs = Math.min(2 * telling.waitMs, this.#isWaiting ? TELL_FIRST_MS : TELL_MAX_MS);
+    }).finally(() => {
+      telling.isUnderWay = false;
+      telling.nextMs = this.#parts.clock.monotonicMs() + telling.waitMs;
+    });
+  }
+
+  /**
+   * Before a node serves that reigned when it ended: all others are asked whether another was promoted
+   * since. Settles when at least one has answered, or it may start without.
+   */
+  async word(): Promise<void> {
+    const { config: { startAlone, tree }, clock, look, journal } = this.#parts;
+    if (tree === null || this.#others.length === 0) return;
+    this.#isWaiting = true;
+    try {
+      const all = Promise.allSettled(this.#others.map((node) => look(node)));
+      const late = new Promise<void>((go) => clock.after(WORD_MS, go));
+      await Promise.race([all, late]);
+      if (startAlone === "always") return;
+      let isHeard = false;
+      this.#heard.then(() => isHeard = true);
+      await Promise.resolve();
+      await Promise.resolve();
+      if (!isHeard) {
+        journal.write("warn", "waiting for any other node: one may have been promoted meanwhile", {
+          hint: startAlone === "ask" ? "`cascade promote` lets this one serve alone" : "",
+        });
+      }
+      await Promise.race(startAlone === "ask" ? [this.#heard, this.#aloneAllowed] : [this.#heard]);
+    } finally {
+      this.#isWaiting = false;
+    }
+  }
+
+  /** An operator says that no other node was promoted. Throws `usage` where that is not asked for. */
+  allowAlone(): void {
+    if (this.#isWaiting && this.#parts.config.startAlone === "never") {
+      throw new CascadeError("usage", "the topology forbids that this node starts alone", {
+        hint: "It has `startAlone: never`",
+      });
+    }
+    this.#isAloneAllowed();
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * What is told of a change of the tree, before and after it: by nodes to each other, on the admin side, and by
+ * the command line with `--json`.
+ *
+ * @module
+ */
+import * as z from "zod";
+
+const name = z.string();
+const lsn = z.number().int().nonnegative();
+const bytes = z.number().int().nonnegative();
+const seconds = z.number().nonnegative();
+
+/** How one node stands, as whoever plans has learnt. */
+export const planNodeSchema = z.object({
+  name,
+  isReachable: z.boolean(),
+  reason: z.string().nullable().describe(
+    "why it was not reached, or cannot go on with the history",
+  ),
+  endLsn: lsn.nullable().describe("where its log ends"),
+  behindBytes: bytes.nullable().describe("of what the primary had when it was heard last"),
+  behindSeconds: seconds.nullable(),
+  from: name.nullable().describe("which node feeds it now; null: it is the primary"),
+  to: name.nullable().describe("which node is to feed it; null: it is to be the primary"),
+});
+export type PlanNode = z.infer<typeof planNodeSchema>;
+
+/** What a promotion, or a hand-over, does and costs. */
+export const treePlanSchema = z.object({
+  node: name.describe("which node is to be the primary"),
+  primary: name.describe("which node is it now"),
+  isPrimaryReachable: z.boolean(),
+  furthest: name.describe("the reachable node with most of the history"),
+  fetchBytes: bytes.describe("what the node to be promoted lacks of it, and is given first"),
+  lostBytes: bytes.nullable().describe(
+    "of what the primary is known to have had, what no reachable node has; null: nothing is known of it",
+  ),
+  lostSeconds: seconds.nullable(),
+  heardSecondsAgo: seconds.nullable().describe(
+    "since then nothing is known of what the primary wrote; null: it was never heard",
+  ),
+  blocked: z.string().nullable().describe("why it would not be done"),
+  nodes: z.array(planNodeSchema),
+});
+export type TreePlan = z.infer<typeof treePlanSchema>;
+
+/** By what a node goes on under another parent. */
+export const REPARENT_MEANS = ["log", "delta", "map", "all", "nothing"] as const;
+
+export const reparentReportSchema = z.object({
+  node: name,
+  from: name.nullable(),
+  to: name,
+  by: z.enum(REPARENT_MEANS).describe(
+    "log: record by record; delta: a delta that is kept; map: the blocks that were touched since; all: " +
+      "all blocks; nothing: it has all",
+  ),
+  bytes: bytes,
+  isDone: z.boolean(),
+});
+export type ReparentReport = z.infer<typeof reparentReportSchema>;
+
+export const treeReportSchema = z.object({
+  plan: treePlanSchema.nullable(),
+  reparent: reparentReportSchema.nullable(),
+  isDone: z.boolean(),
+  lsn: lsn.nullable().describe("where the new reign begins"),
+  durationMs: z.number().nonnegative(),
+});
+export type TreeReport = z.infer<typeof treeReportSchema>;
