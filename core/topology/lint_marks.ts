@@ -48,6 +48,13 @@ export function lintMarks(node: TopologyNode, reporter: Reporter): void {
     });
     return;
   }
+  if (node.role === "intermediate") {
+    reporter.report(path("applyDelay"), "key", {
+      severity: "warning",
+      message: `${quote(node.name)} feeds others: copies of its late volumes wait for the delay; ` +
+        `expected applyDelay at an end of the tree`,
+    });
+  }
   const rate = Math.floor(log.budgetBytes / (delayMs / 1000));
   if (rate >= LIKELY_RATE) return;
   reporter.report(path("applyDelay"), "value", {
