@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { eachOnce } from "./link/subtree.ts";
 import type { OnOverflow } from "./config.ts";
+import { eachOnce } from "./link/subtree.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
 import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
@@ -44,7 +46,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     apply: node.marks.status(),
     certificates: [],
     exports: node.nbd.listening,
-    links: [...(hub.upstream === null ? [] : [hub.upstream.status(lag)]), ...node.subtree()],
+    links: eachOnce(hub.upstream === null ? [] : [hub.upstream.status(lag)], node.subtree()),
     counters: { ...front.counters, logFlushes: log.flushCount },
     pid: null,
     version: VERSION,
@@ -56,10 +58,9 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
 
 /** Statuses of the links at and below a node. */
 export function subtreeOf({ hub, verify }: CascadeNode): NodeStatus["links"] {
-  return hub.downstream.flatMap((link) => [
-    { ...link.status(), verify: verify.status(link) },
-    ...link.subtree,
-  ]);
+  const { downstream } = hub;
+  const own = downstream.map((link) => ({ ...link.status(), verify: verify.status(link) }));
+  return eachOnce(own, downstream.flatMap(({ subtree }) => subtree));
 }
 
 /** Blocks are written to the volumes in place: they are no image that existed until all of them are there. */

@@ -19,6 +19,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { Socket } from "node:net";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
@@ -117,6 +118,7 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
     connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: IDLE_TIMEOUT_MS,
   }, async (request, response) => {
+    crowd.begin(request.socket, response);
     const answer = await answerTo(request, options, hostMatters);
     if (answer.stream !== undefined) return await streamAnswer(response, answer);
     const body = Buffer.from(answer.body);
@@ -131,8 +133,36 @@ function makeServer(options: AdminOptions, hostMatters: boolean): Server {
     });
     response.end(request.method === "HEAD" ? undefined : body);
   });
-  server.maxConnections = CONNECTIONS_MAX;
+  const crowd = new Crowd();
+  server.on("connection", (socket) => crowd.enter(socket));
   return server;
+}
+
+/** Who is connected. Where there are too many, the one that has asked for nothing for the longest time goes. */
+class Crowd {
+  readonly #idle = new Set<Socket>();
+  readonly #busy = new Set<Socket>();
+
+  enter(socket: Socket): void {
+    this.#idle.add(socket);
+    socket.once("close", () => {
+      this.#idle.delete(socket);
+      this.#busy.delete(socket);
+    });
+    if (this.#idle.size + this.#busy.size <= CONNECTIONS_MAX) return;
+    const [oldest = socket] = this.#idle;
+    this.#idle.delete(oldest);
+    oldest.destroy();
+  }
+
+  /** A request came, and is being answered. */
+  begin(socket: Socket, response: ServerResponse): void {
+    if (!this.#idle.delete(socket)) return;
+    this.#busy.add(socket);
+    response.once("close", () => {
+      if (this.#busy.delete(socket) && !socket.destroyed) this.#idle.add(socket);
+    });
+  }
 }
 
 /** Sends a body of unknown length; a client that goes away ends it. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { chmodSync, lstatSync, renameSync, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { chmodSync, lstatSync, renameSync, statSync, unlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 import type { Connection, Journal, Listener } from "../core/ports.ts";
 import { systemCode } from "./disk_errors.ts";
@@ -63,8 +63,9 @@ export async function bindSocket<T>(
   path: string,
   bind: (path: string) => T | Promise<T>,
 ): Promise<BoundSocket<T>> {
+  refuseWithoutFolder(path);
   await refuseUnlessStale(path);
-  const fresh = join(dirname(path), `.${crypto.randomUUID().slice(0, 8)}`);
+  const fresh = join(dirname(path), freshName(basename(path)));
   try {
     const bound = await bind(fresh);
     chmodSync(fresh, SOCKET_MODE);
@@ -74,6 +75,28 @@ export async function bindSocket<T>(
   } catch (error) {
     throw listenError(`unix:${path}`, error);
   }
+}
+
+/** No longer than the name that it gives way to: the system takes no path that is much longer. */
+function freshName(name: string): string {
+  const random = crypto.randomUUID().replaceAll("-", "");
+  return name.length > 2
+    ? `.${random.slice(0, Math.min(8, name.length - 1))}`
+    : random.slice(0, name.length);
+}
+
+function refuseWithoutFolder(path: string): void {
+  const folder = dirname(path);
+  try {
+    if (statSync(folder).isDirectory()) return;
+  } catch (error) {
+    const code = systemCode(error);
+    if (code !== "ENOENT" && code !== "ENOTDIR") throw listenError(`unix:${path}`, error);
+  }
+  throw new CascadeError("bad-address", `there is no folder ${folder}`, {
+    where: { address: `unix:${path}` },
+    hint: "Make the folder, or choose another path for the socket.",
+  });
 }
 
 /** What a killed program has left may be replaced, and nothing else. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { PERMISSIONS, UNSTABLE } from "../../build/permissions.ts";
 import { delay } from "@std/async/delay";
 import type { Topology } from "../../core/topology/topology.ts";
 import { loadTopology } from "../../io/topology_file.ts";
@@ -18,10 +19,11 @@ const PERIOD = "3s";
 const START_TIMEOUT_MS = 10_000;
 const POLL_MS = 50;
 
-/** How to run this program again: the compiled binary itself, or Deno with the main module. */
+/** How to run this program again: the compiled binary itself, or Deno with the main module and what that may do. */
 export function selfCommand(): string[] {
   if (Deno.build.standalone) return [Deno.execPath()];
-  return [Deno.execPath(), "run", "-A", "--quiet", new URL("../../mod.ts", import.meta.url).href];
+  const main = new URL("../../mod.ts", import.meta.url).href;
+  return [Deno.execPath(), "run", ...PERMISSIONS, ...UNSTABLE, "--quiet", main];
 }
 
 /** Sends a signal to a process that may have ended by itself. */

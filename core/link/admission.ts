@@ -108,7 +108,7 @@ async function receiveTouched(wire: Wire, sizes: readonly number[]): Promise<Blo
     if (frame.type !== FrameType.TOUCHED) throw unexpectedFrame(frame.type);
     const { extents, isLast } = decodeMessage(touchedSchema, frame.body, "list of blocks");
     for (const [volume, offset, length] of extents) {
-      if (offset + length > (sizes[volume] ?? 0)) {
+      if (length === 0 || offset + length > (sizes[volume] ?? 0)) {
         throw new CascadeError("protocol", "the peer tells of blocks past the end of a volume");
       }
       blocks.add(volume, offset, length);

@@ -30,6 +30,8 @@ const FAILED_MAX = 1024;
 export interface Pass {
   /** Settles when the stranger is to be listened to; false: it went, or its place was taken. */
   readonly admitted: Promise<boolean>;
+  /** Whether it has proved itself. */
+  readonly isProved: boolean;
   /** It has said what a node says. */
   heard(): void;
   /** It has proved itself: whatever its address did before is forgotten. */
@@ -72,16 +74,21 @@ export class Doorkeeper {
 
   /** A stranger comes, of that address (see {@linkcode addressOf}); `turnOut` is called when its place is taken. */
   enter(address: string, turnOut: () => void): Pass {
-    if (this.#guests.size >= this.#placesMax) this.#makePlace();
+    if (this.#guests.size >= this.#placesMax) this.makePlace();
     let admit: (isWelcome: boolean) => void = () => {};
     const admitted = new Promise<boolean>((tell) => admit = tell);
     const guest: Guest = { address, turnOut, admit, timer: null, hasSpoken: false };
     this.#guests.add(guest);
     this.#putOff(guest);
+    let isProved = false;
     return {
       admitted,
+      get isProved() {
+        return isProved;
+      },
       heard: () => guest.hasSpoken = true,
       proved: () => {
+        isProved = true;
         this.#failed.delete(address);
         this.#left(guest);
       },
@@ -120,16 +127,18 @@ export class Doorkeeper {
     }
   }
 
-  #makePlace(): void {
+  /** Turns one out; false when there is nobody. */
+  makePlace(): boolean {
     const silent = [...this.#guests].filter(({ hasSpoken }) => !hasSpoken);
     const candidates = silent.length > 0 ? silent : [...this.#guests];
     const shares = new Map<string, number>();
     for (const { address } of candidates) shares.set(address, (shares.get(address) ?? 0) + 1);
     const most = Math.max(...shares.values());
     const victim = candidates.find(({ address }) => shares.get(address) === most);
-    if (victim === undefined) return;
+    if (victim === undefined) return false;
     this.#left(victim);
     victim.turnOut();
+    return true;
   }
 
   #left(guest: Guest): void {

@@ -250,6 +250,10 @@ function getU64(view: DataView, at: number): number {
   return value;
 }
 
+/** What is read at once at first: hellos are short, and strangers come by the thousand. Later at least. */
+const STRANGER_BUFFER_BYTES = 1024;
+const SERVED_BUFFER_BYTES = 16 * 1024;
+
 /** What the peer sent is no frame, or one that cannot be. */
 export function badFrame(found: string): CascadeError {
   return new CascadeError("protocol", `the peer sent ${found}`, { retryable: true });
@@ -265,14 +269,20 @@ export class FrameReader {
   #start = 0;
   #end = 0;
   #dataAllowed = false;
+  #leastBytes = 0;
 
-  constructor(initialBytes = 16 * 1024) {
+  constructor(initialBytes = STRANGER_BUFFER_BYTES) {
     this.#buffer = new Uint8Array(initialBytes);
   }
 
   /** From now on DATA frames are welcome: the peer has proved itself. */
   allowData(): void {
     this.#dataAllowed = true;
+  }
+
+  /** From now on much is read at once: the peer is served. */
+  widen(): void {
+    this.#leastBytes = SERVED_BUFFER_BYTES;
   }
 
   /** Where the next bytes go; never empty. Views handed out before become invalid. */
@@ -284,9 +294,10 @@ export class FrameReader {
       this.#end -= this.#start;
       this.#start = 0;
     }
-    if (this.#buffer.length - this.#end < wanted) {
+    if (this.#buffer.length - this.#end < wanted || this.#buffer.length < this.#leastBytes) {
       const most = FRAME_HEADER_BYTES + DATA_BODY_BYTES_MAX;
-      const bytes = Math.max(this.#end + wanted, Math.min(2 * this.#buffer.length, most));
+      const more = Math.max(this.#leastBytes, Math.min(2 * this.#buffer.length, most));
+      const bytes = Math.max(this.#end + wanted, more);
       const larger = new Uint8Array(bytes);
       larger.set(this.#buffer.subarray(0, this.#end));
       this.#buffer = larger;

@@ -87,8 +87,10 @@ export class Meetings {
     this.#wires.add(wire);
     wire.whenClosed.then(pass.left);
     this.#receive(wire, pass).catch((error) => {
-      if (isMistaken(error)) pass.failed();
-      this.#strangers.write("warn", "a connection was dropped before it proved itself", {
+      const { isProved } = pass;
+      if (isMistaken(error) && !isProved) pass.failed();
+      const when = isProved ? "after" : "before";
+      this.#strangers.write("warn", `a connection was dropped ${when} it proved itself`, {
         remote,
         ...(isCascadeError(error) ? { code: error.code } : {}),
         reason: describeError(error),

@@ -89,6 +89,7 @@ export class Wire {
     this.#source = source;
     this.#line = line;
     this.#out = new Uint8Array(bufferBytes);
+    this.#reader.widen();
     this.kick();
   }
 

@@ -17,9 +17,6 @@ export const CONNECTIONS_MAX = 128;
 /** Of these, clients that have not chosen an export: strangers must not take all places. */
 export const HANDSHAKES_MAX = 64;
 
-/** Where there is no place left, a client that is slower than this gives its own to a newer one. */
-export const HANDSHAKE_PATIENCE_MS = 1_000;
-
 /** A client that has not chosen an export after this is cut off. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 

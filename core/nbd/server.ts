@@ -10,10 +10,10 @@ import type { ExportBackend } from "./backend.ts";
 import { BlockPool } from "./buffers.ts";
 import { NbdClient } from "./client.ts";
 import type { TlsMode } from "./handshake.ts";
+import { addressOf, Doorkeeper } from "../link/doorkeeper.ts";
 import {
   CONNECTIONS_MAX,
   DRAIN_TIMEOUT_MS,
-  HANDSHAKE_PATIENCE_MS,
   HANDSHAKE_TIMEOUT_MS,
   HANDSHAKES_MAX,
 } from "./nbd_limits.ts";
@@ -62,8 +62,8 @@ export class NbdServer {
   readonly #strangers: StrangerJournal;
   readonly #doors: Door[] = [];
   readonly #clients = new Set<NbdClient>();
-  /** Those that have not chosen an export, oldest first, and since when. */
-  readonly #newcomers = new Map<NbdClient, number>();
+  /** Places of those that have not chosen an export. */
+  readonly #strangersDoor: Doorkeeper;
   #stopping = false;
   #stopped: Promise<void> | null = null;
   /** Called whenever a client has gone, while the server stops. */
@@ -72,6 +72,8 @@ export class NbdServer {
   constructor(options: NbdServerOptions) {
     this.#options = options;
     this.#strangers = new StrangerJournal(options.journal, options.clock);
+    const { clock, handshakesMax = HANDSHAKES_MAX } = options;
+    this.#strangersDoor = new Doorkeeper(clock, handshakesMax);
   }
 
   /** The addresses in the order in which they were asked for, with real ports. */
@@ -147,29 +149,22 @@ export class NbdServer {
     }
     const client = this.#welcome(connection, door);
     this.#clients.add(client);
-    this.#newcomers.set(client, this.#options.clock.monotonicMs());
     door.clients++;
     client.run();
   }
 
-  /** Whether there is a place for another client: one that a slow newcomer has to leave will do. */
+  /** Whether there is a place for another client: that of one who has not chosen an export will do. */
   #hasPlace(): boolean {
-    const { clock, connectionsMax = CONNECTIONS_MAX, handshakesMax = HANDSHAKES_MAX } =
-      this.#options;
-    if (this.#clients.size < connectionsMax && this.#newcomers.size < handshakesMax) return true;
-    const [oldest] = this.#newcomers;
-    if (oldest === undefined) return false;
-    const [client, sinceMs] = oldest;
-    if (clock.monotonicMs() - sinceMs < HANDSHAKE_PATIENCE_MS) return false;
-    this.#newcomers.delete(client);
-    client.close("it was slow to choose, and another client needs the place");
-    return true;
+    const { connectionsMax = CONNECTIONS_MAX } = this.#options;
+    return this.#clients.size < connectionsMax || this.#strangersDoor.makePlace();
   }
 
   #welcome(connection: Connection, door: Door): NbdClient {
     const { clock, exports, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, journal } = this.#options;
     const { remote } = connection;
     let teller: Journal = this.#strangers;
+    const crowd = "others came meanwhile, and all places of those who chose no export were taken";
+    const pass = this.#strangersDoor.enter(addressOf(remote), () => client.close(crowd));
     const client = new NbdClient({
       connection,
       exports,
@@ -179,7 +174,7 @@ export class NbdServer {
       handshakeTimeoutMs,
       onServing: (name, certifiedNames) => {
         teller = journal;
-        this.#newcomers.delete(client);
+        pass.proved();
         journal.write("info", "NBD client connected", {
           remote,
           export: name,
@@ -188,7 +183,7 @@ export class NbdServer {
       },
       onClosed: (reason, unexpected) => {
         this.#clients.delete(client);
-        this.#newcomers.delete(client);
+        pass.left();
         door.clients--;
         teller.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
         this.#onLeft();

@@ -5,9 +5,13 @@ import { assert, assertEquals } from "@std/assert";
 import { writeBulk } from "./support/bulk.ts";
 import { Cluster, type LinkSpec } from "./support/cluster.ts";
 import { e2e } from "./support/e2e.ts";
+import { FarLine } from "./support/far_line.ts";
 import { assertSameImages } from "./support/images.ts";
 import { killUnderLoad } from "./support/kills.ts";
-import { until } from "./support/wait.ts";
+import { StampedLoad } from "./support/load.ts";
+import { NbdClient } from "./support/nbd_client.ts";
+import { UdpLine } from "./support/udp_line.ts";
+import { pause, until } from "./support/wait.ts";
 
 const MIB = 1024 * 1024;
 
@@ -51,6 +55,96 @@ for (const [index, [name, links, transports]] of MIXES.entries()) {
     await cluster.converged();
   });
 }
+
+/** Ends what a node has started: the commands of its links. */
+function killCommandsOf(pid: number): void {
+  const children = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).trim();
+  for (const child of children.split(" ").filter((text) => text !== "")) {
+    try {
+      Deno.kill(Number(child), "SIGKILL");
+    } catch {
+      // It has just ended by itself.
+    }
+  }
+}
+
+e2e(
+  "a cascade over tls, quic and exec loses nothing to cuts of each",
+  ["openssl"],
+  async (cleanup) => {
+    const links = cascadeOver("tls", "quic", "exec");
+    const cluster = Cluster.create(cleanup, {
+      volumes: { data: "16MiB" },
+      nodes: ["hq", "metro", "dr1", "dr2"],
+      links,
+    });
+    const text = Deno.readTextFileSync(cluster.topologyPath);
+    const portOf = (scheme: string) =>
+      Number(new RegExp(`"${scheme}://127.0.0.1:(\\d+)"`).exec(text)?.[1]);
+    const near = await FarLine.open(cleanup, portOf("tls"));
+    const far = await UdpLine.open(cleanup, portOf("quic"));
+    // Each node dials the one above it through a line that can be cut.
+    const over = (node: string, scheme: string, port: number) => {
+      const path = `${cluster.folder}/${node}.yaml`;
+      const other = text.replace(
+        `${scheme}://127.0.0.1:${portOf(scheme)}`,
+        `${scheme}://127.0.0.1:${port}`,
+      );
+      Deno.writeTextFileSync(path, other);
+      cluster.spawn(node, path);
+    };
+    for (const node of ["hq", "dr2"]) cluster.spawn(node);
+    over("metro", "tls", near.port);
+    over("dr1", "quic", far.port);
+    for (const node of cluster.spec.nodes) await cluster.ready(node);
+    const up = () =>
+      until("every link is up", async () => {
+        const found = await Promise.all(
+          links.map(({ from, to }) => cluster.link(`${from}-${to}`, to)),
+        );
+        return found.every(({ state }) => state !== "disconnected" && state !== "connecting");
+      });
+    await up();
+    const load = new StampedLoad(16 * MIB, 80);
+    let isOver = false;
+    const loading = (async () => {
+      while (!isOver) {
+        const client = await NbdClient.connect(cluster.socket("hq"));
+        await load.verify(client);
+        await load.run(client, () => isOver, 4);
+        client.close();
+      }
+    })();
+    const cuts = [
+      () => near.cut(),
+      () => near.forget(),
+      () => near.halfOpen("caller"),
+      () => far.forget(),
+      () => killCommandsOf(cluster.process("dr2").pid),
+      async () => {
+        far.isCut = true;
+        await pause(1_000);
+        far.isCut = false;
+      },
+      () => killCommandsOf(cluster.process("dr2").pid),
+      () => near.halfOpen("target"),
+    ];
+    for (const cut of cuts) {
+      await pause(300);
+      await cut();
+      await Promise.race([up(), loading]);
+    }
+    isOver = true;
+    await loading;
+    const client = await NbdClient.connect(cluster.socket("hq"));
+    await load.verify(client);
+    await client.flush();
+    client.close();
+    await cluster.converged();
+    for (const node of cluster.spec.nodes) await cluster.stop(node);
+    assertSameImages(cluster);
+  },
+);
 
 e2e(
   "where UDP does not get through, TLS carries the link, and says so",

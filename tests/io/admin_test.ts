@@ -212,6 +212,18 @@ Deno.test("connections beyond the limit are turned away, and those there are ser
     assertEquals(answers.filter((count) => count !== null).length, 32);
   }));
 
+Deno.test("connections that ask for nothing keep nobody out", () =>
+  withAdmin({}, async (address) => {
+    const port = Number(new URL(address).port);
+    const silent = () => Promise.all(Array.from({ length: 60 }, () => Deno.connect({ port })));
+    const sockets = await silent();
+    for (let turn = 0; turn < 5; turn++) {
+      assertEquals((await ask(address, "/healthz")).code, 200);
+      sockets.push(...await silent());
+    }
+    for (const socket of sockets) socket.close();
+  }));
+
 Deno.test("nobody there, somebody else there, and no answer in time each have their error", async () => {
   const code = async (address: string) => {
     const asking = () => fetchStatus({ address, token: null, timeoutMs: 200 });

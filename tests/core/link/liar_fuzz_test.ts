@@ -112,10 +112,21 @@ function lieIn(prng: Prng, frame: Bytes): Bytes {
 
 /** A frame of a random type and content. */
 function madeUp(prng: Prng): Bytes {
-  const type = (4 + prng.below(17)) as FrameType;
+  const type = (4 + prng.below(20)) as FrameType;
   if (prng.chance(0.5)) {
     const lsn = NUMBERS[prng.below(NUMBERS.length)];
-    return jsonFrame(type, { fromLsn: lsn, toLsn: lsn, lsn, base: null, links: [], id: 1 });
+    return jsonFrame(type, {
+      fromLsn: lsn,
+      toLsn: lsn,
+      lsn,
+      base: null,
+      links: [],
+      id: 1,
+      extents: [[0, lsn, lsn]],
+      isLast: true,
+      ask: "status",
+      kind: "status",
+    });
   }
   const frame = new Uint8Array(FRAME_HEADER_BYTES + 8 * prng.below(12));
   for (let at = FRAME_HEADER_BYTES; at < frame.length; at += 8) {
