@@ -5,7 +5,6 @@
  */
 import { eachOnce } from "./link/subtree.ts";
 import type { OnOverflow } from "./config.ts";
-import { eachOnce } from "./link/subtree.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
 import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
