@@ -4,7 +4,7 @@
  * @module
  */
 import { describeError, isCascadeError } from "../core/errors.ts";
-import type { LinkState, LinkStatus, NodeStatus } from "../core/status.ts";
+import type { LinkState, LinkStatus, NodeStatus, TreeStatus } from "../core/status.ts";
 import type { Topology, TopologyLink, TopologyNode } from "../core/topology/topology.ts";
 import { approximateDuration, approximateSize } from "../core/topology/units.ts";
 import { ailmentOf } from "../io/admin.ts";
@@ -40,6 +40,10 @@ export interface Report {
   /** In the order of the topology. */
   readonly nodes: readonly NodeReport[];
   readonly links: readonly LinkReport[];
+  /** As the node with the latest word knows it; null: as the topology says, for all that is known. */
+  readonly tree: TreeStatus | null;
+  /** Each node but the primary of the file, and which one feeds it there. */
+  readonly declared: ReadonlyMap<string, string>;
 }
 
 /**
@@ -57,13 +61,36 @@ export async function gather(
 export function reportOf(topology: Topology, reports: readonly NodeReport[]): Report {
   const nodes = reports.map(({ node }) => node);
   const named = new Set(nodes.map((node) => node.name));
-  const links = topology.links.filter(({ from, to }) => named.has(from) || named.has(to));
+  const tree = latestTree(reports);
+  const links = linksNow(topology, tree).filter(({ from, to }) => named.has(from) || named.has(to));
   return {
     name: topology.name,
     atMs: Date.now(),
     nodes: reports,
     links: links.map((link) => linkReport(link, reports)),
+    tree,
+    declared: new Map(topology.links.map(({ from, to }) => [to, from])),
   };
+}
+
+function latestTree(reports: readonly NodeReport[]): TreeStatus | null {
+  const trees = reports.flatMap(({ status }) => status?.tree ? [status.tree] : []);
+  return trees.reduce<TreeStatus | null>(
+    (best, tree) => best === null || tree.reign > best.reign ? tree : best,
+    null,
+  );
+}
+
+/** The links as they are now: where a node was given another parent, with what is declared of the nearest one. */
+function linksNow(topology: Topology, tree: TreeStatus | null): TopologyLink[] {
+  if (tree === null || tree.isDeclared) return [...topology.links];
+  return Object.entries(tree.parents).flatMap(([to, from]): TopologyLink[] => {
+    const declared = topology.links.find((link) => link.from === from && link.to === to);
+    if (declared !== undefined) return [declared];
+    const model = topology.links.find((link) => link.from === to && link.to === from) ??
+      topology.links.find((link) => link.to === to) ?? topology.links[0];
+    return model === undefined ? [] : [{ ...model, name: `${from}-${to}`, from, to }];
+  });
 }
 
 async function askOne(node: TopologyNode): Promise<NodeReport> {

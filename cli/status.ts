@@ -29,23 +29,33 @@ export function statusCommand() {
       new Option("--interval <duration>", "for --watch: time between two looks")
         .argParser(durationArgument).default(1000, "1s"),
     )
+    .option(
+      "--what-if <node>",
+      "tell what a promotion of this node would cost now, and change nothing",
+    )
     .addHelpText(
       "after",
       examples(
         ["How is the cascade?", "cascade status"],
+        ["What would be lost if its primary were gone?", "cascade status --what-if metro"],
         ["Watch it work", "cascade status --watch"],
         ["Is anything wrong? (for cron and probes)", "cascade status >/dev/null || echo look"],
         ["Lag of every link", "cascade status --json | jq '.nodes[].links[] | {name, lagBytes}'"],
       ) + EXIT_CODES,
     )
-    .action((options) =>
-      showStatus(options.topology, {
+    .action(async (options) => {
+      const json = options.json === true;
+      if (options.whatIf !== undefined) {
+        const { showWhatIf } = await import("./tree_run.ts");
+        return await showWhatIf(options.topology, options.whatIf, json);
+      }
+      await showStatus(options.topology, {
         node: options.node ?? null,
-        json: options.json === true,
+        json,
         watch: options.watch === true,
         intervalMs: options.interval,
-      })
-    );
+      });
+    });
 }
 
 interface StatusOptions {

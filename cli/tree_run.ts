@@ -54,6 +54,18 @@ export async function runOrder(options: OrderOptions): Promise<void> {
   if (order.dryRun && isBlocked(report)) throw new ExitWith(EXIT.failed);
 }
 
+/** Prints what a promotion of `node` would cost now, for `cascade status --what-if`. */
+export async function showWhatIf(path: string, node: string, json: boolean): Promise<void> {
+  const topology = loadTopology(path);
+  nodeNamed(topology, node);
+  const order = { order: "promote", dryRun: true, force: false } as const;
+  const { report } = await give(topology, node, order);
+  if (json) return printJson(report);
+  // That the primary answers is no news here.
+  const plan = report.plan === null ? null : { ...report.plan, blocked: null };
+  for (const line of planLines({ ...report, plan }, order)) printLine(line);
+}
+
 function isBlocked({ plan }: TreeReport): boolean {
   return plan !== null && plan.blocked !== null;
 }

@@ -10,7 +10,12 @@ import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
 import type { Journal } from "./ports.ts";
 import type { NodeStatus } from "./status.ts";
+import { declaredPrimary, parentsIn } from "./tree/tree.ts";
+import { firstView } from "./tree/view.ts";
 import { buildText, VERSION } from "./version.ts";
+
+/** Of the history, the last epochs. */
+const EPOCHS_TOLD = 32;
 
 /** See core/status.ts. */
 export function reportNode(node: CascadeNode, log: Log): NodeStatus {
@@ -21,7 +26,8 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     name: config.name,
     role: config.role,
     state: node.phase,
-    reason: node.reason ?? pipeline.blocked ?? logReason(node, log) ?? spendingOf(node),
+    reason: waitingOf(node) ?? node.reason ?? pipeline.blocked ?? logReason(node, log) ??
+      spendingOf(node),
     epoch: pipeline.history.last,
     consistent: !node.deltas.isInPlace,
     inconsistentUntil: inconsistencyOf(node),
@@ -41,6 +47,9 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
       segments: log.segmentCount,
     },
     volumes: config.volumes.map(({ name, sizeBytes, path }) => ({ name, size: sizeBytes, path })),
+    tree: treeStatusOf(node),
+    history: pipeline.history.epochs.slice(-EPOCHS_TOLD)
+      .map(({ number, firstLsn, node: reigning }) => ({ number, firstLsn, node: reigning })),
     scan: node.scans?.capture.status() ?? null,
     apply: node.marks.status(),
     certificates: [],
@@ -60,6 +69,32 @@ export function subtreeOf({ hub, verify }: CascadeNode): NodeStatus["links"] {
   const { downstream } = hub;
   const own = downstream.map((link) => ({ ...link.status(), verify: verify.status(link) }));
   return eachOnce(own, downstream.flatMap(({ subtree }) => subtree));
+}
+
+function waitingOf({ config, tree: { seat } }: CascadeNode): string | null {
+  if (!seat.isWaiting) return null;
+  const hint = config.startAlone === "ask"
+    ? `; if none was, \`cascade promote ${config.name}\` lets it serve`
+    : "";
+  return `waiting for any other node, since one may have been promoted meanwhile${hint}`;
+}
+
+/** The tree as this node knows it. */
+function treeStatusOf({ config, tree: { seat }, deltas }: CascadeNode): NodeStatus["tree"] {
+  const { tree } = config;
+  if (tree === null || tree.nodes.length < 2) return null;
+  const { view } = seat;
+  const now = parentsIn(tree, view);
+  const declared = parentsIn(tree, firstView(declaredPrimary(tree)));
+  return {
+    primary: view.primary,
+    reign: view.reign,
+    parents: Object.fromEntries(now),
+    isDeclared: [...now].every(([name, to]) => declared.get(name) === to),
+    conflict: seat.conflict,
+    isWaiting: seat.isWaiting,
+    isRejoining: deltas.isRejoining,
+  };
 }
 
 /** Blocks are written to the volumes in place: they are no image that existed until all of them are there. */

@@ -166,6 +166,23 @@ export const certificateStatusSchema = z.object({
   fingerprint: z.string().describe("SHA-256"),
 });
 
+/** The tree of the cascade, as a node knows it. */
+export const treeStatusSchema = z.object({
+  primary: z.string(),
+  reign: z.number().int().nonnegative()
+    .describe("the epoch with which it began to reign; 0: it is the primary of the file"),
+  parents: z.record(z.string(), z.string()).describe(
+    "each node but the primary, and which one feeds it",
+  ),
+  isDeclared: z.boolean().describe("the tree is as the topology file says"),
+  conflict: z.string().nullable().describe("two nodes were promoted at once"),
+  isWaiting: z.boolean().describe(
+    "the node reigned, and waits for word of any other before it serves",
+  ),
+  isRejoining: z.boolean()
+    .describe("the volumes are the image of an abandoned epoch until what leads from it is taken"),
+});
+
 /** One node. */
 export const nodeStatusSchema = z.object({
   cluster: z.string(),
@@ -186,6 +203,11 @@ export const nodeStatusSchema = z.object({
   lagSeconds: z.number().nonnegative().nullable(),
   log: z.object({ start: lsn, bytes, budget: bytes, segments: z.number().int() }),
   volumes: z.array(z.object({ name: z.string(), size: bytes, path: z.string().nullable() })),
+  tree: treeStatusSchema.nullable().default(null).describe("null: it knows no other node"),
+  history: z.array(z.object({ number: z.number().int(), firstLsn: lsn, node: z.string() })).default(
+    [],
+  )
+    .describe("the last epochs: their numbers, where they begin, and who reigned"),
   scan: scanStatusSchema.nullable().default(null)
     .describe("null: clients write the volumes, not something else"),
   apply: applyStatusSchema.nullable().default(null)
@@ -212,6 +234,7 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type TreeStatus = z.infer<typeof treeStatusSchema>;
 export type CertificateStatus = z.infer<typeof certificateStatusSchema>;
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
 export type LineStatus = z.infer<typeof lineStatusSchema>;

@@ -249,6 +249,8 @@ function page(url: string, status: () => NodeStatus): Answer {
 
 /** Why a node is not well, or null if it is: `/healthz` says no more than that. */
 export function ailmentOf(status: NodeStatus): string | null {
+  const conflict = status.tree?.conflict ?? null;
+  if (conflict !== null) return conflict;
   if (status.state !== "running") {
     return status.state + (status.reason === null ? "" : `: ${status.reason}`);
   }

@@ -19,6 +19,7 @@ import {
 import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
+import { treeRemarks } from "./tree_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
 
 /** How it is drawn. */
@@ -249,6 +250,7 @@ function remarks(report: Report): string[] {
     status === null ? [] : certificateEnds(status, (end) => end === "soon")
   );
   return [
+    ...treeRemarks(report),
     ...ofNodes,
     ...ofApplying,
     ...ofCertificates,

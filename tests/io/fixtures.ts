@@ -24,6 +24,8 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     volumes: [{ name: "data", size: 1024 * at, path: "/srv/data.img" }],
     scan: null,
     apply: null,
+    tree: null,
+    history: [],
     certificates: [],
     exports: [{ address: "unix:/run/hq.sock", clients: 1 }],
     links: [],

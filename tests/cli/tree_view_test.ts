@@ -1,0 +1,93 @@
+import { assertEquals } from "@std/assert";
+import { treeRemarks } from "../../cli/ui/tree_view.ts";
+import type { NodeReport, Report } from "../../cli/report.ts";
+import type { TreeStatus } from "../../core/status.ts";
+import { planLines, reportLines } from "../../cli/tree_text.ts";
+import type { TreePlan } from "../../core/tree/tree_report.ts";
+
+const TREE: TreeStatus = {
+  primary: "metro",
+  reign: 4096,
+  parents: { hq: "metro", dr: "metro" },
+  isDeclared: false,
+  conflict: null,
+  isWaiting: false,
+  isRejoining: false,
+};
+
+function reportOf(...trees: TreeStatus[]): Report {
+  const nodes = trees.map((tree, i) =>
+    ({ node: {}, error: null, status: { name: `n${i}`, tree } }) as unknown as NodeReport
+  );
+  const declared = new Map([["metro", "hq"], ["dr", "metro"]]);
+  return { name: "t", atMs: 0, nodes, links: [], tree: trees[0] ?? null, declared };
+}
+
+Deno.test("what differs from the topology is told, and who has not heard of it", () => {
+  assertEquals(treeRemarks(reportOf(TREE, { ...TREE, reign: 0, primary: "hq" })), [
+    "the tree is not as the topology says: metro is the primary since epoch 4096; fed otherwise: hq by metro",
+    "n1: has not heard yet that metro is the primary",
+  ]);
+  const declared = {
+    ...TREE,
+    primary: "hq",
+    isDeclared: true,
+    parents: { metro: "hq", dr: "metro" },
+  };
+  assertEquals(treeRemarks(reportOf(declared)), []);
+  assertEquals(treeRemarks(reportOf({ ...declared, isRejoining: true })), [
+    "n0: takes what leads from an abandoned epoch to this one",
+  ]);
+});
+
+const PLAN: TreePlan = {
+  node: "metro",
+  primary: "hq",
+  isPrimaryReachable: false,
+  furthest: "dr",
+  fetchBytes: 2048,
+  lostBytes: 1048576,
+  lostSeconds: 2,
+  heardSecondsAgo: 65,
+  blocked: null,
+  nodes: [
+    {
+      name: "hq",
+      isReachable: false,
+      reason: "gone",
+      endLsn: null,
+      behindBytes: null,
+      behindSeconds: null,
+      from: null,
+      to: "metro",
+    },
+    {
+      name: "metro",
+      isReachable: true,
+      reason: null,
+      endLsn: 4096,
+      behindBytes: 2048,
+      behindSeconds: 3,
+      from: "hq",
+      to: null,
+    },
+  ],
+};
+
+Deno.test("a plan says what is lost, what is fetched, and who follows whom", () => {
+  const order = { order: "promote", dryRun: true, force: false } as const;
+  const report = { plan: PLAN, reparent: null, isDone: false, lsn: null, durationMs: 1 };
+  assertEquals(planLines(report, order), [
+    "metro would be the primary in place of hq.",
+    "Lost: 1MiB (2s) that hq had, and whatever hq wrote since it was heard last, 1m5s ago.",
+    "dr is furthest ahead: 2KiB are fetched from it first.",
+    "",
+    "NODE   LOG END    BEHIND  FED BY",
+    "hq           ?         ?  (primary) -> metro, once it is back  gone",
+    "metro     4096  2KiB, 3s  hq -> (primary)",
+  ]);
+  const done = { ...report, isDone: true, lsn: 4096, durationMs: 30 };
+  assertEquals(reportLines(done, { order: "migrate", dryRun: false, timeoutMs: 1 }, "metro"), [
+    "metro is the primary from LSN 4096 on, in 30ms; nothing was lost. hq follows it now.",
+  ]);
+});
