@@ -201,6 +201,8 @@ function makeSide(name: Speaker, link: LinkConfig): Side {
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    applyDelayMs: 0,
+    onMark: null,
     hookTimeoutMs: 60_000,
     upstream: isPrimary ? null : link,
     downstream: isPrimary ? [link] : [],
