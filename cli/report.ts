@@ -161,6 +161,15 @@ function verifyTrouble({ verify }: LinkStatus): string | null {
   return reason === null ? null : `it could not be verified: ${reason}`;
 }
 
+/** The last mark was not what its hook was to make of it. */
+function markTrouble({ apply }: NodeStatus): string | null {
+  const last = apply?.lastHook ?? null;
+  if (last === null || last.outcome === "done") return null;
+  return `onMark ${
+    last.outcome === "missed" ? "was not run" : "failed"
+  } for mark ${last.mark}: ${last.reason}`;
+}
+
 /** What is not well, one line each; empty when all is. A node that is starting or draining is well. */
 export function ailments(report: Report): string[] {
   const lines: string[] = [];
@@ -170,6 +179,8 @@ export function ailments(report: Report): string[] {
     } else if (status.state !== "starting" && status.state !== "draining") {
       const ailment = ailmentOf(status);
       if (ailment !== null) lines.push(`${node.name}: ${ailment}`);
+      const hook = markTrouble(status);
+      if (hook !== null) lines.push(`${node.name}: ${hook}`);
       lines.push(...certificateEnds(status, (end) => end !== "good" && end !== "soon"));
     }
   }

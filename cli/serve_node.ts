@@ -148,6 +148,7 @@ async function openAdmin(
     control,
     sync: new SyncGate(name, sync),
     verify: { verify: (link, repair) => life.node.verify.verify(link, repair) },
+    marks: () => life.node.marks,
     seeds: { maker: () => life.node.seeds, secret, journal: life.node.ports.journal },
   });
 }

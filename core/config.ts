@@ -148,6 +148,10 @@ export interface NodeConfig {
   readonly allowInconsistent: boolean;
   /** Run before a delta is applied in place; if it fails, the delta is refused. */
   readonly beforeInconsistent: Hook | null;
+  /** How much later than on the primary records are applied; 0: at once. */
+  readonly applyDelayMs: number;
+  /** Run with the volumes as of a mark, each time that one is reached; null: marks are passed by. */
+  readonly onMark: Hook | null;
   /** How long any of these may take. */
   readonly hookTimeoutMs: number;
   /** The link from the upstream node; null on the primary. */

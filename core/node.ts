@@ -22,6 +22,7 @@ import { NbdServer } from "./nbd/server.ts";
 import { NodeAnswers } from "./node_answers.ts";
 import { NodeCapture } from "./node_capture.ts";
 import { NodeDeltas } from "./node_deltas.ts";
+import { NodeMarks } from "./marks/node_marks.ts";
 import { NodeOrders } from "./node_orders.ts";
 import { NodeSeeds } from "./node_seeds.ts";
 import { NodeSync } from "./node_sync.ts";
@@ -35,8 +36,7 @@ import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import type { TailRecoverer } from "./recover_tail.ts";
 import { advance, beginReign, settleReign } from "./reign.ts";
-import { reportNode, tellRecovery } from "./report.ts";
-import { eachOnce } from "./link/subtree.ts";
+import { reportNode, subtreeOf, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
 import type { NodeState } from "./state.ts";
@@ -66,11 +66,14 @@ export class CascadeNode implements LinkHost {
   readonly verify: NodeVerify;
   /** Makes seed files. */
   readonly seeds: NodeSeeds;
+  /** Marks, and what holds applying back on purpose. */
+  readonly marks: NodeMarks;
   readonly startedAtMs: number;
   /** Settles when the node has stopped; rejects with the fatal error when it had to. */
   readonly done: Promise<NodeEnd>;
+  readonly #ready = Promise.withResolvers<void>();
   /** Settles when the node serves its clients. */
-  readonly ready: Promise<void>;
+  readonly ready = this.#ready.promise;
   recovery: TailRecoverer | null = null;
   phase: NodePhase = "starting";
   reason: string | null = null;
@@ -161,6 +164,7 @@ export class CascadeNode implements LinkHost {
     this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
     this.seeds = new NodeSeeds(parts, this.deltas);
+    this.marks = NodeMarks.of(this, parts, opened.report.lastTimeMs);
     this.hub = new LinkHub(this);
     this.tree = new NodeTree(this, parts);
     this.orders = new NodeOrders(this);
@@ -171,20 +175,16 @@ export class CascadeNode implements LinkHost {
     const { network, clock, journal } = ports;
     const tls = config.nbdTls?.mode ?? "off";
     this.nbd = new NbdServer({ network, clock, journal, exports: this.exports, tls });
-    this.ready = new Promise((go, fail) => {
-      this.#setReady = go;
-      this.done.catch(fail);
-    });
+    this.done.catch(this.#ready.reject);
     this.ready.catch(() => {/* as above */});
   }
-
-  #setReady: () => void = () => {};
 
   async #start(): Promise<void> {
     tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
     await this.hub.load();
     await this.deltas.finish();
-    await this.pipeline.applyAll();
+    await this.marks.start();
+    await this.pipeline.applyDue();
     const { clean } = this.#state;
     await this.#saveState({ clean: false });
     const { recovery, isNew } = await beginReign(this, clean);
@@ -205,7 +205,7 @@ export class CascadeNode implements LinkHost {
     if (this.phase !== "starting") return;
     this.phase = "running";
     this.reason = null;
-    this.#setReady();
+    this.#ready.resolve();
   }
 
   #saveState(change: Partial<NodeState>): Promise<void> {
@@ -304,6 +304,7 @@ export class CascadeNode implements LinkHost {
     this.verify.tick();
     this.scans?.tick();
     this.pipeline.tick();
+    this.marks.tick();
     this.#roomTeller.look(this.pipeline.blocked);
     this.#roomQueue.wake();
     if (!this.front.accepting) this.pipeline.makeRoom(0);
@@ -312,9 +313,7 @@ export class CascadeNode implements LinkHost {
 
   /** Statuses of the links at and below this node. */
   subtree(): NodeStatus["links"] {
-    const { downstream } = this.hub;
-    const own = downstream.map((link) => ({ ...link.status(), verify: this.verify.status(link) }));
-    return eachOnce(own, downstream.flatMap(({ subtree }) => subtree));
+    return subtreeOf(this);
   }
 
   status(): NodeStatus {
@@ -357,10 +356,12 @@ export class CascadeNode implements LinkHost {
     this.front.stop(refusal);
     this.hub.stop();
     const scanned = this.scans?.stop();
+    const marked = this.marks.stop();
     this.nbd.abort();
     try {
       await this.pipeline.stop(null);
       await scanned;
+      await marked;
       await this.hub.folding.alone(() => Promise.resolve());
     } finally {
       await this.#opened.stateFile.close();
@@ -377,6 +378,7 @@ export class CascadeNode implements LinkHost {
     this.phase = "draining";
     try {
       this.front.stop("stopping");
+      await this.marks.stop();
       await this.nbd.stop();
       this.front.commit();
       this.pipeline.flushNow();

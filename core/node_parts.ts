@@ -20,6 +20,7 @@ export function openPipeline(
     log: opened.log,
     shelf: opened.shelf,
     history: opened.history,
+    marks: opened.report.marks,
     volumes: opened.volumes,
     reigns: config.role === "primary",
     checkpointLsn: opened.state.checkpointLsn,

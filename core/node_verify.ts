@@ -61,6 +61,15 @@ export class NodeVerify implements Verifier {
     if (pipeline.volumes.length === 0) {
       throw new CascadeError("usage", `${node} has no volumes to compare`);
     }
+    if (!pipeline.reigns && this.#parts.config.applyDelayMs > 0) {
+      throw new CascadeError(
+        "usage",
+        `${node} applies late on purpose, and a node below is ahead of it`,
+        {
+          hint: "Verify the link to it, and those from nodes without applyDelay",
+        },
+      );
+    }
     if (this.#running.has(name)) {
       throw new CascadeError("locked", `${name} is being verified already`, { retryable: true });
     }

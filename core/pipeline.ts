@@ -11,10 +11,11 @@
  * @module
  */
 import { Applier } from "./applier.ts";
+import { ApplyTurns } from "./apply_turns.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import type { Delta, DeltaShelf } from "./delta/delta_shelf.ts";
 import { assert } from "./assert.ts";
-import { CascadeError, describeError, isCascadeError } from "./errors.ts";
+import { CascadeError, isCascadeError } from "./errors.ts";
 import type { Epoch, History } from "./history.ts";
 import { recordBytesIn } from "./log/gaps.ts";
 import type { Log } from "./log/log.ts";
@@ -23,13 +24,13 @@ import {
   APPLY_DELAY_MS,
   APPLY_SLICE_BYTES,
   BATCH_BYTES_MAX,
-  DISK_FULL_RETRY_MS,
   FINISH_BYTES_MAX,
   FLUSH_DELAY_MS,
   FLUSH_LAZY_BYTES,
   OVERLAY_EXTENTS_MAX,
   UNAPPLIED_BYTES_MAX,
 } from "./node_limits.ts";
+import { MarkIndex } from "./marks/mark_index.ts";
 import type { Timer } from "./ports.ts";
 import type { PipelineParts } from "./pipeline_parts.ts";
 import { StallPace } from "./stall_pace.ts";
@@ -41,16 +42,19 @@ export class Pipeline {
   readonly volumes: readonly Volume[];
   /** Deltas that the log goes on behind, and one that may be coming. */
   readonly shelf: DeltaShelf;
+  /** The marks in the log. */
+  readonly marks: MarkIndex;
+  /** Called when the log needs room that what is held back from being applied takes: up to that LSN. */
+  onPressed: (lsn: number) => void = () => {};
+  /** Called when all has to be applied, whatever holds it back. */
+  onReleased: () => Promise<void> = () => Promise.resolve();
   readonly reigns: boolean;
   readonly #parts: PipelineParts;
   readonly #applier: Applier;
   readonly #pace: StallPace;
   readonly #checkpoints: Checkpoints;
-  #applyScheduled = false;
-  #isMoving = false;
-  #applyTimer: Timer | null = null;
+  readonly #turns: ApplyTurns;
   #flushTimer: Timer | null = null;
-  #blocked: string | null = null;
   #stopped = false;
   #isStopping = false;
   #jumping: Promise<void> = Promise.resolve();
@@ -63,7 +67,18 @@ export class Pipeline {
     this.volumes = parts.volumes;
     this.reigns = parts.reigns;
     this.shelf = parts.shelf;
+    this.marks = new MarkIndex(parts.marks);
     this.#applier = new Applier(parts.log, parts.shelf, parts.volumes, parts.checkpointLsn);
+    this.#turns = new ApplyTurns({
+      applier: this.#applier,
+      hasVolumes: parts.volumes.length > 0,
+      clock: parts.clock,
+      littleBytes: parts.segmentBytes / 4,
+      stableLsn: () => this.stableLsn,
+      onApplied: () => this.#onApplied(),
+      onBlocked: () => parts.events.onProgress(),
+      onFatal: parts.events.onFatal,
+    });
     this.#checkpoints = new Checkpoints({
       volumes: parts.volumes,
       clock: parts.clock,
@@ -98,9 +113,19 @@ export class Pipeline {
     return this.volumes.length === 0 ? this.stableLsn : this.#applier.appliedLsn;
   }
 
+  /** Nothing is applied past `lsn`, where a record begins at or behind what is applied; Infinity: all may be. */
+  holdAt(lsn: number): void {
+    this.#turns.holdAt(lsn);
+  }
+
+  /** See {@linkcode Pipeline.holdAt}. */
+  get heldAtLsn(): number {
+    return this.#turns.heldAtLsn;
+  }
+
   /** The LSN as of which the volumes are, exactly; null: something is applied in part just now. */
   exactLsn(): number | null {
-    return this.#applier.isExact && this.#blocked === null ? this.appliedLsn : null;
+    return this.#applier.isExact && this.blocked === null ? this.appliedLsn : null;
   }
 
   /** Whether the volumes are an image that existed; the little that is missing of a delta is applied now. */
@@ -119,7 +144,7 @@ export class Pipeline {
 
   /** Why applying stands still, or null. */
   get blocked(): string | null {
-    return this.#blocked;
+    return this.#turns.blocked;
   }
 
   /** The end of what clients have asked to be flushed; tells sync peers to hurry. */
@@ -136,7 +161,10 @@ export class Pipeline {
   accepts(bytes: number): boolean {
     if (this.#stopped) return false;
     if (recordBytesIn(this.log.gaps, this.appliedLsn, this.appendedLsn) > this.#unappliedMax()) {
-      return false;
+      if (this.heldAtLsn === Infinity) return false;
+      // Below the primary nothing but the log's room counts what is held back on purpose.
+      if (this.reigns) this.onPressed(this.appendedLsn);
+      if (this.reigns) return false;
     }
     for (const volume of this.volumes) {
       if (volume.overlayCount > OVERLAY_EXTENTS_MAX) return false;
@@ -198,60 +226,31 @@ export class Pipeline {
   /** The log's positions moved. */
   onDurable(): void {
     if (this.#stopped) return;
-    this.#applySoon();
+    this.#turns.soon();
     this.#parts.events.onProgress();
   }
 
-  #applySoon(): void {
-    if (this.#applyScheduled || this.#stopped || this.volumes.length === 0) return;
-    const bytes = this.stableLsn - this.appliedLsn;
-    if (bytes <= 0) return;
-    // Little can wait for more: the turn of the event loop belongs to whoever waits for an answer.
-    if (bytes < Math.min(APPLY_SLICE_BYTES, this.#parts.segmentBytes / 4)) {
-      this.#applyTimer ??= this.#parts.clock.after(APPLY_DELAY_MS, () => {
-        this.#applyTimer = null;
-        if (!this.#stopped && !this.#applyScheduled) this.#applyTurn();
-      });
-      return;
-    }
-    this.#applyScheduled = true;
-    this.#parts.clock.soon(() => {
-      this.#applyScheduled = false;
-      if (!this.#stopped) this.#applyTurn();
-    });
-  }
-
-  #applyTurn(): void {
-    if (this.#isMoving) return;
-    try {
-      this.#applier.slice(this.stableLsn);
-      this.#blocked = null;
-    } catch (error) {
-      if (!isCascadeError(error, "disk-full")) return this.#parts.events.onFatal(error);
-      // A volume without room: nothing is lost, the log has it. Clients slow down at the bound.
-      this.#blocked = describeError(error);
-      this.#parts.clock.after(DISK_FULL_RETRY_MS, () => this.#applySoon());
-      this.#parts.events.onProgress();
-      return;
-    }
-    this.#applySoon();
+  #onApplied(): void {
     if (this.#checkpoints.isDue()) this.checkpoint().catch(this.#parts.events.onFatal);
     this.#parts.events.onProgress();
   }
 
-  /** Applies all that is stable now, before the node serves anybody. */
+  /** Applies what is stable now and not held back. */
+  applyDue(): Promise<void> {
+    return this.#turns.all();
+  }
+
+  /** Applies all that is stable now: what held anything back is over. */
   async applyAll(): Promise<void> {
-    while (this.#applier.appliedLsn < this.stableLsn && this.volumes.length > 0) {
-      this.#applier.slice(this.stableLsn);
-      await new Promise<void>((go) => this.#parts.clock.soon(go));
-    }
+    if (this.heldAtLsn < this.stableLsn) await this.onReleased();
+    await this.#turns.all();
   }
 
   /** Now and then, for nodes that are nearly idle. */
   tick(): void {
     if (this.#checkpoints.isDueNow()) this.checkpoint().catch(this.#parts.events.onFatal);
     this.trimDeltas();
-    this.#applySoon();
+    this.#turns.soon();
   }
 
   /** Flushes the volumes and remembers up to where they are: the log below may go. */
@@ -270,6 +269,7 @@ export class Pipeline {
       if (next === null) return;
       if (next > this.#checkpoints.lsn) {
         if (this.#checkpoints.canGrow) this.checkpoint().catch(this.#parts.events.onFatal);
+        else if (this.heldAtLsn < next) this.onPressed(next);
         return;
       }
       if (!isUrgent && next > this.#parts.events.heldLsn()) return;
@@ -296,10 +296,10 @@ export class Pipeline {
   /** The volumes were brought to `lsn`, durably, and the log goes on there. */
   async moveTo(lsn: number, epochs: readonly Epoch[]): Promise<void> {
     // No delta leads there: the volumes are there already.
-    this.#isMoving = true;
+    this.#turns.isMoving = true;
     await this.#jump(lsn, epochs);
     this.#applier.moveTo(lsn);
-    this.#isMoving = false;
+    this.#turns.isMoving = false;
     this.#checkpoints.moveTo(lsn);
     this.onDurable();
   }
@@ -356,10 +356,7 @@ export class Pipeline {
   /** Deltas that are in the volumes for good, and that no link needs, go. */
   trimDeltas(): void {
     if (this.shelf.deltas.length === 0) return;
-    const keptLsn = Math.min(this.#checkpoints.lsn, this.#parts.events.neededLsn());
-    for (const delta of [...this.shelf.deltas]) {
-      if (delta.toLsn <= keptLsn && !delta.isInUse) this.shelf.drop(delta);
-    }
+    this.shelf.dropBelow(Math.min(this.#checkpoints.lsn, this.#parts.events.neededLsn()));
   }
 
   /** Cuts a provisional tail off. Nothing stable may ever be cut. */
@@ -369,6 +366,7 @@ export class Pipeline {
     }
     await this.log.cutBack(lsn);
     this.history.cutBack(lsn);
+    this.marks.cutBack(lsn);
     this.#flushWantedLsn = Math.min(this.#flushWantedLsn, lsn);
   }
 
@@ -382,7 +380,7 @@ export class Pipeline {
       await this.#jumping;
       this.log.requestFlush();
       await this.log.flushed();
-      await this.applyAll();
+      await this.applyDue();
       // One may be under way that began earlier; the second covers the rest.
       await this.checkpoint();
       await this.checkpoint();
@@ -390,7 +388,7 @@ export class Pipeline {
     }
     this.#stopped = true;
     this.#flushTimer?.cancel();
-    this.#applyTimer?.cancel();
+    this.#turns.stop();
     this.#pace.stop();
     await this.#checkpoints.settled();
     await this.log.close();

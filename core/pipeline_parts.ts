@@ -6,6 +6,7 @@
 import type { DeltaShelf } from "./delta/delta_shelf.ts";
 import type { History } from "./history.ts";
 import type { Log } from "./log/log.ts";
+import type { Mark } from "./marks/mark_index.ts";
 import type { Clock } from "./ports.ts";
 import type { Volume } from "./volume/volume.ts";
 
@@ -38,6 +39,8 @@ export interface PipelineParts {
   readonly log: Log;
   readonly shelf: DeltaShelf;
   readonly history: History;
+  /** The marks that the log held when it was opened. */
+  readonly marks?: readonly Mark[];
   /** By number; empty on a log-only node. */
   readonly volumes: readonly Volume[];
   /** On the primary all that is durable here is stable. */

@@ -188,6 +188,14 @@ export interface Journal {
   write(level: LogLevel, message: string, fields?: Record<string, string | number | boolean>): void;
 }
 
+/** What a command is told beside its arguments, and when it is not wanted any more. */
+export interface HookOptions {
+  /** Variables of its environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** It is killed when this settles, and has failed for the reason that it settles with. */
+  readonly cancelled?: Promise<string>;
+}
+
 /** Commands of the operator, run at certain moments. */
 export interface Hooks {
   /**
@@ -195,7 +203,12 @@ export interface Hooks {
    * less the empty ones. Throws `hook-failed` with what it said, also when it was killed since it had not
    * ended in time.
    */
-  run(name: string, command: readonly string[], timeoutMs: number): Promise<readonly string[]>;
+  run(
+    name: string,
+    command: readonly string[],
+    timeoutMs: number,
+    more?: HookOptions,
+  ): Promise<readonly string[]>;
 }
 
 /** Compresses with zstd at a level, elsewhere than in this thread; `bytes` can be used again at once. */

@@ -9,8 +9,9 @@
 import { CascadeError } from "./errors.ts";
 import type { LinkConfig } from "./config.ts";
 import type { Epoch } from "./history.ts";
-import { checkRecord, readEpoch, RecordReader, RecordType } from "./log/record.ts";
+import { checkRecord, markIn, readEpoch, RecordReader, RecordType } from "./log/record.ts";
 import type { TailRecovery } from "./link/host.ts";
+import type { Mark } from "./marks/mark_index.ts";
 import { RECOVERY_WAIT_MS_MIN } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock, Timer } from "./ports.ts";
@@ -64,6 +65,7 @@ export class TailRecoverer implements TailRecovery {
     const endLsn = this.#pipeline.appendedLsn;
     if (this.#tooLate) throw violation("records when a new epoch had begun", endLsn);
     const epochs: Epoch[] = [];
+    const marks: Mark[] = [];
     let presentEpoch = history.lastNumber;
     let expectedLsn = endLsn;
     let newFrom = records.length;
@@ -84,12 +86,14 @@ export class TailRecoverer implements TailRecovery {
         if (history.has(found.id)) throw violation("an epoch that was there before", expectedLsn);
         epochs.push(found);
       }
+      if (type === RecordType.MARK) marks.push(markIn(records, this.#record));
       presentEpoch = epoch;
       newFrom = Math.min(newFrom, at);
       expectedLsn += totalBytes;
     }
     log.append(records.subarray(newFrom));
     for (const epoch of epochs) history.add(epoch);
+    for (const mark of marks) this.#pipeline.marks.note(mark);
     this.#wait();
   }
 

@@ -10,6 +10,7 @@ import type { LinkHub } from "./link/hub.ts";
 import type { NodeFront } from "./front.ts";
 import type { Epoch } from "./history.ts";
 import { encodeEpoch, encodeName, RecordType } from "./log/record.ts";
+import { OWN_MARK_PREFIX } from "./marks/mark_index.ts";
 import type { UpstreamLink } from "./link/upstream.ts";
 import { TICK_INTERVAL_MS } from "./node_limits.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -22,7 +23,7 @@ import type { View } from "./tree/view.ts";
 const EPOCH_ROOM_BYTES = 4096;
 
 /** The name of a mark that only lets the history go on. */
-const ADVANCE_MARK = "repair";
+const ADVANCE_MARK = `${OWN_MARK_PREFIX}repair`;
 
 /** How often it is looked whether the history went on, and every how many times it is asked for again. */
 const ADVANCE_LOOK_MS = 10;

@@ -51,6 +51,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     history: pipeline.history.epochs.slice(-EPOCHS_TOLD)
       .map(({ number, firstLsn, node: reigning }) => ({ number, firstLsn, node: reigning })),
     scan: node.scans?.capture.status() ?? null,
+    apply: node.marks.status(),
     certificates: [],
     exports: node.nbd.listening,
     links: eachOnce(hub.upstream === null ? [] : [hub.upstream.status(lag)], node.subtree()),
@@ -61,6 +62,13 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     startedAt: node.startedAtMs,
     nowMs: node.ports.clock.nowMs(),
   };
+}
+
+/** Statuses of the links at and below a node. */
+export function subtreeOf({ hub, verify }: CascadeNode): NodeStatus["links"] {
+  const { downstream } = hub;
+  const own = downstream.map((link) => ({ ...link.status(), verify: verify.status(link) }));
+  return eachOnce(own, downstream.flatMap(({ subtree }) => subtree));
 }
 
 function waitingOf({ config, tree: { seat } }: CascadeNode): string | null {

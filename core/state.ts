@@ -14,6 +14,7 @@ import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
+import { markSchema } from "./marks/apply_status.ts";
 import { rejoinSchema } from "./rejoin_schema.ts";
 import { viewSchema } from "./tree/view.ts";
 import { scanLastSchema, verifiedSchema } from "./status.ts";
@@ -61,6 +62,12 @@ const stateSchema = z.object({
   }).nullable().default(null),
   /** How links were verified last. */
   verified: z.array(verifiedSchema.extend({ link: z.string() })).default([]),
+  /** With `applyDelay`: nothing behind this LSN was applied yet, for sure. */
+  applyReachLsn: count.nullable().optional(),
+  /** With `onMark`: the end of the last mark whose hook is over; nothing behind the next was applied. */
+  marksDoneLsn: count.nullable().optional(),
+  /** The mark whose hook runs: the log may let go of it meanwhile. */
+  markFrozen: markSchema.nullable().optional(),
   /** Another node was given something, so that it may be promoted. */
   fed: z.boolean().default(true),
   /** Who reigns and who feeds whom, where that is not as the topology file says. */

@@ -7,6 +7,7 @@
  * @module
  */
 import * as z from "zod";
+import { applyStatusSchema } from "./marks/apply_status.ts";
 
 /** What a link is doing. */
 export const LINK_STATES = [
@@ -209,6 +210,8 @@ export const nodeStatusSchema = z.object({
     .describe("the last epochs: their numbers, where they begin, and who reigned"),
   scan: scanStatusSchema.nullable().default(null)
     .describe("null: clients write the volumes, not something else"),
+  apply: applyStatusSchema.nullable().default(null)
+    .describe("what is held back from the volumes on purpose; null: nothing is, or is set to be"),
   certificates: z.array(certificateStatusSchema).default([])
     .describe("those that links and NBD clients over TLS or QUIC meet; none: it needs none"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),

@@ -4,6 +4,7 @@
  *     GET  /status                  the status as JSON (core/status.ts, docs/status.md)
  *     GET  /metrics                 the same figures for Prometheus
  *     GET  /healthz                 200 when all is well here, else 503 and why
+ *     GET  /marks                   the marks in the log as JSON
  *     POST                          what changes something: admin_control.ts
  *
  * Who may ask: anybody on this machine when it listens on loopback, who may open the file of a Unix
@@ -24,6 +25,7 @@ import { CascadeError, describeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { isLoopback } from "../core/topology/address.ts";
 import { actOn, type Answer, type Controls, isControlUrl } from "./admin_control.ts";
+import { listMarks } from "./admin_marks.ts";
 import { formatHostPort, parseAdminAddress } from "./address.ts";
 import { METRICS_TYPE, metricsText } from "./metrics.ts";
 import { listenError } from "./stream.ts";
@@ -213,6 +215,8 @@ async function answerTo(
   }
   try {
     if (isControl) return await actOn(url, request.headers, options, options.status().name);
+    const path = url.split("?")[0];
+    if (path === "/marks" && options.marks !== undefined) return listMarks(options.marks);
     return page(url, options.status);
   } catch (error) {
     return { code: 500, body: `${describeError(error)}\n` };

@@ -30,6 +30,7 @@ import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
+import { answerMarks, isMarksChange, type MarksGiver } from "./admin_marks.ts";
 import { answerSeed, type SeedGiver } from "./admin_seed.ts";
 
 /** Pauses and limits of links. A pause settles when it is durable, or throws why not. */
@@ -48,6 +49,7 @@ export interface Controls {
   readonly sync?: SyncRunner;
   readonly verify?: Verifier;
   readonly seeds?: SeedGiver;
+  readonly marks?: MarksGiver;
 }
 
 /** What is answered to a request. */
@@ -65,11 +67,15 @@ const ORDER_PATHS: readonly string[] = ["/promote", "/migrate", "/reparent", "/r
 const MIGRATE_MS = 600_000;
 
 /** Whether a request for `url` is meant to change something that can be changed here. */
-export function isControlUrl(url: string, { control, sync, verify, seeds }: Controls): boolean {
+export function isControlUrl(
+  url: string,
+  { control, sync, verify, seeds, marks }: Controls,
+): boolean {
   if (url.startsWith("/links/")) return control !== undefined;
   const path = url.split("?", 1)[0] ?? "";
   if (ORDER_PATHS.includes(path)) return control !== undefined;
   if (path === "/seed") return seeds !== undefined;
+  if (isMarksChange(path ?? "")) return marks !== undefined;
   return (path === "/sync" && sync !== undefined) || (path === "/verify" && verify !== undefined);
 }
 
@@ -95,6 +101,9 @@ export async function actOn(
     if (ORDER_PATHS.includes(url.pathname)) return await order(url, controls);
     if (url.pathname === "/seed" && controls.seeds !== undefined) {
       return await answerSeed(headers, url, controls.seeds, node);
+    }
+    if (isMarksChange(url.pathname) && controls.marks !== undefined) {
+      return await answerMarks(url, controls.marks);
     }
     return await change(url, controls);
   } catch (error) {

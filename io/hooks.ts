@@ -21,15 +21,18 @@ const CLOSE_MS = 200;
 
 /** Runs commands as child processes, without a shell, with `CASCADE_HOOK` set to the hook's name. */
 export const hooks: Hooks = {
-  async run(name, command, timeoutMs) {
+  async run(name, command, timeoutMs, { env = {}, cancelled } = {}) {
     const [program = "", ...args] = command;
     const fail = (said: string) => failed(name, program, said);
-    const child = spawn(name, program, args, fail);
+    const child = spawn(name, program, args, env, fail);
     const [stdout, stderr] = [new Said(child.stdout), new Said(child.stderr)];
-    const code = await endOf(child, timeoutMs);
+    let stopped: string | null = null;
+    const over = cancelled?.then((why) => stopped ??= why);
+    const code = await endOf(child, timeoutMs, over);
     await within(CLOSE_MS, Promise.all([stdout.over, stderr.over]));
     const [printed, told] = await Promise.all([stdout.end(), stderr.end()]);
     const because = told.trim() === "" ? "" : `: ${told.trim()}`;
+    if (code === null && stopped !== null) throw fail(`it was killed: ${stopped}`);
     if (code === null) {
       throw fail(`it had not ended after ${formatDuration(timeoutMs)}, and was killed${because}`);
     }
@@ -42,12 +45,13 @@ function spawn(
   name: string,
   program: string,
   args: string[],
+  env: Readonly<Record<string, string>>,
   fail: (said: string) => CascadeError,
 ) {
   try {
     return new Deno.Command(program, {
       args,
-      env: { CASCADE_HOOK: name },
+      env: { ...env, CASCADE_HOOK: name },
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
@@ -59,9 +63,14 @@ function spawn(
 }
 
 /** The exit code; null when it did not end in time, and was made to. */
-async function endOf(child: Deno.ChildProcess, timeoutMs: number): Promise<number | null> {
+async function endOf(
+  child: Deno.ChildProcess,
+  timeoutMs: number,
+  cancelled: Promise<string> | undefined,
+): Promise<number | null> {
   const ended = child.status.then(({ code }) => code);
-  const code = await within(timeoutMs, ended);
+  const unwanted = cancelled?.then(() => null) ?? ended;
+  const code = await within(timeoutMs, Promise.race([ended, unwanted]));
   if (code !== null) return code;
   signal(child, "SIGTERM");
   await within(TERMINATE_MS, ended);

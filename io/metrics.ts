@@ -42,6 +42,7 @@ export function metricsText(status: NodeStatus, process: ProcessFigures): string
     ...deltaMetrics(status.links),
     ...runMetrics(status.links),
     ...verifyMetrics(status.links),
+    ...applyMetrics(status),
     gauge("process_resident_memory_bytes", "Memory of the process in RAM.", process.residentBytes),
     gauge("process_start_time_seconds", "When the node started.", status.startedAt / 1000),
   ];
@@ -137,6 +138,28 @@ function counterMetrics({ counters }: NodeStatus): Metric[] {
       counters.fuaWrites,
     ),
     counter("cascade_log_flushes_total", "Flushes of the log.", counters.logFlushes),
+  ];
+}
+
+function applyMetrics({ apply }: NodeStatus): Metric[] {
+  if (apply === null) return [];
+  return [
+    gauge("cascade_apply_delay_seconds", "The delay that is meant.", apply.delaySeconds),
+    gauge("cascade_apply_held_bytes", "Not applied yet on purpose.", apply.heldBytes),
+    gauge("cascade_apply_due_bytes", "Not applied yet, but due.", apply.dueBytes),
+    gauge(
+      "cascade_apply_behind_seconds",
+      "Age of the oldest record that is not applied, by the primary's clock.",
+      apply.behindSeconds,
+    ),
+    counter("cascade_apply_early_bytes_total", "Applied before their time.", apply.earlyBytes),
+    gauge(
+      "cascade_mark_frozen",
+      "1 while applying waits at a mark.",
+      flag(apply.frozenAt !== null),
+    ),
+    counter("cascade_mark_hook_failures_total", "Runs of onMark that failed.", apply.hookFailures),
+    gauge("cascade_views_open", "Exports of images of the past.", apply.views.length),
   ];
 }
 

@@ -16,6 +16,7 @@ import {
   type NodeReport,
   type Report,
 } from "../report.ts";
+import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
 import { treeRemarks } from "./tree_view.ts";
@@ -242,12 +243,16 @@ function remarks(report: Report): string[] {
   const ofLines = report.links.flatMap(({ link, status }) =>
     status === null ? [] : lineRemarks(status).map((text) => `${link.name}: ${text}`)
   );
+  const ofApplying = report.nodes.flatMap(({ status }) =>
+    status === null ? [] : applyRemarks(status).map((text) => `${status.name}: ${text}`)
+  );
   const ofCertificates = report.nodes.flatMap(({ status }) =>
     status === null ? [] : certificateEnds(status, (end) => end === "soon")
   );
   return [
     ...treeRemarks(report),
     ...ofNodes,
+    ...ofApplying,
     ...ofCertificates,
     ...ofLinks,
     ...ofFallbacks,

@@ -242,6 +242,13 @@ export class DeltaShelf {
     this.#disk.remove(delta.path);
   }
 
+  /** Those that end at or below `lsn`, and are not in use. */
+  dropBelow(lsn: number): void {
+    for (const delta of [...this.#deltas]) {
+      if (delta.toLsn <= lsn && !delta.isInUse) this.drop(delta);
+    }
+  }
+
   close(): void {
     for (const delta of this.#deltas) delta.close();
     this.#incoming?.close();

@@ -24,7 +24,7 @@ import { Wire } from "./wire.ts";
 export type Link = DownstreamLink | UpstreamLink;
 
 /** How a dial ended: that tells when to dial again. */
-export type DialEnd = "served" | "refused" | "failed";
+export type DialEnd = "served" | "brief" | "refused" | "failed";
 
 /** What a dialler works with. */
 export interface DiallerParts {

@@ -33,6 +33,9 @@ function isMistaken(error: unknown): boolean {
   return isCascadeError(error, "protocol") || isCascadeError(error, "timed-out");
 }
 
+/** A connection that ended sooner served nobody: what ended it may do so again, and again. */
+const SERVED_MS = 1_000;
+
 /** How long the answer to a question may take, beside its own time, ms. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
@@ -147,8 +150,11 @@ export class Meetings {
       if (refusal !== null) await this.#refuse(wire, refusal, callee?.link ?? null);
       return "refused";
     }
+    const { clock } = this.#host.ports;
+    const sinceMs = clock.monotonicMs();
     await link.serve(wire, peer);
-    return link.refusal === null ? "served" : endOf(link.refusal);
+    if (link.refusal !== null) return endOf(link.refusal);
+    return clock.monotonicMs() - sinceMs < SERVED_MS ? "brief" : "served";
   }
 
   async #refuse(wire: Wire, refusal: Refusal, link: Link | null): Promise<void> {

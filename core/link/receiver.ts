@@ -14,11 +14,13 @@ import { CascadeError } from "../errors.ts";
 import type { Epoch } from "../history.ts";
 import {
   checkRecord,
+  markIn,
   readEpoch,
   RECORD_ALIGN_BYTES,
   RecordReader,
   RecordType,
 } from "../log/record.ts";
+import type { Mark } from "../marks/mark_index.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Bytes } from "../ports.ts";
 import {
@@ -157,6 +159,12 @@ export class Receiver implements WireSource {
         await this.#append(bytes.subarray(newFrom, at));
         await this.#append(bytes.subarray(at, at + totalBytes), this.#readNewEpoch(bytes));
         newFrom = at + totalBytes;
+      } else if (newFrom >= 0 && type === RecordType.MARK) {
+        // Noted with its record, before anything can be applied past it.
+        const mark = markIn(bytes, this.#record);
+        await this.#append(bytes.subarray(newFrom, at));
+        await this.#append(bytes.subarray(at, at + totalBytes), null, mark);
+        newFrom = at + totalBytes;
       }
       at += totalBytes;
       this.#expectedLsn += totalBytes;
@@ -224,8 +232,12 @@ export class Receiver implements WireSource {
     return epoch;
   }
 
-  /** `begins`: the reign that the one record given begins. */
-  async #append(bytes: Uint8Array, begins: Epoch | null = null): Promise<void> {
+  /** `begins`: the reign that the one record given begins; `mark`: the mark that it is. */
+  async #append(
+    bytes: Uint8Array,
+    begins: Epoch | null = null,
+    mark: Mark | null = null,
+  ): Promise<void> {
     const { pipeline, times, onAppended } = this.#parts;
     let at = 0;
     while (at < bytes.length) {
@@ -238,6 +250,7 @@ export class Receiver implements WireSource {
       pipeline.log.append(bytes.subarray(at, at + piece));
       // Only now: an append that fails must not leave a reign behind that the log does not hold.
       if (begins !== null) pipeline.history.add(begins);
+      if (mark !== null) pipeline.marks.note(mark);
       // At once: a frame may be larger than this log, and what is stable of it makes room.
       this.#agreedLsn = Math.max(this.#agreedLsn, pipeline.appendedLsn);
       this.#markUpstream();

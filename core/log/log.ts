@@ -111,6 +111,9 @@ export class Log {
     return this.#chain.startLsn;
   }
 
+  /** Where the segments begin, in order. */
+  readonly segmentBases = (): number[] => this.#chain.segments.map(({ baseLsn }) => baseLsn);
+
   /** The end of what was appended. */
   get endLsn(): number {
     return this.#chain.endLsn;
@@ -141,10 +144,7 @@ export class Log {
     return oldest.endLsn < this.durableLsn ? next.baseLsn : null;
   }
 
-  /**
-   * What the log does not hold because it came as a delta, in order: between segments that are kept,
-   * so that a gap goes with the segment before it.
-   */
+  /** What came as a delta, in order: between segments that are kept, so that it goes with the one before. */
   get gaps(): readonly Gap[] {
     return gapsOf(this.#chain.segments);
   }

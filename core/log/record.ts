@@ -42,6 +42,7 @@ import {
   RECORD_PAYLOAD_BYTES_MAX,
   VOLUME_BYTES_MAX,
 } from "../limits.ts";
+import type { Mark } from "../marks/mark_index.ts";
 import type { Bytes } from "../ports.ts";
 
 /** "CSRC" */
@@ -243,6 +244,12 @@ export function encodeName(name: string): Bytes {
   const bytes = new TextEncoder().encode(name);
   assert(bytes.length > 0 && bytes.length <= NAME_BYTES_MAX, "a name within the limit");
   return bytes;
+}
+
+/** The mark of the mark record under `record`, in `bytes`. */
+export function markIn(bytes: Uint8Array, record: RecordReader): Mark {
+  const { lsn, timeMs, totalBytes } = record;
+  return { name: readMark(bytes, record), lsn, endLsn: lsn + totalBytes, timeMs };
 }
 
 /** The name in the mark record under `record`, in `bytes`. */

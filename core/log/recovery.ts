@@ -36,9 +36,10 @@ import { assert } from "../assert.ts";
 import { CascadeError } from "../errors.ts";
 import type { Epoch } from "../history.ts";
 import { REWRITE_BYTES } from "../limits.ts";
+import type { Mark } from "../marks/mark_index.ts";
 import type { Clock } from "../ports.ts";
 import { type Gap, gapsOf, provenBy } from "./gaps.ts";
-import { readEpoch, RECORD_HEADER_BYTES, RecordType } from "./record.ts";
+import { markIn, readEpoch, RECORD_HEADER_BYTES, RecordType } from "./record.ts";
 import { SegmentState, type Watermark } from "./segment.ts";
 import type { SegmentFile, SegmentFolder } from "./segment_file.ts";
 import { type Damage, type Survey, survey } from "./survey.ts";
@@ -56,6 +57,8 @@ export interface RecoveryReport {
   readonly endReason: string;
   /** Epoch records that the log holds, in order. */
   readonly epochs: readonly Epoch[];
+  /** Mark records that the log holds, in order. */
+  readonly marks: readonly Mark[];
   /** Epoch of the last record; 0 in an empty log. */
   readonly lastEpoch: number;
   /** The primary's time in the last record; 0 in an empty log. */
@@ -91,12 +94,14 @@ export async function recover(
   const watermark = watermarkOf(found);
   const knownDurableLsn = Math.max(checkpointLsn, watermark.durableLsn);
   const epochs: Epoch[] = [];
+  const marks: Mark[] = [];
   const last = { records: 0, lastEpoch: 0, lastTimeMs: 0 };
   const walker = new Walker(clock, (record, bytes) => {
     last.records++;
     last.lastEpoch = record.epoch;
     last.lastTimeMs = record.timeMs;
     if (record.type === RecordType.EPOCH) epochs.push(readEpoch(bytes, record));
+    else if (record.type === RecordType.MARK) marks.push(markIn(bytes, record));
   });
   const first = found.streams[0];
   if (first === undefined && knownDurableLsn > 0) {
@@ -122,6 +127,7 @@ export async function recover(
       tornBytes,
       endReason,
       epochs,
+      marks,
       gaps: gapsOf(segments),
       damage: found.damage,
     },

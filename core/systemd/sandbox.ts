@@ -33,7 +33,9 @@ export function nodePaths(topology: Topology, node: TopologyNode): NodePaths {
     devices: volumes.filter(isDevice),
     folders: outermost([node.dir, ...files.map(folderOf)]),
     runsPrograms: links.some(({ exec }) => exec !== null) ||
-      [node.beforeScan, node.afterScan, node.beforeInconsistent].some((hook) => hook !== null),
+      [node.beforeScan, node.afterScan, node.beforeInconsistent, node.onMark].some((hook) =>
+        hook !== null
+      ),
     lowPort: ports.some((port) => Number(port) > 0 && Number(port) < 1024),
   };
 }

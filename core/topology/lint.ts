@@ -6,6 +6,7 @@
  */
 import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
+import { lintMarks } from "./lint_marks.ts";
 import { lintLine } from "./lint_lines.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTransports } from "./lint_transports.ts";
@@ -37,6 +38,7 @@ export function lint(topology: Topology): void {
     lintNodeVolumes(topology, node, reporter);
     lintLog(node, reporter);
     lintDeltas(node, reporter);
+    lintMarks(node, reporter);
   }
   for (const link of topology.links) {
     if (link.mode === "sync") lintTimeout(link, reporter);

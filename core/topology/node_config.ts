@@ -87,6 +87,8 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
     afterScan: node.afterScan,
     allowInconsistent: node.allowInconsistent,
     beforeInconsistent: node.beforeInconsistent,
+    applyDelayMs: node.applyDelayMs,
+    onMark: node.onMark,
     hookTimeoutMs: node.hookTimeoutMs,
     upstream: upstream === undefined ? null : linkConfig(topology, upstream),
     downstream: topology.links.filter((link) => link.from === nodeName)

@@ -122,6 +122,13 @@ const nodeSchema = z.strictObject({
   beforeInconsistent: hookSchema.optional().describe(
     "Command to run before that, such as one that makes a snapshot; if it fails, nothing is applied",
   ),
+  applyDelay: durationSchema.optional().describe(
+    "Apply what comes this much later than it was written on the primary, such as 1h; it is received and " +
+      "durable at once",
+  ),
+  onMark: hookSchema.optional().describe(
+    "Command to run when a mark is reached, with the volumes exactly as of it; applying waits for it",
+  ),
   hookTimeout: durationSchema.prefault(HOOK_TIMEOUT_DEFAULT).describe(
     "How long any of these commands may take: then it is killed, and has failed",
   ),

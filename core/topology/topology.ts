@@ -67,6 +67,8 @@ export interface TopologyNode {
   readonly afterScan: Hook | null;
   readonly allowInconsistent: boolean;
   readonly beforeInconsistent: Hook | null;
+  readonly applyDelayMs: number;
+  readonly onMark: Hook | null;
   readonly hookTimeoutMs: number;
 }
 
@@ -170,6 +172,8 @@ function buildNode(
     afterScan: spec.afterScan ?? null,
     allowInconsistent: spec.allowInconsistent,
     beforeInconsistent: spec.beforeInconsistent ?? null,
+    applyDelayMs: spec.applyDelay ?? 0,
+    onMark: spec.onMark ?? null,
     hookTimeoutMs: spec.hookTimeout,
   };
 }

@@ -21,7 +21,7 @@ const parentSchema = z.object({ to: name, reign: count, serial: count });
 export const viewSchema = z.object({
   primary: name,
   /** The promotion by which it reigns: number and id of the epoch that began with it; 0 and "": the file's. */
-  reign: count,
+  reign: count.max(0xffff_ffff),
   reignId: z.string().max(32),
   parents: z.record(name, parentSchema)
     .refine((parents) => Object.keys(parents).length <= NODES_MAX, "too many nodes"),

@@ -75,6 +75,11 @@ export class Volume {
     if (at < end) this.#file.readAt(into.subarray(at - offset), at);
   }
 
+  /** The same file, under an overlay of its own: an image as of another LSN. Never to be closed. */
+  view(): Volume {
+    return new Volume(this.name, this.sizeBytes, this.#file, this.#readLog);
+  }
+
   /** Reads the applied image alone: what a read-only export of a secondary shows. */
   readApplied(into: Uint8Array, offset: number): void {
     this.#file.readAt(into, offset);

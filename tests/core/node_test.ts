@@ -31,6 +31,8 @@ function makeConfig(): NodeConfig {
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    applyDelayMs: 0,
+    onMark: null,
     hookTimeoutMs: 60_000,
     upstream: null,
     downstream: [makeLink({ mode: "sync", timeoutMs: TIMEOUT_MS })],

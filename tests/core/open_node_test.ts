@@ -35,6 +35,8 @@ function makeConfig(change: Partial<NodeConfig> = {}): NodeConfig {
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    applyDelayMs: 0,
+    onMark: null,
     hookTimeoutMs: 60_000,
     upstream: null,
     downstream: [],

@@ -23,6 +23,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     log: { start: 0, bytes: 64 * at, budget: 256 * at, segments: 4 },
     volumes: [{ name: "data", size: 1024 * at, path: "/srv/data.img" }],
     scan: null,
+    apply: null,
     tree: null,
     history: [],
     certificates: [],

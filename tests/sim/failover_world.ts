@@ -144,7 +144,7 @@ class FailoverWorld {
         deltaBudgetBytes: 64 * this.#bytes,
       },
       ...{ beforeScan: null, afterScan: null, beforeInconsistent: null },
-      ...{ allowInconsistent: false, hookTimeoutMs: 60_000 },
+      ...{ allowInconsistent: false, applyDelayMs: 0, onMark: null, hookTimeoutMs: 60_000 },
       ...placeIn(tree, firstView("n1"), name),
       tree,
       startAlone: "ask",

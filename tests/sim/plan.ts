@@ -231,6 +231,8 @@ function makeNode(prng: Prng, shape: NodeShape): PlannedNode {
     afterScan: null,
     allowInconsistent,
     beforeInconsistent: null,
+    applyDelayMs: 0,
+    onMark: null,
     hookTimeoutMs: 60_000,
     upstream,
     downstream: links.filter((link) => link.from === name),

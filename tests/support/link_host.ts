@@ -71,6 +71,8 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     afterScan: null,
     allowInconsistent: false,
     beforeInconsistent: null,
+    applyDelayMs: 0,
+    onMark: null,
     hookTimeoutMs: 60_000,
     upstream: makeLink(),
     downstream: [],

@@ -502,3 +502,24 @@ for (const [name, who, type, lie, reason, options] of CASES) {
     }
   });
 }
+
+Deno.test("a peer that lies every time is met again at the pace of one that is away", async () => {
+  const liars = await Liars.start();
+  try {
+    await liars.pass(200);
+    let hellos = 0;
+    liars.lie = (speaker, frame) => {
+      if (typeOf(frame) === FrameType.HELLO) hellos++;
+      const isLie = speaker === "a" && typeOf(frame) === FrameType.ACCEPT;
+      return isLie ? [saying({ fromLsn: 2 ** 40 })(frame)] : [frame];
+    };
+    liars.cut();
+    await liars.pass(60_000);
+    // Each wait is half of two seconds at least, but for the first ones.
+    assert(hellos > 20 && hellos < 70, `${hellos} connections in a minute`);
+    const lines = [...liars.a.journal.lines, ...liars.b.journal.lines];
+    assert(lines.length < 5 * hellos, `${lines.length} lines`);
+  } finally {
+    await liars.end();
+  }
+});
