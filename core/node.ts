@@ -225,7 +225,7 @@ export class CascadeNode implements LinkHost {
     return this.tree.seat.told;
   }
 
-  answer(_asker: string, question: Ask): Promise<AskAnswer> {
+  answer(question: Ask): Promise<AskAnswer> {
     return this.#answers.answer(question);
   }
 

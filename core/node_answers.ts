@@ -73,6 +73,10 @@ export class NodeAnswers {
         return null;
       case "offer":
         return await this.#offer(question);
+      case "pass": {
+        const { to, question: passed, timeoutMs, hops } = question;
+        return await node.hub.ask(to, passed, timeoutMs, hops);
+      }
       case "order":
         return await node.orders.carryOut(question.order);
     }

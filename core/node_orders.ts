@@ -15,11 +15,11 @@ import { NO_EPOCH, type Position } from "./history.ts";
 import type { CascadeNode } from "./node.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
-  type Ask,
   heldSchema,
   HOLD_MS_MAX,
   offerSchema,
   type Order,
+  type PlainAsk,
   type Standing,
   standingSchema,
   yieldedSchema,
@@ -260,7 +260,7 @@ export class NodeOrders {
   }
 
   /** Has another node, or this one, do something. */
-  async #tellTo(name: string, question: Ask): Promise<void> {
+  async #tellTo(name: string, question: PlainAsk): Promise<void> {
     await this.#node.hub.ask(name, question);
   }
 

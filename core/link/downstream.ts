@@ -18,6 +18,7 @@ import { DeltaPlanner, type PeerPlace } from "./delta_plan.ts";
 import { type Ack, FrameType, jsonFrame, readAck, unexpectedFrame } from "./frames.ts";
 import type { PeerHashes } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
+import { Inquiries } from "./inquiries.ts";
 import { Line } from "./line.ts";
 import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
 import { decodeMessage, type Hello, type Refusal, subtreeSchema } from "./messages.ts";
@@ -34,6 +35,7 @@ import type { Wire } from "./wire.ts";
 export class DownstreamLink {
   readonly config: LinkConfig;
   readonly policy: SyncPolicy;
+  readonly inquiries = new Inquiries();
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
   readonly #closeness = new Closeness();
@@ -204,6 +206,7 @@ export class DownstreamLink {
     this.#reason = this.#ack = null;
     this.#floorLsn = peer.lsn;
     const course = this.#course = this.#newCourse(wire, sender, peer);
+    this.inquiries.begin(wire);
     wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
     this.line.flight.ask(wire);
     this.#claims.begin(endLsn, () => Math.max(sender.cursorLsn, course.sentLsn));
@@ -212,6 +215,7 @@ export class DownstreamLink {
     for (;;) {
       const { type, body } = await wire.receive();
       if (type === FrameType.ACK) this.#onAck(readAck(body));
+      else if (this.inquiries.take(this.#host, wire, type, body)) continue;
       else if (type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
       } else if (!course.take(type, body)) throw unexpectedFrame(type);
@@ -349,10 +353,7 @@ export class DownstreamLink {
     this.#ack = null;
   }
 
-  /** Ends the connection, if there is one: the peer shakes hands anew. */
-  close(reason: unknown): void {
-    this.#wire?.close(reason);
-  }
+  readonly close = (reason: unknown) => this.#wire?.close(reason);
 
   state(): LinkState {
     if (this.pausedWhy !== null) return "paused";

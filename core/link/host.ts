@@ -64,7 +64,7 @@ export interface LinkHost {
   /** It leaves an abandoned epoch just now: it takes nothing from above. */
   readonly isLeaving: boolean;
   /** Answers what another node asks; never rejects. */
-  answer(asker: string, question: Ask): Promise<AskAnswer>;
+  answer(question: Ask): Promise<AskAnswer>;
   /** What this node tells of the tree; null: nothing was ever changed. */
   readonly view: View | null;
   /** The upstream refused this node for good. */

@@ -11,10 +11,13 @@ import { Dialler, type Link } from "./dialler.ts";
 import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
 import type { LinkHost } from "./host.ts";
-import { Meetings } from "./meetings.ts";
-import type { Ask, Offer } from "../tree/asks.ts";
+import { ANSWER_TIMEOUT_MS, Meetings } from "./meetings.ts";
+import type { Offer, PlainAsk } from "../tree/asks.ts";
 import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
+
+/** A question goes through so many nodes at the most. */
+const HOPS_MAX = 8;
 
 export class LinkHub {
   upstream: UpstreamLink | null;
@@ -100,14 +103,35 @@ export class LinkHub {
     link.close(new CascadeError("connection-lost", "the tree has changed", { retryable: true }));
   }
 
-  /** Asks a node one question; see {@linkcode Meetings.ask}. */
-  ask(node: string, question: Ask, timeoutMs = 0): Promise<unknown> {
-    return this.#meetings.ask(node, this.#addressesOf(node), question, timeoutMs);
+  /**
+   * Asks a node one question: over a connection of its own, or, where it only dials, over its link, or through the
+   * neighbour on the way to it. Throws what {@linkcode Meetings.ask} throws.
+   */
+  async ask(node: string, question: PlainAsk, timeoutMs = 0, hops = HOPS_MAX): Promise<unknown> {
+    const addresses = this.#addressesOf(node);
+    if (addresses.length > 0) return await this.#meetings.ask(node, addresses, question, timeoutMs);
+    const { clock } = this.#host.ports;
+    const patienceMs = timeoutMs + ANSWER_TIMEOUT_MS;
+    const link = this.#linkTo(node);
+    if (link?.connected === true) return await link.inquiries.ask(clock, question, patienceMs);
+    const next = this.#nextTo(node);
+    if (next === undefined || hops === 0) {
+      throw new CascadeError("unreachable", `${node} has no address to dial`, { retryable: true });
+    }
+    const pass = { ask: "pass", to: node, question, timeoutMs, hops: hops - 1 } as const;
+    return await next.inquiries.ask(clock, pass, patienceMs);
+  }
+
+  /** The neighbour on the way to a node: what tells of it below, or else what feeds this one. */
+  #nextTo(node: string): Link | undefined {
+    const below = this.downstream.find((link) => link.subtree.some(({ to }) => to === node));
+    const next = below ?? this.upstream ?? undefined;
+    return next?.connected === true ? next : undefined;
   }
 
   /** Whether an answer is on its way to whoever asked. */
   get isAnswering(): boolean {
-    return this.#meetings.isAnswering;
+    return this.#meetings.isAnswering || this.#links().some((link) => link.inquiries.isAnswering);
   }
 
   #addressesOf(node: string): readonly string[] {

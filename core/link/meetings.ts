@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CascadeError, describeError, type ErrorCode, isCascadeError } from "../errors.ts";
+import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { Connection } from "../ports.ts";
 import { StrangerJournal } from "../stranger_journal.ts";
 import type { DialEnd, Link } from "./dialler.ts";
@@ -13,7 +13,7 @@ import { FrameType, jsonFrame, unexpectedFrame } from "./frames.ts";
 import { greet } from "./greeter.ts";
 import type { LinkHost } from "./host.ts";
 import { UNPROVED_CONNECTIONS_MAX } from "./link_limits.ts";
-import { answerSchema, type Ask, type AskAnswer, askSchema } from "../tree/asks.ts";
+import { answerSchema, type Ask, type AskAnswer, askSchema, valueOf } from "../tree/asks.ts";
 import { decodeMessage, type Hello, type Refusal } from "./messages.ts";
 import { Wire } from "./wire.ts";
 
@@ -37,7 +37,7 @@ function isMistaken(error: unknown): boolean {
 const SERVED_MS = 1_000;
 
 /** How long the answer to a question may take, beside its own time, ms. */
-const ANSWER_TIMEOUT_MS = 10_000;
+export const ANSWER_TIMEOUT_MS = 10_000;
 
 /** Whom this end has dialled; without a link: only to hear and to tell, or for a question. */
 export interface Callee {
@@ -137,7 +137,7 @@ export class Meetings {
   async #goOn(wire: Wire, peer: Hello, callee: Callee | null): Promise<DialEnd> {
     const conflict = await this.#host.meet(peer);
     if (callee?.inquiry !== undefined) return await ask(wire, callee.inquiry);
-    if (peer.purpose === "ask") return await this.#answer(wire, peer.node);
+    if (peer.purpose === "ask") return await this.#answer(wire);
     const isLook = peer.purpose === "view" || (callee !== null && callee.link === null);
     if (wire.closed || this.#stopped || (isLook && conflict === null)) return "served";
     const link = this.#book.linkTo(peer.node);
@@ -178,7 +178,7 @@ export class Meetings {
   }
 
   /** The peer asks one question. */
-  async #answer(wire: Wire, asker: string): Promise<DialEnd> {
+  async #answer(wire: Wire): Promise<DialEnd> {
     wire.setDeadline(ANSWER_TIMEOUT_MS, "question");
     const { type, body } = await wire.receive();
     if (type !== FrameType.ASK) throw unexpectedFrame(type);
@@ -186,7 +186,7 @@ export class Meetings {
     const question = decodeMessage(askSchema, body, "question");
     this.#answering++;
     try {
-      wire.send(jsonFrame(FrameType.ANSWER, await this.#host.answer(asker, question)));
+      wire.send(jsonFrame(FrameType.ANSWER, await this.#host.answer(question)));
       await wire.drain();
     } finally {
       this.#answering--;
@@ -218,11 +218,7 @@ export class Meetings {
     await this.#visit(node, addresses, inquiry);
     const { answer } = inquiry;
     if (answer === null) throw new CascadeError("connection-lost", `${node} did not answer`);
-    if (answer.ok) return answer.value;
-    throw new CascadeError(codeOf(answer.code), answer.message, {
-      ...(answer.hint === null ? {} : { hint: answer.hint }),
-      retryable: answer.retryable,
-    });
+    return valueOf(answer);
   }
 
   /**
@@ -288,20 +284,6 @@ async function ask(wire: Wire, inquiry: Inquiry): Promise<DialEnd> {
   if (type !== FrameType.ANSWER) throw unexpectedFrame(type);
   inquiry.answer = decodeMessage(answerSchema, body, "answer");
   return "served";
-}
-
-/** What another node may say; everything else is a refusal. */
-const CODES = [
-  "usage",
-  "refused",
-  "not-found",
-  "unreachable",
-  "timed-out",
-  "connection-lost",
-] as const;
-
-function codeOf(code: string): ErrorCode {
-  return CODES.find((known) => known === code) ?? "refused";
 }
 
 function endOf(refusal: Refusal): DialEnd {

@@ -21,6 +21,7 @@ import {
 } from "./frames.ts";
 import { answerHash } from "./hashes.ts";
 import type { LinkHost } from "./host.ts";
+import { Inquiries } from "./inquiries.ts";
 import { refusedState } from "./link_state.ts";
 import {
   CONTROL_BODY_BYTES_MAX,
@@ -53,6 +54,7 @@ const FOR_GOOD: readonly Refusal["code"][] = ["abandoned-tail", "conflict", "del
 
 export class UpstreamLink {
   readonly config: LinkConfig;
+  readonly inquiries = new Inquiries();
   readonly #host: LinkHost;
   readonly #teller: StateTeller;
   readonly #closeness = new Closeness();
@@ -252,6 +254,7 @@ export class UpstreamLink {
     this.#reason = null;
     this.#closeness.reset();
     this.#toldSubtree = "";
+    this.inquiries.begin(wire);
     wire.stream(receiver, RECEIVER_BUFFER_BYTES);
     this.#host.onLinkProgress();
     for (;;) {
@@ -267,7 +270,8 @@ export class UpstreamLink {
       else if (frame.type === FrameType.HASH_ASK) {
         const answer = answerHash(pipeline, !this.#host.deltas.isInPlace, frame.body);
         wire.send(jsonFrame(FrameType.HASH, answer));
-      } else if (!await delta.take(frame)) throw unexpectedFrame(frame.type);
+      } else if (this.inquiries.take(this.#host, wire, frame.type, frame.body)) continue;
+      else if (!await delta.take(frame)) throw unexpectedFrame(frame.type);
     }
   }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import * as z from "zod";
+import { CascadeError, type ErrorCode } from "../errors.ts";
 import { epochSchema } from "../epoch_schema.ts";
 import { NODE_STATES } from "../status.ts";
 import { reparentReportSchema, treeReportSchema } from "./tree_report.ts";
@@ -26,7 +27,7 @@ export const orderSchema = z.discriminatedUnion("order", [
 ]);
 export type Order = z.infer<typeof orderSchema>;
 
-export const askSchema = z.discriminatedUnion("ask", [
+const plainAskSchema = z.discriminatedUnion("ask", [
   /** Where the node stands: a {@linkcode Standing}. */
   z.object({ ask: z.literal("standing") }),
   /** The primary takes nothing more from clients for so long, and says where its log ends then. */
@@ -43,6 +44,16 @@ export const askSchema = z.discriminatedUnion("ask", [
   z.object({ ask: z.literal("offer"), to: name, lsn, epochId: z.string().max(32) }),
   z.object({ ask: z.literal("order"), order: orderSchema }),
 ]);
+/** The question is for another node, which only its neighbour reaches. */
+const passSchema = z.object({
+  ask: z.literal("pass"),
+  to: name,
+  question: plainAskSchema,
+  timeoutMs: ms.max(86_400_000),
+  hops: z.number().int().min(0).max(8),
+});
+export const askSchema = z.union([plainAskSchema, passSchema]);
+export type PlainAsk = z.infer<typeof plainAskSchema>;
 export type Ask = z.infer<typeof askSchema>;
 
 /** How a node stands, as it tells another one. */
@@ -92,3 +103,28 @@ export const answerSchema = z.discriminatedUnion("ok", [
   }),
 ]);
 export type AskAnswer = z.infer<typeof answerSchema>;
+
+/** ASK and ANSWER on the connection of a link, where several may be open. */
+const id = z.number().int().nonnegative();
+export const linkAskSchema = z.object({ id, question: askSchema });
+export const linkAnswerSchema = z.object({ id, answer: answerSchema });
+
+/** What another node may say; everything else is a refusal. */
+const CODES = [
+  "usage",
+  "refused",
+  "not-found",
+  "unreachable",
+  "timed-out",
+  "connection-lost",
+] as const;
+
+/** What was answered. Throws what came in place of an answer. */
+export function valueOf(answer: AskAnswer): unknown {
+  if (answer.ok) return answer.value;
+  const code: ErrorCode = CODES.find((known) => known === answer.code) ?? "refused";
+  throw new CascadeError(code, answer.message, {
+    ...(answer.hint === null ? {} : { hint: answer.hint }),
+    retryable: answer.retryable,
+  });
+}
