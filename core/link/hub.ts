@@ -181,8 +181,14 @@ export class LinkHub {
 
   /** Lets a paused link go on. Throws `not-found`; `usage` when it is the topology that pauses it. */
   async resume(name: string): Promise<void> {
-    const link = this.#linkNamed(name);
-    if (link.config.paused) {
+    // One that the tree does not have just now may be there again, and be paused still.
+    const isDeclared = this.#host.config.tree?.links.some((declared) => declared.name === name) ??
+      false;
+    const isKept = isDeclared || this.#host.pauses.of(name) !== null;
+    const link = isKept
+      ? this.#links().find(({ config }) => config.name === name)
+      : this.#linkNamed(name);
+    if (link?.config.paused === true) {
       throw new CascadeError("usage", `link ${name} is paused by the topology`, {
         hint: "Remove `paused: true` there, and start the node again",
       });

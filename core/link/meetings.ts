@@ -306,8 +306,10 @@ function codeOf(code: string): ErrorCode {
 
 function endOf(refusal: Refusal): DialEnd {
   if (PASSING.includes(refusal.code)) return "served";
-  // A paused link goes on whenever its operator likes: it is asked now and then.
-  return refusal.code === "paused" ? "failed" : "refused";
+  // A paused link goes on whenever its operator likes: it is asked now and then. A peer with an abandoned tail
+  // leaves that behind by itself, and comes again.
+  const isAwaited = refusal.code === "paused" || refusal.wonBy !== undefined;
+  return isAwaited ? "failed" : "refused";
 }
 
 function pausedRefusal(link: Link): Refusal | null {

@@ -23,7 +23,21 @@ export function nodeNamed(topology: Topology, name: string): TopologyNode {
 export function linkNamed(topology: Topology, name: string): TopologyLink {
   const link = topology.links.find((candidate) => candidate.name === name);
   if (link !== undefined) return link;
+  const other = undeclaredLink(topology, name);
+  if (other !== null) return other;
   throw unknownName("link", name, topology.links.map((candidate) => candidate.name), topology);
+}
+
+/** A link that a promotion or another parent brings about has the names of its two ends. */
+function undeclaredLink(topology: Topology, name: string): TopologyLink | null {
+  for (const { name: from } of topology.nodes) {
+    const to = topology.nodes.find((node) => node.name !== from && `${from}-${node.name}` === name);
+    if (to === undefined) continue;
+    const model = topology.links.find((link) => link.from === to.name && link.to === from) ??
+      topology.links.find((link) => link.to === to.name) ?? topology.links[0];
+    return model === undefined ? null : { ...model, name, from, to: to.name };
+  }
+  return null;
 }
 
 function unknownName(

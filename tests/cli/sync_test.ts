@@ -246,7 +246,7 @@ Deno.test("links that the node does not feed are refused before anything is aske
   inCascade(async (folder) => {
     const run = (change: Partial<SyncRunOptions>) =>
       assertRejects(() => performSync(optionsIn(folder, change), NOT_HERE), CascadeError);
-    const misspelt = await run({ links: ["hq-dr2"] });
+    const misspelt = await run({ links: ["hq-dr3"] });
     assertEquals([misspelt.code, misspelt.hint], ["usage", 'Did you mean "hq-dr1"?']);
     const below = await run({ links: ["dr1-dr2"] });
     assertEquals(below.message, "hq does not feed the link dr1-dr2");

@@ -258,3 +258,36 @@ e2e(
     }, /dropped before it proved itself/);
   },
 );
+
+e2e(
+  "noise over UDP, and wrong secrets over QUIC, keep no node out",
+  ["openssl"],
+  async (cleanup) => {
+    const fortress = await Fortress.build(cleanup);
+    const { cluster, doors } = fortress;
+    const caPem = Deno.readTextFileSync(`${cluster.folder}/certs/ca.crt`);
+    // Whoever dials needs no certificate of its own.
+    const dial = () =>
+      network({ caPem, certPem: "", keyPem: "" }).dial(`quic://127.0.0.1:${doors.quic}`, "hq");
+    const wrong = new Uint8Array(64).fill(7);
+    await fortress.withstands(async () => {
+      for (let i = 0; i < TWICE; i++) {
+        assertEquals(await shake(await dial(), "dr", wrong), "wrong-secret");
+      }
+      const socket = Deno.listenDatagram({ transport: "udp", hostname: "127.0.0.1", port: 0 });
+      const to: Deno.NetAddr = { transport: "udp", hostname: "127.0.0.1", port: doors.quic };
+      for (let i = 0; i < 3_000; i++) {
+        const noise = crypto.getRandomValues(new Uint8Array(i % 3 === 0 ? 1200 : 1 + i % 300));
+        // Some look as a first packet does.
+        if (i % 3 === 0) {
+          noise.set([0xc3, 0, 0, 0, 1, 8]);
+        }
+        await socket.send(noise, to);
+      }
+      socket.close();
+      assertEquals(await shake(await dial(), "dr", wrong), "wrong-secret");
+      const found = await shake(await dial(), "dr", right);
+      assert(["done", "already-connected"].includes(found), found);
+    }, /refused a connection.*wrong-secret/);
+  },
+);

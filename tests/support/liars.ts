@@ -32,7 +32,7 @@ export type Lie = (speaker: Speaker, frame: Bytes) => Bytes[];
 
 /** A node, and what it stands on. */
 export interface Side {
-  readonly config: NodeConfig;
+  config: NodeConfig;
   readonly disk: MemoryDisk;
   readonly journal: MemoryJournal;
   node: CascadeNode;
@@ -45,6 +45,8 @@ export interface LiarOptions {
   readonly image?: Uint8Array;
   /** What becomes of frames, from the first on. */
   readonly lie?: Lie;
+  /** Both know the tree: they may be promoted, and asked. */
+  readonly hasTree?: boolean;
 }
 
 /** "a" is the primary, "b" the node below it, which dials. */
@@ -67,6 +69,13 @@ export class Liars {
     const link = makeLink({ addresses: ["tcp://a:1"], ...options.link });
     const liars = new Liars(makeSide("a", link), makeSide("b", link));
     if (options.lie !== undefined) liars.lie = options.lie;
+    if (options.hasTree === true) {
+      const [first, second] = [liars.a, liars.b].map(({ config: { name, role, listen } }) => ({
+        ...{ name, role, addresses: listen, hasVolumes: true },
+      }));
+      const tree = { nodes: [first!, second!], links: [link] };
+      for (const side of [liars.a, liars.b]) side.config = { ...side.config, tree };
+    }
     if (options.image !== undefined) liars.a.disk.place("/vols/data", options.image);
     liars.b.disk.place("/vols/data", new Uint8Array(VOLUME_BYTES));
     await liars.begin(liars.a);
@@ -109,6 +118,15 @@ export class Liars {
     this.#carry("a", nearA, nearB);
     this.#accept(a);
     return b;
+  }
+
+  /** A connection to the primary, of whoever wants one. */
+  visit(): Connection {
+    if (this.#accept === null) throw new CascadeError("unreachable", "nobody listens");
+    const [near, far] = connectionPair();
+    this.#ends.push(near, far);
+    this.#accept(far);
+    return near;
   }
 
   async #carry(speaker: Speaker, from: PairEnd, to: PairEnd): Promise<void> {

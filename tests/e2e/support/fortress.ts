@@ -123,11 +123,6 @@ export class Fortress {
     await this.keepsSecrets();
   }
 
-  /** What nodes hold now is what they may hold after the next attack. */
-  rest(): void {
-    this.#restedBytes.clear();
-  }
-
   async #rested(node: string): Promise<number> {
     let least = Infinity;
     for (let i = 0; i < 5; i++) {
