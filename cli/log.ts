@@ -16,6 +16,7 @@ export function logCommand() {
     .addCommand(listCommand())
     .addCommand(dumpCommand())
     .addCommand(checkCommand())
+    .addCommand(extractCommand())
     .addHelpText(
       "after",
       examples(
@@ -127,4 +128,36 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
   throw new InvalidArgumentError("Expected a whole number.");
+}
+
+function extractCommand() {
+  return new Command("extract")
+    .summary("write out what records wrote, as images")
+    .description(
+      "Write what the records of a log wrote into sparse images, one a volume, and a list of the blocks. " +
+        "Made for what a node kept of an abandoned epoch: DIR/abandoned/EPOCH-FROM-TO.",
+    )
+    .argument("<dir>", FOLDER)
+    .requiredOption("--to <folder>", "a new folder for the images")
+    .option(
+      "--from <lsn>",
+      "begin with this LSN (default: all; of an abandoned tail its fork)",
+      wholeNumber,
+    )
+    .option("--json", "print one JSON document")
+    .addHelpText(
+      "after",
+      examples([
+        "What the old primary had that was never replicated",
+        "cascade log extract /var/lib/cascade/hq/abandoned/1-81920-98304 --to ./lost",
+      ]),
+    )
+    .action(async (dir, options) => {
+      const { extractLog } = await import("./log_extract.ts");
+      const done = await extractLog(dir, options.to, options.from ?? null);
+      if (options.json === true) return printJson(done);
+      for (const { file } of done.images) printLine(file);
+      printLine(`${done.list}: ${done.records} records from LSN ${done.fromLsn} on`);
+      if (done.gaps > 0) tell(`note: ${done.gaps} spans came as deltas and are not in this log`);
+    });
 }

@@ -76,7 +76,11 @@ export function openLog(dir: string): OpenedLog {
   };
 }
 
-function findFolders(disk: DenoDisk, dir: string): { logFolder: string; nodeFolder: string } {
+/** The folder of the log that `dir` means, and that of its node. Throws `not-found`. */
+export function findFolders(
+  disk: DenoDisk,
+  dir: string,
+): { logFolder: string; nodeFolder: string } {
   const path = dir.replace(/(?<=.)\/+$/, "");
   if (!disk.exists(path)) throw notFound(path, "there is no such folder");
   if (disk.exists(`${path}/log`)) return { logFolder: `${path}/log`, nodeFolder: path };

@@ -105,21 +105,29 @@ export function furthestOf({ standings, node }: PlanGround): Standing {
   return best;
 }
 
-/** Where the primary's log ended when anybody heard of it last. */
-function lastWordOf({ standings }: PlanGround): { endLsn: number; silenceMs: number } | null {
-  let last: { endLsn: number; silenceMs: number } | null = null;
-  for (const standing of standings.values()) {
-    if (typeof standing === "string") continue;
-    const { reigns, endLsn, primaryEndLsn, primaryTimeMs, silenceMs } = standing;
-    const word = reigns ? { endLsn, silenceMs: 0 } : { endLsn: primaryEndLsn, silenceMs };
-    if (!reigns && primaryTimeMs === 0) continue;
-    if (last === null) last = word;
-    last = {
-      endLsn: Math.max(last.endLsn, word.endLsn),
-      silenceMs: Math.min(last.silenceMs, word.silenceMs),
-    };
-  }
-  return last;
+/**
+ * Where the primary's log ended when anybody heard of it last. A node that others feed hears what they know, whether
+ * they hear of the primary or not: how long ago that was is known by those that it feeds itself, if any answers.
+ */
+function lastWordOf({ tree, view, standings }: PlanGround): {
+  endLsn: number;
+  silenceMs: number;
+} | null {
+  const parents = parentsIn(tree, view);
+  const words = [...standings.values()].flatMap((standing) => {
+    if (typeof standing === "string") return [];
+    const { node, reigns, endLsn, primaryEndLsn, primaryTimeMs, silenceMs } = standing;
+    if (reigns) return [{ endLsn, silenceMs: 0, isDirect: true }];
+    const isDirect = parents.get(node) === view.primary;
+    return primaryTimeMs === 0 ? [] : [{ endLsn: primaryEndLsn, silenceMs, isDirect }];
+  });
+  if (words.length === 0) return null;
+  const direct = words.filter(({ isDirect }) => isDirect);
+  const heard = direct.length > 0 ? direct : words;
+  return {
+    endLsn: Math.max(...words.map(({ endLsn }) => endLsn)),
+    silenceMs: Math.min(...heard.map(({ silenceMs }) => silenceMs)),
+  };
 }
 
 /** What is the matter with a node that answers, or null. */

@@ -97,11 +97,22 @@ export class Seat {
   /** A peer has proved itself, and told its view. Settles when what follows from it is durable. */
   async meet(peer: string, view: View | null): Promise<Refusal | null> {
     const theirs = view ?? this.#first();
+    const stranger = this.#strangerIn(theirs);
+    if (stranger !== null) return stranger;
     this.#known.set(peer, digestOf(theirs));
     if (!agree(this.#view, theirs)) return this.#disagree(peer, theirs);
     if (view !== null) await this.learn(view);
     this.#hear();
     return null;
+  }
+
+  /** A primary that this node's topology does not have cannot be followed. */
+  #strangerIn({ primary }: View): Refusal | null {
+    const { tree, name } = this.#parts.config;
+    if (tree === null || tree.nodes.some((node) => node.name === primary)) return null;
+    const message = `"${primary}" is the primary, and the topology of ${name} has no such node: ` +
+      "give all nodes the same topology";
+    return { code: "no-link", message };
   }
 
   #first(): View {

@@ -89,3 +89,9 @@ Deno.test("where nobody ever heard of the primary, what is lost is not known", (
   assertEquals([plan.lostBytes, plan.heardSecondsAgo], [null, null]);
   assert(plan.nodes.every(({ name, isReachable }) => isReachable === (name === "dr1")));
 });
+
+Deno.test("who was fed by the primary itself knows when it was heard last", () => {
+  const metro = standing("metro", 700, { silenceMs: 9000 });
+  const plan = planPromotion(groundOf(["hq", "gone"], metro, standing("dr1", 700)), false);
+  assertEquals(plan.heardSecondsAgo, 9);
+});

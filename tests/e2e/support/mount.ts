@@ -27,15 +27,22 @@ export interface LoopDisk {
   unmount(): Promise<void>;
   /** Gives up the device and hangs up. */
   detach(): Promise<void>;
+  /** The server is gone: lets go of everything, whatever it still holds. */
+  abandon(): Promise<void>;
 }
 
-/** Attaches an export; all is undone when the test ends. */
-export async function attach(cleanup: Cleanup, uri: string): Promise<LoopDisk> {
-  const fuse = join(cleanup.folder, "fuse");
-  const mountPoint = join(cleanup.folder, "mnt");
+/** Attaches an export, under a name of its own if there are several; all is undone when the test ends. */
+export async function attach(cleanup: Cleanup, uri: string, name = ""): Promise<LoopDisk> {
+  const fuse = join(cleanup.folder, `fuse${name}`);
+  const mountPoint = join(cleanup.folder, `mnt${name}`);
   Deno.mkdirSync(fuse);
   Deno.mkdirSync(mountPoint);
-  const nbdfuse = new Background("nbdfuse", "nbdfuse", [fuse, uri], join(cleanup.folder, "f.out"));
+  const nbdfuse = new Background(
+    "nbdfuse",
+    "nbdfuse",
+    [fuse, uri],
+    join(cleanup.folder, `f${name}.out`),
+  );
   const anyway = { codes: null };
   cleanup.defer(async () => {
     await run("umount", ["-l", fuse], anyway);
@@ -58,6 +65,12 @@ export async function attach(cleanup: Cleanup, uri: string): Promise<LoopDisk> {
     mountPoint,
     mount: async () => void await run("mount", [device, mountPoint]),
     unmount: async () => void await run("umount", [mountPoint]),
+    abandon: async () => {
+      await run("umount", ["-l", mountPoint], anyway);
+      await detach();
+      await run("umount", ["-l", fuse], anyway);
+      await nbdfuse.kill();
+    },
     detach: async () => {
       await detach();
       await run("umount", [fuse]);
