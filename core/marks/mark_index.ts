@@ -38,8 +38,8 @@ export function markNameFault(name: string): string | null {
 /** See the module's text. */
 export class MarkIndex {
   #marks: Mark[];
-  /** Called when a mark was noted, before anything can be applied past it. */
-  onNoted: (mark: Mark) => void = () => {};
+  /** Called when a mark was noted, before anything can be applied past it, and when marks were cut off. */
+  onChanged: () => void = () => {};
 
   constructor(marks: readonly Mark[] = []) {
     this.#marks = marks.filter(({ name }) => !name.startsWith(OWN_MARK_PREFIX)).slice(-MARKS_MAX);
@@ -51,12 +51,14 @@ export class MarkIndex {
     assert((this.#marks.at(-1)?.lsn ?? -1) < mark.lsn, "marks come in order");
     this.#marks.push(mark);
     if (this.#marks.length > MARKS_MAX) this.#marks.shift();
-    this.onNoted(mark);
+    this.onChanged();
   }
 
   /** The log was cut back to `lsn`. */
   cutBack(lsn: number): void {
+    const { length } = this.#marks;
     while ((this.#marks.at(-1)?.lsn ?? -1) >= lsn) this.#marks.pop();
+    if (this.#marks.length < length) this.onChanged();
   }
 
   /** Those from `startLsn` on, where the log begins, in order. */

@@ -8,7 +8,6 @@
 import { CascadeError } from "../errors.ts";
 import { recordBytesIn } from "../log/gaps.ts";
 import { encodeName, recordBytes, RecordType } from "../log/record.ts";
-import { RECORD_BYTES_MAX } from "../limits.ts";
 import type { NodeState } from "../state.ts";
 import type { ApplyStatus, MarkList } from "./apply_status.ts";
 import { ApplyDelay } from "./delay.ts";
@@ -17,6 +16,9 @@ import { type Mark, markNameFault, MARKS_MAX } from "./mark_index.ts";
 import { MarkHook } from "./mark_hook.ts";
 import type { MarkedNode, MarksHost, NodeParts } from "./marks_host.ts";
 import { Views } from "./views.ts";
+
+/** Room for a mark, and some. */
+const ROOM_BYTES = 4096;
 
 /** See the module's text. */
 export class NodeMarks {
@@ -75,7 +77,7 @@ export class NodeMarks {
     if (command !== null && marksDoneLsn !== null) {
       this.#hook = new MarkHook(this.#host, command, marksDoneLsn, () => this.#limit());
     }
-    pipeline.marks.onNoted = () => this.#hook !== null && this.#limit();
+    pipeline.marks.onChanged = () => this.#hook !== null && this.#limit();
     pipeline.onPressed = (lsn) => this.#press(lsn);
     pipeline.onReleased = () => this.#release();
     this.#limit();
@@ -154,7 +156,7 @@ export class NodeMarks {
     }
     front().commit();
     const refusal = front().refusal;
-    if (refusal !== null || !isRunning() || !pipeline.accepts(2 * RECORD_BYTES_MAX)) {
+    if (refusal !== null || !isRunning() || !pipeline.accepts(ROOM_BYTES)) {
       throw new CascadeError(
         "refused",
         `the primary takes no mark now: ${refusal ?? "it takes no writes"}`,

@@ -8,6 +8,7 @@ import { overflowedHosts, unrest } from "./convergence.ts";
 import { Coverage } from "./coverage.ts";
 import { Faults } from "./faults.ts";
 import { isDeath } from "./life.ts";
+import { Marking } from "./marking.ts";
 import { Oracle } from "./oracle.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { Prng } from "./prng.ts";
@@ -83,6 +84,7 @@ class Run implements HostEvents {
   readonly #requests: Requests;
   readonly #coverage: Coverage;
   readonly #verifying: Verifying;
+  readonly #marking: Marking;
   #workload: Workload | null = null;
   #workloads = 0;
   #batches = 0;
@@ -105,6 +107,7 @@ class Run implements HostEvents {
     const { weather } = plan;
     this.#faults = new Faults(this.world, faults, weather, this.#hosts, this.#requests, coverage);
     this.#verifying = new Verifying(this.world, prng.fork("verifying"), this.#hosts);
+    this.#marking = new Marking(this.world, prng.fork("marking"), this.#oracle);
   }
 
   get #primary(): SimHost {
@@ -121,11 +124,13 @@ class Run implements HostEvents {
     }
     this.#look(order);
     if (this.#prng.fork("who verifies").chance(VERIFYING)) this.#verifying.begin();
+    if (this.#plan.isMarked) this.#marking.begin(this.#primary);
     await this.#until("chaos", this.#plan.weather.chaosMs);
     this.#faults.end();
     await this.#until("aftermath", AFTERMATH_MS);
     this.#isWorkOver = true;
     this.#verifying.isOver = true;
+    this.#marking.isOver = true;
     if (this.#workload !== null) this.#workload.isOver = true;
     await this.#rest("calm");
     await this.#stopAndStart();
@@ -270,6 +275,10 @@ class Run implements HostEvents {
     workload.isOver = this.#isWorkOver;
   }
 
+  onHook(host: SimHost, env: Readonly<Record<string, string>>): void {
+    this.#marking.onHook(host, env);
+  }
+
   onWiped(host: SimHost): void {
     this.#oracle.onWiped(host);
   }
@@ -313,6 +322,8 @@ class Run implements HostEvents {
         checks: this.#oracle.checks,
         verified: this.#verifying.done,
         repairs: this.#verifying.repairs,
+        marks: this.#marking.set,
+        hooks: this.#marking.hooks,
         overflowed: overflowedHosts(this.#hosts).size,
         "flips found": this.#faults.rot.found,
         ...Object.fromEntries(faults),

@@ -5,6 +5,7 @@
  * @module
  */
 import type { LinkConfig, NodeConfig, Schedule, VolumeConfig } from "../../core/config.ts";
+import { withMarks } from "./marking.ts";
 import type { Prng } from "./prng.ts";
 
 const KIB = 1024;
@@ -80,6 +81,8 @@ export interface Plan {
   /** Content of the volumes before LSN 0; empty: blank. */
   readonly images: ReadonlyMap<string, Uint8Array>;
   readonly weather: Weather;
+  /** Marks are set meanwhile. */
+  readonly isMarked: boolean;
 }
 
 /** Makes the plan of a seed. */
@@ -127,7 +130,9 @@ export function makePlan(seed: number, prng: Prng): Plan {
     // Nobody but a node with volumes can give a first copy.
     node.isBlank &&= hasVolumes(node.config.upstream?.from);
   }
-  return { seed, nodes, images, weather: makeWeather(prng.fork("weather"), log, isTight) };
+  const weather = makeWeather(prng.fork("weather"), log, isTight);
+  const marked = withMarks(prng.fork("marks"), nodes, weather);
+  return { seed, nodes: marked ?? nodes, images, weather, isMarked: marked !== null };
 }
 
 function makeLink(prng: Prng, from: string, to: string, syncChance: number): LinkConfig {

@@ -5,7 +5,8 @@
  */
 import { CascadeNode } from "../../core/node.ts";
 import type { NodeEnd } from "../../core/node_types.ts";
-import { describeError, isCascadeError } from "../../core/errors.ts";
+import { CascadeError, describeError, isCascadeError } from "../../core/errors.ts";
+import type { HookOptions } from "../../core/ports.ts";
 import { SimClock } from "./clock.ts";
 import { HostDisk, SimDisk } from "./disk.ts";
 import { type CrashKind, Life } from "./life.ts";
@@ -28,6 +29,8 @@ export interface HostEvents {
   onGone(host: SimHost, node: CascadeNode | null, how: CrashKind | "stop" | "failure"): void;
   /** The node ended, to be started again in the same process. */
   onTurned?(host: SimHost): void;
+  /** Its hook for a mark begins, or is about to end. */
+  onHook?(host: SimHost, env: Readonly<Record<string, string>>): void;
   /** The disk of a host without a process is as of a new machine. */
   onWiped(host: SimHost): void;
   /** The node stopped by itself, or would not start; it is gone by now. */
@@ -97,7 +100,10 @@ export class SimHost {
       clock: new SimClock(scheduler, life, prng.fork("clock"), this.wall),
       random: new SimRandom(life, prng.fork("random")),
       journal: new SimJournal(life, trace),
-      hooks: { run: (name: string) => this.#runHook(name, life) },
+      hooks: {
+        run: (name: string, _command: readonly string[], _ms: number, more: HookOptions = {}) =>
+          this.#runHook(name, life, more),
+      },
     };
     CascadeNode.start(this.planned.config, ports).then(
       (node) => this.#started(life, node, turn),
@@ -106,10 +112,24 @@ export class SimHost {
   }
 
   /** Takes a while, as commands do. */
-  #runHook(name: string, life: Life): Promise<readonly string[]> {
-    const ms = this.#prng.fraction() * 20;
-    return new Promise((end) => {
-      this.#world.scheduler.after(ms, life, () => end(this.planned.hook?.(name) ?? []));
+  #runHook(
+    name: string,
+    life: Life,
+    { env = {}, cancelled }: HookOptions,
+  ): Promise<readonly string[]> {
+    const isMark = name === "onMark";
+    const ms = this.#prng.fraction() * (isMark ? 400 : 20);
+    if (isMark) this.#events.onHook?.(this, env);
+    return new Promise((end, fail) => {
+      let isOver = false;
+      cancelled?.then((why) => {
+        isOver = true;
+        fail(new CascadeError("hook-failed", why));
+      });
+      this.#world.scheduler.after(ms, life, () => {
+        if (isMark && !isOver) this.#events.onHook?.(this, env);
+        end(this.planned.hook?.(name) ?? []);
+      });
     });
   }
 
