@@ -106,10 +106,8 @@ export class CascadeNode implements LinkHost {
     ports: Ports,
     { onRequest = false, heldForMs = 0 }: StartOptions = {},
   ): Promise<CascadeNode> {
-    const holder: { node: CascadeNode | null; failure: { error: unknown } | null } = {
-      node: null,
-      failure: null,
-    };
+    type Holder = { node: CascadeNode | null; failure: { error: unknown } | null };
+    const holder: Holder = { node: null, failure: null };
     const opened = await openNode(config, ports, {
       onDurable: () => holder.node?.pipeline.onDurable(),
       onRoom: () => ports.clock.soon(() => holder.node?.onProgress()),
@@ -126,8 +124,10 @@ export class CascadeNode implements LinkHost {
       if (holder.failure !== null) throw holder.failure.error;
       if (heldForMs > 0) node.front.hold(heldForMs);
       await node.#start();
+      // What failed may be nothing that the start waited for.
+      if (node.phase === "failed") await node.done;
     } catch (error) {
-      node.#shut(error);
+      if (node.phase !== "failed") node.#shut(error);
       throw error;
     }
     return node;
@@ -142,7 +142,6 @@ export class CascadeNode implements LinkHost {
     this.startedAtMs = ports.clock.nowMs();
     this.instance = Buffer.from(ports.random.bytes(16)).toString("hex");
     this.done = this.#end.promise;
-    this.done.catch(() => {/* whoever awaits it is told; nobody has to */});
     const reigns = config.role === "primary";
     this.pipeline = openPipeline(this, opened, (change) => this.#saveState(change));
     this.#roomQueue = new RoomQueue(this.pipeline);
@@ -176,7 +175,7 @@ export class CascadeNode implements LinkHost {
     const tls = config.nbdTls?.mode ?? "off";
     this.nbd = new NbdServer({ network, clock, journal, exports: this.exports, tls });
     this.done.catch(this.#ready.reject);
-    this.ready.catch(() => {/* as above */});
+    this.ready.catch(() => {/* whoever awaits it is told; nobody has to */});
   }
 
   async #start(): Promise<void> {

@@ -100,6 +100,7 @@ export class Course {
       // One that comes late may be of a delta that is over.
       if (!this.#hasShipped) throw unexpectedFrame(type);
       this.#courier?.onAck(decodeMessage(deltaAckSchema, body, "answer to a delta"));
+      this.#wake();
     } else if (type === FrameType.ECHO) this.#parts.sender.flight.heard(body);
     else if (type === FrameType.HASH) this.hashes.onAnswer(body);
     else if (type === FrameType.ADVANCE) this.#onAdvance(body);
@@ -262,7 +263,7 @@ export class Course {
     const trailer = await courier.ship(planned.staged, host.base);
     this.#sentLsn = trailer.toLsn;
     courier.committed();
-    await this.#until(trailer.toLsn);
+    await this.#until(trailer.toLsn, courier);
     this.#peer = { lsn: trailer.toLsn, needsSeed: false, inPlace: false, staged: null };
     this.#parts.sender.moveTo(trailer.toLsn);
     this.#refused = null;
@@ -278,9 +279,11 @@ export class Course {
   }
 
   /** Waits until the peer has all below `lsn`, durably. */
-  async #until(lsn: number): Promise<void> {
+  async #until(lsn: number, courier: DeltaCourier | null = null): Promise<void> {
     const { wire, durableLsn } = this.#parts;
     while (durableLsn() < lsn) {
+      // Of a delta without a body the end is sent before the peer has said whether it takes it.
+      courier?.check();
       if (wire.closed) throw new CascadeError("connection-lost", "the connection was closed");
       const moved = new Promise<void>((wake) => this.#wake = wake);
       await Promise.race([moved, wire.whenClosed]);

@@ -102,7 +102,7 @@ export class DeltaCourier {
       await this.#shipPass();
       await this.#until(() => this.#durable >= this.#sent);
       const trailer = await source.endPass();
-      this.#check();
+      this.check();
       if (trailer === null) continue;
       this.#phase = "committing";
       this.#wire.send(jsonFrame(FrameType.DELTA_END, trailer));
@@ -122,7 +122,7 @@ export class DeltaCourier {
       await this.#wire.queueBelow(DELTA_FRAMES_QUEUED_MAX);
       const buffer = this.#buffers.take();
       const bytes = await this.source.next(buffer.subarray(head));
-      this.#check();
+      this.check();
       const frame = buffer.subarray(0, head + bytes);
       sealDeltaFrame(frame, this.#sent, bytes === 0 ? FLAG_FLUSH_WANTED : 0);
       this.#wire.send(frame);
@@ -134,7 +134,8 @@ export class DeltaCourier {
     }
   }
 
-  #check(): void {
+  /** Throws `refused` when the peer does not take it, `connection-lost`. */
+  check(): void {
     if (this.#wire.closed) {
       throw new CascadeError("connection-lost", "the connection was closed", { retryable: true });
     }
@@ -142,7 +143,7 @@ export class DeltaCourier {
   }
 
   async #until(holds: () => boolean): Promise<void> {
-    for (this.#check(); !holds(); this.#check()) {
+    for (this.check(); !holds(); this.check()) {
       const acked = new Promise<void>((wake) => this.#wake = wake);
       await Promise.race([acked, this.#wire.whenClosed]);
     }
