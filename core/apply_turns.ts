@@ -35,8 +35,8 @@ export class ApplyTurns {
   #blocked: string | null = null;
   #isStopped = false;
   #heldAtLsn = Infinity;
-  /** The end of the log is being moved, and the volumes with it. */
-  isMoving = false;
+  /** Nothing is applied but what is waited for. */
+  isPaused = false;
 
   constructor(parts: ApplyTurnParts) {
     this.#parts = parts;
@@ -87,7 +87,7 @@ export class ApplyTurns {
 
   #turn(): void {
     const { applier, clock, onFatal, onBlocked, onApplied } = this.#parts;
-    if (this.isMoving) return;
+    if (this.isPaused) return;
     try {
       applier.slice(this.#endLsn);
       this.#blocked = null;
@@ -102,11 +102,11 @@ export class ApplyTurns {
     onApplied();
   }
 
-  /** Applies all that may be now. */
-  async all(): Promise<void> {
+  /** Applies all that may be now, below `lsn`, where a record or a gap begins. */
+  async all(lsn = Infinity): Promise<void> {
     const { applier, clock, hasVolumes } = this.#parts;
-    while (applier.appliedLsn < this.#endLsn && hasVolumes) {
-      applier.slice(this.#endLsn);
+    while (applier.appliedLsn < Math.min(this.#endLsn, lsn) && hasVolumes) {
+      applier.slice(Math.min(this.#endLsn, lsn));
       await new Promise<void>((go) => clock.soon(go));
     }
   }

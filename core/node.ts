@@ -35,7 +35,7 @@ import type { Pipeline } from "./pipeline.ts";
 import type { Ports, Timer } from "./ports.ts";
 import { PrimaryClock } from "./primary_clock.ts";
 import type { TailRecoverer } from "./recover_tail.ts";
-import { advance, beginReign, settleReign } from "./reign.ts";
+import { advance, beginReign, settleReign, takeUp } from "./reign.ts";
 import { reportNode, subtreeOf, tellRecovery } from "./report.ts";
 import { RoomQueue } from "./room_queue.ts";
 import { tellLogRoom, VolumeRoomTeller } from "./room_teller.ts";
@@ -104,7 +104,7 @@ export class CascadeNode implements LinkHost {
   static async start(
     config: NodeConfig,
     ports: Ports,
-    { onRequest = false, heldForMs = 0 }: StartOptions = {},
+    { onRequest = false, heldForMs = 0, exactLsn = null }: StartOptions = {},
   ): Promise<CascadeNode> {
     type Holder = { node: CascadeNode | null; failure: { error: unknown } | null };
     const holder: Holder = { node: null, failure: null };
@@ -123,7 +123,7 @@ export class CascadeNode implements LinkHost {
       // The log may have failed while the rest was being opened.
       if (holder.failure !== null) throw holder.failure.error;
       if (heldForMs > 0) node.front.hold(heldForMs);
-      await node.#start();
+      await node.#start(exactLsn);
       // What failed may be nothing that the start waited for.
       if (node.phase === "failed") await node.done;
     } catch (error) {
@@ -178,12 +178,12 @@ export class CascadeNode implements LinkHost {
     this.ready.catch(() => {/* whoever awaits it is told; nobody has to */});
   }
 
-  async #start(): Promise<void> {
+  async #start(exactLsn: number | null): Promise<void> {
     tellRecovery(this.ports.journal, this.#opened.report, this.pipeline.appendedLsn);
     await this.hub.load();
     await this.deltas.finish();
     await this.marks.start();
-    await this.pipeline.applyDue();
+    await takeUp(this.pipeline, exactLsn);
     const { clean } = this.#state;
     await this.#saveState({ clean: false });
     const { recovery, isNew } = await beginReign(this, clean);

@@ -7,6 +7,7 @@
 import type { NodeConfig } from "./config.ts";
 import { CascadeError } from "./errors.ts";
 import { CascadeNode } from "./node.ts";
+import type { StartOptions } from "./node_types.ts";
 import type { Ports } from "./ports.ts";
 import type { Order } from "./tree/asks.ts";
 import { type TreeReport, treeReportSchema } from "./tree/tree_report.ts";
@@ -69,9 +70,7 @@ export class NodeLife {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#turning = promise;
       try {
-        this.#node = await CascadeNode.start(this.#config(), this.#ports, {
-          heldForMs: this.#node.heldForMs,
-        });
+        this.#node = await CascadeNode.start(this.#config(), this.#ports, following(this.#node));
       } finally {
         resolve();
       }
@@ -122,4 +121,9 @@ export class NodeLife {
       await new Promise<void>((go) => clock.after(5, go));
     }
   }
+}
+
+/** How the node is started that follows one that turned, in the same process: what that one knows goes on. */
+export function following({ heldForMs, pipeline }: CascadeNode): StartOptions {
+  return { heldForMs, exactLsn: pipeline.exactLsn() };
 }

@@ -17,4 +17,6 @@ export interface StartOptions {
   readonly onRequest?: boolean;
   /** Clients are held for so long: the node reigns only to hand on. */
   readonly heldForMs?: number;
+  /** Up to where the volumes hold the log exactly, where that is known: a node that turned knows it. */
+  readonly exactLsn?: number | null;
 }

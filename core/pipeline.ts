@@ -12,12 +12,12 @@
  */
 import { Applier } from "./applier.ts";
 import { ApplyTurns } from "./apply_turns.ts";
+import { Backlog } from "./backlog.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import type { Delta, DeltaShelf } from "./delta/delta_shelf.ts";
 import { assert } from "./assert.ts";
 import { CascadeError, isCascadeError } from "./errors.ts";
 import type { Epoch, History } from "./history.ts";
-import { recordBytesIn } from "./log/gaps.ts";
 import type { Log } from "./log/log.ts";
 import { RecordReader } from "./log/record.ts";
 import {
@@ -27,8 +27,6 @@ import {
   FINISH_BYTES_MAX,
   FLUSH_DELAY_MS,
   FLUSH_LAZY_BYTES,
-  OVERLAY_EXTENTS_MAX,
-  UNAPPLIED_BYTES_MAX,
 } from "./node_limits.ts";
 import { MarkIndex } from "./marks/mark_index.ts";
 import type { Timer } from "./ports.ts";
@@ -54,6 +52,7 @@ export class Pipeline {
   readonly #pace: StallPace;
   readonly #checkpoints: Checkpoints;
   readonly #turns: ApplyTurns;
+  readonly #backlog: Backlog;
   #flushTimer: Timer | null = null;
   #stopped = false;
   #isStopping = false;
@@ -90,6 +89,7 @@ export class Pipeline {
         parts.events.onProgress();
       },
     }, parts.checkpointLsn);
+    this.#backlog = new Backlog(this, parts.clock, parts.budgetBytes);
     const wake = () => this.#stopped || parts.events.onProgress();
     this.#pace = new StallPace(parts.clock, parts.budgetBytes, parts.log.endLsn, wake);
   }
@@ -160,15 +160,12 @@ export class Pipeline {
   /** Whether more may be appended now; else the giver slows down until `onProgress`. */
   accepts(bytes: number): boolean {
     if (this.#stopped) return false;
-    if (recordBytesIn(this.log.gaps, this.appliedLsn, this.appendedLsn) > this.#unappliedMax()) {
-      if (this.heldAtLsn === Infinity) return false;
+    if (this.#backlog.isLong) {
+      if (this.reigns && this.heldAtLsn < Infinity) this.onPressed(this.appendedLsn);
       // Below the primary nothing but the log's room counts what is held back on purpose.
-      if (this.reigns) this.onPressed(this.appendedLsn);
-      if (this.reigns) return false;
+      if (this.reigns || this.heldAtLsn === Infinity) return false;
     }
-    for (const volume of this.volumes) {
-      if (volume.overlayCount > OVERLAY_EXTENTS_MAX) return false;
-    }
+    if (this.#backlog.isCrowded) return false;
     if (this.#isPaced()) return false;
     if (this.log.room() >= bytes) return true;
     this.makeRoom(bytes);
@@ -190,10 +187,6 @@ export class Pipeline {
   #isPaced(): boolean {
     const neededLsn = Math.max(this.#parts.events.stallLsn(), this.log.startLsn);
     return this.#pace.holdsBack(Math.max(0, this.appendedLsn - neededLsn), this.appendedLsn);
-  }
-
-  #unappliedMax(): number {
-    return Math.min(UNAPPLIED_BYTES_MAX, this.#parts.budgetBytes / 2);
   }
 
   /** To be called after records were appended: sees that they become durable before long. */
@@ -235,15 +228,24 @@ export class Pipeline {
     this.#parts.events.onProgress();
   }
 
+  /** A reign begins: clients are shown what is in the log, applied or not; see {@linkcode Backlog}. */
+  async inherit(exactLsn: number): Promise<void> {
+    if (exactLsn > this.appliedLsn) this.#applier.moveTo(exactLsn);
+    this.#turns.isPaused = true;
+    await this.#backlog.inherit(() => !this.#stopped);
+    this.#turns.isPaused = false;
+    this.#turns.soon();
+  }
+
   /** Applies what is stable now and not held back. */
   applyDue(): Promise<void> {
     return this.#turns.all();
   }
 
-  /** Applies all that is stable now: what held anything back is over. */
-  async applyAll(): Promise<void> {
-    if (this.heldAtLsn < this.stableLsn) await this.onReleased();
-    await this.#turns.all();
+  /** Applies all that is stable now, below `lsn`, where a record or a gap begins: what held it back is over. */
+  async applyAll(lsn = Infinity): Promise<void> {
+    if (this.heldAtLsn < Math.min(this.stableLsn, lsn)) await this.onReleased();
+    await this.#turns.all(lsn);
   }
 
   /** Now and then, for nodes that are nearly idle. */
@@ -296,10 +298,10 @@ export class Pipeline {
   /** The volumes were brought to `lsn`, durably, and the log goes on there. */
   async moveTo(lsn: number, epochs: readonly Epoch[]): Promise<void> {
     // No delta leads there: the volumes are there already.
-    this.#turns.isMoving = true;
+    this.#turns.isPaused = true;
     await this.#jump(lsn, epochs);
     this.#applier.moveTo(lsn);
-    this.#turns.isMoving = false;
+    this.#turns.isPaused = false;
     this.#checkpoints.moveTo(lsn);
     this.onDurable();
   }

@@ -78,6 +78,15 @@ export interface Begun {
 }
 
 /**
+ * What is in the log and not in the volumes. After a crash they may be anywhere past the checkpoint, and become an
+ * image that existed when all is applied again; below `exactLsn`, where that is known, they are one.
+ */
+export async function takeUp(pipeline: Pipeline, exactLsn: number | null): Promise<void> {
+  if (pipeline.reigns && exactLsn !== null) await pipeline.inherit(exactLsn);
+  else await pipeline.applyDue();
+}
+
+/**
  * Before the links of a node that starts run. What is returned is for {@linkcode settleReign}. */
 export async function beginReign(node: Starting, clean: boolean): Promise<Begun> {
   const { pipeline, tree: { seat } } = node;
@@ -120,8 +129,8 @@ export async function settleReign(
     ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
   }
   await beginEpoch(node);
-  // What came back is in no overlay: clients must not read the volumes before it is applied.
-  await pipeline.applyAll();
+  // What came back is in no overlay yet.
+  await pipeline.inherit(pipeline.appliedLsn);
   hub.restartGrace();
   recovery.finish();
 }

@@ -7,13 +7,12 @@
  */
 import { CascadeError } from "../errors.ts";
 import type { ExportBackend, Front } from "../nbd/backend.ts";
-import { RECORD_BYTES_MAX } from "../limits.ts";
-import { RECORD_HEADER_BYTES, RecordReader, RecordType } from "../log/record.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Clock, DataRange } from "../ports.ts";
+import { overlayLog } from "../volume/log_overlay.ts";
 import type { Volume } from "../volume/volume.ts";
 
-/** Extents over all volumes of one view: some 64 MiB of memory. */
+/** Extents of a volume of one view: some 64 MiB of memory. */
 const VIEW_EXTENTS_MAX = 2 * 1024 * 1024;
 
 /** See the module's text. */
@@ -21,7 +20,6 @@ export class ImageView {
   readonly lsn: number;
   readonly volumes: readonly Volume[];
   readonly #pipeline: Pipeline;
-  readonly #record = new RecordReader();
   readonly #spoilt: () => string | null;
   #ended: string | null = null;
 
@@ -45,41 +43,22 @@ export class ImageView {
 
   /** Reads the log. Nothing may be applied past its LSN from before this is called. Throws `refused`. */
   async build(clock: Clock): Promise<void> {
-    const { log } = this.#pipeline;
-    const buffer = new Uint8Array(RECORD_BYTES_MAX);
-    let lsn = this.#pipeline.appliedLsn;
-    while (lsn < this.lsn && this.#ended === null) {
-      // What was applied meanwhile is in the files, and may be gone from the log.
-      lsn = Math.max(lsn, this.#pipeline.appliedLsn);
-      if (lsn >= this.lsn) break;
-      if (log.gapAt(lsn) !== null) throw inDelta(lsn);
-      const bytes = log.read(
-        lsn,
-        buffer,
-        Math.min(this.lsn, log.nextGap(lsn)?.fromLsn ?? Infinity),
-      );
-      for (let at = 0; at < bytes; at += this.#record.totalBytes) {
-        this.#note(this.#record.at(buffer, at));
-      }
-      lsn += bytes;
-      await new Promise<void>((go) => clock.soon(go));
-    }
-    if (this.#ended !== null) throw new CascadeError("refused", this.#ended);
-  }
-
-  #note({ type, volume: number, offset, length, lsn }: RecordReader): void {
-    const volume = this.volumes[number];
-    if (type === RecordType.MARK || type === RecordType.EPOCH || volume === undefined) return;
-    if (type === RecordType.WRITE) volume.overlayWrite(offset, length, lsn + RECORD_HEADER_BYTES);
-    else volume.overlayZero(offset, length, lsn);
-    if (volume.overlayCount <= VIEW_EXTENTS_MAX) return;
-    throw new CascadeError(
-      "refused",
-      "too many writes lie between the image and what is asked for",
+    const { log, appliedLsn } = this.#pipeline;
+    const { end, lsn } = await overlayLog(
       {
-        hint: "Ask for an earlier LSN, or wait until more of it is applied",
+        log,
+        volumes: this.volumes,
+        appliedLsn: () => this.#pipeline.appliedLsn,
+        clock,
+        extentsMax: VIEW_EXTENTS_MAX,
+        wanted: () => this.#ended === null,
       },
+      appliedLsn,
+      this.lsn,
     );
+    if (this.#ended !== null) throw new CascadeError("refused", this.#ended);
+    if (end === "delta") throw inDelta(lsn);
+    if (end === "too-many") throw tooMany();
   }
 
   /** To be called before the volumes are read: what was applied is in the files. */
@@ -88,6 +67,14 @@ export class ImageView {
     if (this.#ended !== null) throw new CascadeError("refused", this.#ended);
     for (const volume of this.volumes) volume.prune(this.#pipeline.appliedLsn);
   }
+}
+
+function tooMany(): CascadeError {
+  return new CascadeError(
+    "refused",
+    "too many writes lie between the image and what is asked for",
+    { hint: "Ask for an earlier LSN, or wait until more of it is applied" },
+  );
 }
 
 function inDelta(lsn: number): CascadeError {

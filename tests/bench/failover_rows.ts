@@ -15,6 +15,7 @@ import { BLOCK_BYTES, CHANGED, random } from "./sync_rows.ts";
 
 const MIB = 1024 * 1024;
 const ROUNDS = 3;
+const PIECE_BYTES = 16 * 1024;
 const DESCENDANTS = 64;
 const FED_BY_EACH = 7;
 const WATCHED_MS = 10_000;
@@ -114,6 +115,47 @@ async function measureHome(cleanup: Cleanup, bytes: number): Promise<OwnRow[]> {
       peaks: {},
     },
   ];
+}
+
+/** All of the volume was overwritten, in small pieces and any order, and nothing of it is applied where it is to reign. */
+export async function measureDelayed(cleanup: Cleanup, bytes: number): Promise<OwnRow[]> {
+  const cluster = Cluster.create(cleanup, {
+    volumes: { data: `${bytes / MIB}MiB` },
+    nodes: ["hq", "metro"],
+    links: [{ from: "hq", to: "metro", mode: "async" }],
+    budget: `${4 * bytes / MIB}MiB`,
+    exporting: ["metro"],
+    settings: { metro: { applyDelay: "6h" } },
+    tcp: true,
+  }, "delayed");
+  await cluster.start();
+  await write(cluster.socket("hq"), shuffled([...steps(bytes, PIECE_BYTES)]), PIECE_BYTES);
+  const end = (await cluster.status("hq")).lsn.appended;
+  await until("metro has all", async () => (await cluster.status("metro")).lsn.durable === end, {
+    deadlineMs: 120_000,
+  });
+  const { lsn } = await cluster.status("metro");
+  await cluster.kill("hq");
+  const seconds = await timeToServe(cluster, "metro", "promote", "metro", "--yes");
+  const after = (await cluster.status("metro")).lsn;
+  await cluster.dispose();
+  return [{
+    ...{ id: "promote-delayed", title: "promotion with nothing applied", unit: "s" },
+    value: seconds,
+    details: {
+      "MiB not applied": (lsn.durable - lsn.applied) / MIB,
+      "MiB not applied after it": (after.durable - after.applied) / MIB,
+    },
+    peaks: {},
+  }];
+}
+
+function shuffled<T>(list: T[]): T[] {
+  for (let i = list.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [list[i], list[j]] = [list[j]!, list[i]!];
+  }
+  return list;
 }
 
 async function measureReparent(cleanup: Cleanup): Promise<OwnRow> {

@@ -11,7 +11,7 @@ import { cpuSecondsOf, resetPeak, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";
 import { peaksOf } from "./compared_rows.ts";
 import { fillImage, fillLog } from "./contenders.ts";
-import { measureFailover } from "./failover_rows.ts";
+import { measureDelayed, measureFailover } from "./failover_rows.ts";
 import { measureCompress, measureLimit } from "./line_rows.ts";
 import { median, type OwnRow } from "./report.ts";
 import { measureScan } from "./scan_rows.ts";
@@ -47,6 +47,7 @@ export const OWN_ROWS: Readonly<Record<string, Measure>> = {
   transports: (cleanup, bytes) => measureTransports(cleanup, bytes / 8),
   wire: (cleanup, bytes) => measureWire(cleanup, bytes / 8),
   failover: (cleanup, bytes) => measureFailover(cleanup, bytes / 2),
+  "promote-delayed": (cleanup, bytes) => measureDelayed(cleanup, bytes / 2),
   limit: measureLimit,
   compress: measureCompress,
 };

@@ -4,7 +4,8 @@
  * @module
  */
 import { CascadeNode } from "../../core/node.ts";
-import type { NodeEnd } from "../../core/node_types.ts";
+import { following } from "../../core/node_life.ts";
+import type { NodeEnd, StartOptions } from "../../core/node_types.ts";
 import { CascadeError, describeError, isCascadeError } from "../../core/errors.ts";
 import type { HookOptions } from "../../core/ports.ts";
 import { SimClock } from "./clock.ts";
@@ -91,7 +92,7 @@ export class SimHost {
     this.#world.scheduler.after(0, life, () => this.#run(life));
   }
 
-  #run(life: Life, turn = 0): void {
+  #run(life: Life, turn = 0, options: StartOptions = {}): void {
     const { scheduler, fabric, trace } = this.#world;
     const prng = this.#prng.fork(`life ${life.number}` + (turn === 0 ? "" : ` turn ${turn}`));
     const ports = {
@@ -105,7 +106,7 @@ export class SimHost {
           this.#runHook(name, life, more),
       },
     };
-    CascadeNode.start(this.planned.config, ports).then(
+    CascadeNode.start(this.planned.config, ports, options).then(
       (node) => this.#started(life, node, turn),
       (error) => this.#failed(life, error),
     ).catch((error) => this.#world.fail("correctness", error));
@@ -137,7 +138,10 @@ export class SimHost {
     if (this.#life !== life) return;
     this.#node = node;
     this.#world.trace.note(life.name, "started", node.pipeline.appendedLsn);
-    node.done.then((end) => this.#stopped(life, end, turn), (error) => this.#failed(life, error))
+    node.done.then(
+      (end) => this.#stopped(life, end, turn, node),
+      (error) => this.#failed(life, error),
+    )
       .catch((error) => this.#world.fail("correctness", error));
     node.ready.then(() => {
       if (this.#life === life) this.#events.onReady(this, node);
@@ -156,14 +160,14 @@ export class SimHost {
     this.#events.onFailed(this, error);
   }
 
-  #stopped(life: Life, end: NodeEnd, turn: number): void {
+  #stopped(life: Life, end: NodeEnd, turn: number, node: CascadeNode): void {
     if (this.#life !== life) return;
     if (end === "turned") {
       // The same process goes on with a node of another role.
       this.#world.trace.note(life.name, "turned");
       this.#events.onTurned?.(this);
       this.#node = null;
-      this.#run(life, turn + 1);
+      this.#run(life, turn + 1, following(node));
       return;
     }
     this.#world.trace.note(life.name, "stopped");
