@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { CascadeError } from "./errors.ts";
 import type { CascadeNode } from "./node.ts";
+import { writeOwnFile } from "./node_files.ts";
 import { standingOf, waitUntil } from "./node_standing.ts";
 import type { Ask, AskAnswer } from "./tree/asks.ts";
 import { promotedView } from "./tree/promotion.ts";
@@ -79,6 +80,8 @@ export class NodeAnswers {
       }
       case "order":
         return await node.orders.carryOut(question.order);
+      case "write":
+        return await writeOwnFile(node, question.view);
     }
   }
 

@@ -13,6 +13,7 @@
 import { CascadeError, describeError } from "./errors.ts";
 import { NO_EPOCH, type Position } from "./history.ts";
 import type { CascadeNode } from "./node.ts";
+import { writeFiles } from "./node_files.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
   heldSchema,
@@ -74,6 +75,8 @@ export class NodeOrders {
         return this.#reparent(order.to, order.dryRun);
       case "resolve":
         return this.#resolve(order.dryRun);
+      case "write":
+        return this.#write(order.dryRun);
     }
   }
 
@@ -248,6 +251,8 @@ export class NodeOrders {
       false,
     );
     if (dryRun) return { ...done(plan), isDone: false };
+    // What was decided is decided: whoever was cut off before the answer asks again.
+    if (node.tree.seat.conflict === null && node.pipeline.reigns) return done(null);
     if (node.tree.seat.conflict === null) {
       throw new CascadeError("usage", `${this.#name} knows of no conflict`, {
         hint: "To make it the primary, use `cascade promote`",
@@ -257,6 +262,14 @@ export class NodeOrders {
     if (unfit) throw new CascadeError("refused", plan.blocked ?? "");
     await node.tree.promote({ away: [], expectLsn: null, force: true });
     return done(plan, node.pipeline.appendedLsn);
+  }
+
+  async #write(dryRun: boolean): Promise<TreeReport> {
+    if (dryRun) {
+      throw new CascadeError("usage", "there is nothing to tell before files are written");
+    }
+    const files = await writeFiles(this.#node);
+    return { ...done(null), files, view: this.#view };
   }
 
   /** Has another node, or this one, do something. */

@@ -41,9 +41,12 @@ export class NodeTree {
   constructor(node: CascadeNode, parts: NodeParts) {
     this.#node = node;
     this.#parts = parts;
-    const { config, ports } = parts;
+    const { ports } = parts;
     this.seat = new Seat({
-      config,
+      // With what a reload has changed of it.
+      get config() {
+        return node.config;
+      },
       clock: ports.clock,
       journal: ports.journal,
       view: parts.state().view,

@@ -93,12 +93,12 @@ export function disagreement(tree: ClusterTree, view: View): Disagreement | null
     ].join(", ");
   const [first = ""] = moved;
   const change = declared === view.primary
-    ? `\`cascade reparent ${first} --to ${said.get(first)}\` makes it so`
-    : `\`cascade migrate ${declared}\` makes it so (\`cascade promote ${declared}\`, if ${view.primary} is gone)`;
+    ? `\`cascade reparent ${first} --to ${said.get(first)}\``
+    : `\`cascade migrate ${declared}\`, or \`cascade promote ${declared}\` if ${view.primary} is gone`;
   return {
     says: text(declared, said, ""),
     so: text(view.primary, now, view.reign === 0 ? "" : ` since epoch ${view.reign}`),
-    hint: `\`cascade migrate ${view.primary} --write\` writes what is so into the files; ` +
-      `what the file says: ${change}`,
+    hint: `\`cascade migrate ${view.primary} --write\` writes what is so into the files. ` +
+      `To have it as the file says: ${change}`,
   };
 }
