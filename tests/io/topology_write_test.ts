@@ -107,7 +107,7 @@ Deno.test("a program without the permission to write says which it lacks", () =>
     const path = `${folder}/t.yaml`;
     Deno.writeTextFileSync(path, TEXT);
     const outcome = await inChild(
-      ["--allow-read"],
+      ["--allow-read", "--allow-env"],
       path,
       `console.log((await write("dr")).reason)`,
     );
