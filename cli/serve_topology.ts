@@ -28,6 +28,7 @@ export interface FileUser {
 /** See the module's text. */
 export class ServedTopology implements TopologyKeeper {
   readonly #user: FileUser;
+  #writing: Promise<unknown> = Promise.resolve();
   #told = "";
   #timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -35,7 +36,14 @@ export class ServedTopology implements TopologyKeeper {
     this.#user = user;
   }
 
-  async write(view: View): Promise<FileOutcome> {
+  /** One after the other, however many ask. */
+  write(view: View): Promise<FileOutcome> {
+    const written = this.#writing.then(() => this.#write(view));
+    this.#writing = written;
+    return written;
+  }
+
+  async #write(view: View): Promise<FileOutcome> {
     const { path, journal, onSettled } = this.#user;
     const outcome = await writeTopology(path, view);
     const { file, before, reason } = outcome;

@@ -37,7 +37,8 @@ const FETCH_MS = 120_000;
 /** See the module's text. */
 export class NodeOrders {
   readonly #node: CascadeNode;
-  #isBusy = false;
+  /** The order that is being carried out, as text, and what comes of it. */
+  #current: { readonly text: string; readonly report: Promise<TreeReport> } | null = null;
 
   constructor(node: CascadeNode) {
     this.#node = node;
@@ -45,16 +46,21 @@ export class NodeOrders {
 
   /** Carries an order out. Throws `refused`, `usage`, `unreachable`, `timed-out`, `not-found`, `locked`. */
   async carryOut(order: Order): Promise<TreeReport> {
-    if (order.dryRun) return await this.#carryOut(order);
-    if (this.#isBusy) {
+    // Files are written as one by those that have them, whoever else is at it.
+    if (order.dryRun || order.order === "write") return await this.#carryOut(order);
+    const text = JSON.stringify(order);
+    if (this.#current !== null) {
+      // Given again, since whoever gave it was cut off.
+      if (this.#current.text === text) return await this.#current.report;
       const message = `${this.#name} carries out another order`;
       throw new CascadeError("locked", message, { retryable: true });
     }
-    this.#isBusy = true;
+    const report = this.#carryOut(order);
+    this.#current = { text, report };
     try {
-      return await this.#carryOut(order);
+      return await report;
     } finally {
-      this.#isBusy = false;
+      this.#current = null;
     }
   }
 
