@@ -29,6 +29,7 @@ export interface FileUser {
 export class ServedTopology implements TopologyKeeper {
   readonly #user: FileUser;
   #writing: Promise<unknown> = Promise.resolve();
+  #last: { readonly id: string; readonly outcome: FileOutcome } | null = null;
   #told = "";
   #timer: ReturnType<typeof setTimeout> | null = null;
 
@@ -37,8 +38,11 @@ export class ServedTopology implements TopologyKeeper {
   }
 
   /** One after the other, however many ask. */
-  write(view: View): Promise<FileOutcome> {
-    const written = this.#writing.then(() => this.#write(view));
+  write(view: View, id: string): Promise<FileOutcome> {
+    const written = this.#writing.then(async () => {
+      if (this.#last?.id !== id) this.#last = { id, outcome: await this.#write(view) };
+      return this.#last.outcome;
+    });
     this.#writing = written;
     return written;
   }

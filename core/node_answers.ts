@@ -81,7 +81,7 @@ export class NodeAnswers {
       case "order":
         return await node.orders.carryOut(question.order);
       case "write":
-        return await writeOwnFile(node, question.view);
+        return await writeOwnFile(node, question.view, question.id);
     }
   }
 

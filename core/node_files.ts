@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { CascadeNode } from "./node.ts";
 import { waitUntil } from "./node_standing.ts";
@@ -29,15 +30,20 @@ const WRITE_MS = 20_000;
 /** Has all nodes write their files; what became of each, in the order of the topology. */
 export async function writeFiles(node: CascadeNode): Promise<FileReport[]> {
   const { tree, name: own } = node.config;
+  const id = Buffer.from(node.ports.random.bytes(16)).toString("hex");
   const names = tree?.nodes.map(({ name }) => name) ?? [own];
   return await Promise.all(names.map(async (name): Promise<FileReport> => {
-    if (name !== own) return { node: name, ...await askToWrite(node, name) };
-    return { node: name, ...await writeOwnFile(node, node.tree.seat.view) };
+    if (name !== own) return { node: name, ...await askToWrite(node, name, id) };
+    return { node: name, ...await writeOwnFile(node, node.tree.seat.view, id) };
   }));
 }
 
 /** Writes the node's own file, once it knows as much of the tree as `view`. Throws `timed-out`, `refused`. */
-export async function writeOwnFile(node: CascadeNode, view: View): Promise<FileOutcome> {
+export async function writeOwnFile(
+  node: CascadeNode,
+  view: View,
+  id: string,
+): Promise<FileOutcome> {
   const { seat } = node.tree;
   const wanted = digestOf(view);
   const { name } = node.config;
@@ -47,19 +53,20 @@ export async function writeOwnFile(node: CascadeNode, view: View): Promise<FileO
   if (seat.conflict !== null) throw new CascadeError("refused", seat.conflict);
   const keeper = node.ports.topologyKeeper;
   if (keeper === undefined) return failedOutcome(null, "it runs on no file");
-  return await keeper.write(view);
+  return await keeper.write(view, id);
 }
 
 async function askToWrite(
   node: CascadeNode,
   name: string,
+  id: string,
 ): Promise<Omit<FileReport, "node">> {
   const { clock } = node.ports;
   const sinceMs = clock.monotonicMs();
   for (;;) {
     try {
       const { view } = node.tree.seat;
-      const answer = await node.hub.ask(name, { ask: "write", view }, WRITE_MS);
+      const answer = await node.hub.ask(name, { ask: "write", view, id }, WRITE_MS);
       return fileOutcomeSchema.parse(answer);
     } catch (error) {
       const tookMs = clock.monotonicMs() - sinceMs;

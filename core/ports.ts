@@ -218,8 +218,11 @@ export type Compress = (bytes: Bytes, level: number) => Promise<Bytes>;
 
 /** The topology file that a node was started with: no other, and never by a path that came over a line. */
 export interface TopologyKeeper {
-  /** Writes the roles and links of a view into it. Never rejects: what is in the way is in the outcome. */
-  write(view: View): Promise<FileOutcome>;
+  /**
+   * Writes the roles and links of a view into it. Never rejects: what is in the way is in the outcome. Asked again
+   * with the same `id`, since the answer was lost, it tells what it did then.
+   */
+  write(view: View, id: string): Promise<FileOutcome>;
 }
 
 /** The world, as core sees it. */

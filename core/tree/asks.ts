@@ -46,7 +46,7 @@ const plainAskSchema = z.discriminatedUnion("ask", [
   z.object({ ask: z.literal("offer"), to: name, lsn, epochId: z.string().max(32) }),
   z.object({ ask: z.literal("order"), order: orderSchema }),
   /** Once the node has heard of this view it writes it into the file that it runs on: a {@linkcode FileOutcome}. */
-  z.object({ ask: z.literal("write"), view: viewSchema }),
+  z.object({ ask: z.literal("write"), view: viewSchema, id: z.string().max(32) }),
 ]);
 /** The question is for another node, which only its neighbour reaches. */
 const passSchema = z.object({
