@@ -61,7 +61,7 @@ export function replaceLike({ path, text, like }: LikeFile): void {
   try {
     const now = ownerOf(made);
     if (owner?.uid !== now?.uid || owner?.gid !== now?.gid) {
-      throw new Error("it belongs to another user or group, and would not any more");
+      throw new Error("it would not belong to its user or group any more");
     }
     Deno.renameSync(made, path);
   } catch (error) {
