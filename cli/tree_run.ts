@@ -66,12 +66,20 @@ export async function runOrder(options: OrderOptions): Promise<void> {
 
 /** Has the files written: by all nodes, through the one that knows the latest, and here. */
 async function writeFiles(topology: Topology, node: string): Promise<FileReport[]> {
-  const { report: { files = [], view } } = await give(topology, node, {
-    order: "write",
-    dryRun: false,
-  });
+  const order = { order: "write", dryRun: false } as const;
+  const ask = async () => (await give(topology, node, order)).report;
+  const { files = [], view } = await ask();
   if (view === undefined) throw new CascadeError("protocol", `${node} does not write files`);
-  return [...files, { node: null, ...await writeTopology(topology.file, view) }];
+  const here: FileReport = { node: null, ...await writeTopology(topology.file, view) };
+  const isFailed = ({ outcome }: FileReport) => outcome === "failed";
+  if (here.outcome !== "written" || !files.some(isFailed)) return [...files, here];
+  // It may have been the very file that a node of this host must not write: that finds it done now.
+  const again = (await ask()).files ?? files;
+  return [...files.map((file) => isFailed(file) ? again.find(isOf(file)) ?? file : file), here];
+}
+
+function isOf({ node }: FileReport): (other: FileReport) => boolean {
+  return (other) => other.node === node;
 }
 
 /** Prints what a promotion of `node` would cost now, for `cascade status --what-if`. */

@@ -153,7 +153,10 @@ export class NodeTree {
     const { tree, name, upstream } = this.#node.config;
     if (tree === null || upstream === null) return;
     const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
-    const to = path.find((above) => tree.nodes.find((node) => node.name === above)?.hasVolumes);
+    const isFit = (above: string) =>
+      tree.nodes.find((node) => node.name === above)?.hasVolumes === true &&
+      canMeet(tree, above, name);
+    const to = path.find(isFit);
     if (to === undefined) return;
     this.reparent(to).catch((error) => this.#parts.onFatal(error));
   }

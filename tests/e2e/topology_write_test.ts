@@ -2,6 +2,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { PERMISSIONS } from "../../build/permissions.ts";
+import { cascadeArgsWith } from "./support/cascade_args.ts";
 import { cascadeArgs, Cluster } from "./support/cluster.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { NbdClient } from "./support/nbd_client.ts";
@@ -11,13 +13,13 @@ import { until } from "./support/wait.ts";
 const NODES = ["hq", "metro", "dr"];
 const IS_OTHER = /the topology file does not say what is so/;
 
-function trio(cleanup: Cleanup): Cluster {
+function trio(cleanup: Cleanup, folder = ""): Cluster {
   return Cluster.create(cleanup, {
     nodes: NODES,
     links: [{ from: "hq", to: "metro", mode: "sync" }, { from: "metro", to: "dr", mode: "async" }],
     exporting: ["metro", "dr"],
     tcp: true,
-  });
+  }, folder);
 }
 
 /** A node's own file, with comments. */
@@ -216,5 +218,40 @@ e2e(
       ["metro", "hq"],
       ["hq", "dr"],
     ]);
+  },
+);
+
+e2e(
+  "a node that may not write its file says so, and takes it when the command wrote it",
+  [],
+  async (cleanup) => {
+    const cluster = trio(cleanup, "run");
+    const etc = join(cleanup.folder, "etc.yaml");
+    const text = Deno.readTextFileSync(cluster.topologyPath);
+    Deno.writeTextFileSync(
+      etc,
+      text.replace("./cluster.secret", `${cluster.folder}/cluster.secret`),
+    );
+    await cluster.start("hq", "metro");
+    const narrow = PERMISSIONS.map((flag) =>
+      flag === "--allow-write" ? `${flag}=${cluster.folder}` : flag
+    );
+    const dr = new Background(
+      "dr",
+      Deno.execPath(),
+      cascadeArgsWith(narrow, "serve", "-t", etc, "--node", "dr"),
+      join(cleanup.folder, "dr.out"),
+    );
+    cleanup.defer(() => dr.kill());
+    await until("dr runs", async () => (await cluster.status("dr")).state === "running");
+    await settled(cluster, "hq", 1);
+    const failed = await cluster.cli(["migrate", "metro", "--write"], { codes: [1] });
+    assertMatch(failed.stdout, /^dr: not written: .*etc\.yaml.* Requires write access to .*$/m);
+    assertMatch(dr.output(), /WARN .*the topology file was not written .*Requires write access/);
+    assertEquals((await cluster.status("dr")).tree?.isDeclared, false);
+    const done = await cluster.cli(["migrate", "metro", "--write", "-t", etc]);
+    assertMatch(done.stdout, /^dr: says so already: .*etc\.yaml$/m);
+    assertMatch(done.stdout, /^here: written: .*etc\.yaml /m);
+    assertEquals(await declared(cluster), NODES);
   },
 );
