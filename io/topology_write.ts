@@ -86,6 +86,9 @@ function reasonOf(error: unknown): string {
     return `${reason}. The service may not write there: run the command on that host as root, or let it ` +
       "(ReadWritePaths= for that folder)";
   }
+  if (/os error 16/.test(message)) {
+    return `${reason}. It is mounted by itself, as into a container: run the command where it comes from`;
+  }
   if (cause instanceof Deno.errors.PermissionDenied) {
     return `${reason}. Run the command on that host as the user whose file it is`;
   }
