@@ -140,7 +140,9 @@ export class NodeAnswers {
   }
 
   #needReign(): void {
-    const { pipeline, phase } = this.#node;
+    const { pipeline, phase, tree: { seat } } = this.#node;
+    // A later reign would leave the other half behind without a word.
+    if (seat.conflict !== null) throw new CascadeError("refused", seat.conflict);
     if (pipeline.reigns && phase === "running") return;
     const message = pipeline.reigns ? `${this.#name} is ${phase}` : `${this.#name} does not reign`;
     throw new CascadeError("refused", message, { retryable: true });
