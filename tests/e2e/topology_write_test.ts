@@ -114,6 +114,16 @@ e2e("each node writes its own file, and none is followed", [], async (cleanup) =
   await reload(cluster, "hq", /are not changed by the topology file.*cascade migrate hq/);
   assertEquals((await cluster.status("hq")).role, "secondary");
 
+  // Changed by hand to what is so: that is taken, and the link stays.
+  const old = Deno.readTextFileSync(fileOf(cluster, "hq"));
+  const linkOf = async () => (await cluster.link("metro-hq", "hq")).connectedSince;
+  const connected = await linkOf();
+  Deno.copyFileSync(fileOf(cluster, "metro"), fileOf(cluster, "hq"));
+  const taken = await reload(cluster, "hq", /the topology was reloaded changed=nothing/);
+  assert(!/are not changed/.test(taken), taken);
+  assertEquals([await declared(cluster), await linkOf()], [NODES, connected]);
+  Deno.writeTextFileSync(fileOf(cluster, "hq"), old);
+
   const again = await cluster.cli(["promote", "metro", "--write", "--yes"]);
   assertEquals(words(again.stdout).map((line) => line.split(": ").slice(0, 2).join(": ")), [
     "hq: written",
