@@ -148,15 +148,18 @@ export class NodeTree {
     });
   }
 
-  /** A node above without volumes cannot give more than its log: one further up can. */
+  /** A node above without volumes cannot give more than its log: one further up can, or else any that it can meet. */
   #climb(): void {
     const { tree, name, upstream } = this.#node.config;
     if (tree === null || upstream === null) return;
-    const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
-    const isFit = (above: string) =>
-      tree.nodes.find((node) => node.name === above)?.hasVolumes === true &&
-      canMeet(tree, above, name);
-    const to = path.find(isFit);
+    const parents = parentsIn(tree, this.seat.view);
+    const path = pathTo(parents, name).reverse().slice(2);
+    const hasVolumes = (other: string) =>
+      tree.nodes.find((node) => node.name === other)?.hasVolumes === true;
+    const others = hasVolumes(upstream.from) ? [] : tree.nodes.map((node) => node.name)
+      .filter((other) => !pathTo(parents, other).includes(name));
+    const isFit = (other: string) => hasVolumes(other) && canMeet(tree, other, name);
+    const to = [...path, ...others].find(isFit);
     if (to === undefined) return;
     this.reparent(to).catch((error) => this.#parts.onFatal(error));
   }
