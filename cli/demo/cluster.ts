@@ -115,13 +115,20 @@ export class DemoCluster {
     this.#processes.set(node, child);
   }
 
-  /** kill -9, and waits until the process is gone. */
-  async kill(node: string): Promise<void> {
+  /** Stops a node's process where it stands, as a line that is choked does; or lets it go on. */
+  hold(node: string, isHeld: boolean): void {
     const child = this.#processes.get(node);
-    if (child === undefined) return;
+    if (child !== undefined) signal(child, isHeld ? "SIGSTOP" : "SIGCONT");
+  }
+
+  /** kill -9, and waits until the process is gone; which one it was. */
+  async kill(node: string): Promise<number | null> {
+    const child = this.#processes.get(node);
+    if (child === undefined) return null;
     this.#processes.delete(node);
     signal(child, "SIGKILL");
     await child.status;
+    return child.pid;
   }
 
   /** Gives a command line, as a user would; both of its outputs, and how it ended. */

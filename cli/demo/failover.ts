@@ -18,9 +18,12 @@ import { type DemoView, onStage, statusesOf, Watch } from "./stage.ts";
 const CAST: Cast = {
   roles: { hq: "primary", metro: "intermediate", dr: "secondary" },
   exporting: ["hq", "metro"],
-  links: ["from: hq, to: metro, mode: sync, timeout: 5s", "from: metro, to: dr, mode: async"],
+  links: ["from: hq, to: metro, mode: sync, timeout: 2s", "from: metro, to: dr, mode: async"],
 };
 const SETTLE_TIMEOUT_MS = 30_000;
+/** How long metro hears nothing of hq before that dies, and what is written meanwhile; well below the link's timeout. */
+const SILENCE_MS = 250;
+const LAST_WORDS = { writes: 64, bytes: 64 * 1024 };
 /** How long the load goes on once hq is the primary again. */
 const HOME_LOAD_MS = 1000;
 
@@ -113,19 +116,39 @@ class Failover {
     const client = await NbdClient.connect(this.#cluster.exportSocket("hq"), "data");
     const work = this.#write(client, Infinity).then(() => null, (error: unknown) => error);
     const died = delay(this.#options.loadMs / 2).then(async () => {
-      await this.#cluster.kill("hq");
+      // What metro has not read is hq's alone, and no client was told that it is safe.
+      this.#cluster.hold("metro", true);
+      const lastWords = this.#lastWords(client);
+      await delay(SILENCE_MS);
+      const pid = await this.#cluster.kill("hq");
       const diedMs = performance.now();
+      this.#cluster.hold("metro", false);
       client.close();
+      await lastWords;
+      this.#load.done = true;
+      this.#view.act(
+        "2. hq dies: its line chokes, then kill -9 in the middle of a burst of writes",
+      );
+      this.#view.command(`kill -9 ${pid}`, "");
       return diedMs;
     });
     const first = await Promise.race([work.then((error) => ({ error })), died]);
     // A load that ended before its site did has failed by itself.
     if (typeof first !== "number") throw first.error;
     await work;
-    this.#load.done = true;
-    this.#view.act("2. hq dies in the middle of a burst of writes");
-    this.#view.command("kill -9 $(pidof the node hq)", "");
     return first;
+  }
+
+  /** Writes whose answers never come. */
+  async #lastWords(client: NbdClient): Promise<void> {
+    const ledger = this.#ledger;
+    const writes = Array.from({ length: LAST_WORDS.writes }, (_, index) => {
+      const bytes = crypto.getRandomValues(new Uint8Array(LAST_WORDS.bytes));
+      const offset = index * LAST_WORDS.bytes;
+      ledger.enter(bytes, offset, false);
+      return client.write(bytes, offset);
+    });
+    await Promise.allSettled(writes);
   }
 
   async #promote(): Promise<number> {
@@ -258,23 +281,22 @@ function treeLines({ tree, nodes, declared }: Report): string[] {
   const silent = new Set(nodes.flatMap(({ node, status }) => status === null ? [node.name] : []));
   const parents = new Map(tree === null ? declared : Object.entries(tree.parents));
   const below = (parent: string, depth: number): string[] =>
-    [...parents].filter(([, from]) => from === parent).flatMap(([node]) => [
-      `${"   ".repeat(depth)}└─ ${node}${silent.has(node) ? " (dead)" : ""}`,
+    [...parents].filter(([, from]) => from === parent).flatMap(([node], index, all) => [
+      `${"   ".repeat(depth)}${index < all.length - 1 ? "├─" : "└─"} ${node}${
+        silent.has(node) ? " (dead)" : ""
+      }`,
       ...below(node, depth + 1),
     ]);
   const root = tree?.primary ?? nodes.find(({ node }) => !declared.has(node.name))?.node.name ?? "";
   return [`${root} (primary)${silent.has(root) ? " (dead)" : ""}`, ...below(root, 0)];
 }
 
-/** What is kept in a node's folder of abandoned epochs; null when nothing is. */
+/** What is kept in a node's folder of abandoned epochs: EPOCH-FROM-TO, in LSNs; null when nothing is. */
 async function keptOf(path: string): Promise<FailoverResult["kept"]> {
   try {
     for await (const { name } of Deno.readDir(path)) {
-      let bytes = 0;
-      for await (const file of Deno.readDir(`${path}/${name}`)) {
-        bytes += (await Deno.stat(`${path}/${name}/${file.name}`)).size;
-      }
-      return { folder: name, bytes };
+      const [, from = 0, to = 0] = name.split("-").map(Number);
+      return { folder: name, bytes: to - from };
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;

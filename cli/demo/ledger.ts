@@ -28,8 +28,8 @@ export class Ledger {
     this.#open = new Set();
   }
 
-  /** Stamps each page of a write that is about to be sent, and remembers it. */
-  enter(bytes: Uint8Array, offset: number): void {
+  /** Stamps each page of a write that is about to be sent, and remembers it; the burst's flush may not be for it. */
+  enter(bytes: Uint8Array, offset: number, isFlushed = true): void {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     for (let at = 0; at < bytes.length; at += PAGE_BYTES) {
       const page = (offset + at) / PAGE_BYTES;
@@ -40,7 +40,7 @@ export class Ledger {
       const entry = this.#entries.get(page) ?? { flushed: 0, sent: 0 };
       entry.sent = this.#burst;
       this.#entries.set(page, entry);
-      this.#open.add(entry);
+      if (isFlushed) this.#open.add(entry);
     }
   }
 
