@@ -7,6 +7,8 @@
  */
 import { delay } from "@std/async/delay";
 import { approximateSize } from "../../core/topology/units.ts";
+import { describeError } from "../../core/errors.ts";
+import { EXIT, ExitWith } from "../exit.ts";
 import type { Report } from "../report.ts";
 import type { Cast, DemoCluster } from "./cluster.ts";
 import { compareImages } from "./images.ts";
@@ -62,7 +64,11 @@ export interface FailoverResult {
 /** Tells the whole story. Throws when anything does not go as it must; leaves nothing behind. */
 export function tellFailover(options: FailoverOptions, view: DemoView): Promise<FailoverResult> {
   return onStage(CAST, options.sizeBytes, view, (cluster) => {
-    return new Failover(cluster, options, view).tell();
+    const story = new Failover(cluster, options, view);
+    return story.tell().catch((error: unknown) => {
+      const where = `the story failed in act ${story.act}`;
+      throw new ExitWith(EXIT.failed, `${where}: ${describeError(error)}`);
+    });
   });
 }
 
@@ -74,12 +80,19 @@ class Failover {
   readonly #ledger = new Ledger();
   readonly #watch: Watch;
   readonly #checks: Check[] = [];
+  /** The one that plays. */
+  act = "0: the nodes start";
 
   constructor(cluster: DemoCluster, options: FailoverOptions, view: DemoView) {
     this.#cluster = cluster;
     this.#options = options;
     this.#view = view;
     this.#watch = new Watch(cluster, view, this.#load);
+  }
+
+  #begins(act: string): void {
+    this.act = act;
+    this.#view.act(act);
   }
 
   async tell(): Promise<FailoverResult> {
@@ -107,7 +120,7 @@ class Failover {
   async #begin(): Promise<void> {
     for (const node of this.#cluster.nodes) this.#cluster.start(node);
     await this.#settled("hq");
-    this.#view.act("1. A database writes to hq");
+    this.#begins("1. A database writes to hq");
     await this.#tree();
   }
 
@@ -152,7 +165,7 @@ class Failover {
   }
 
   async #promote(): Promise<number> {
-    this.#view.act("3. metro takes over");
+    this.#begins("3. metro takes over");
     this.#view.say("What would be lost? This changes nothing:");
     await this.#command("promote", "metro", "--dry-run");
     const seconds = await this.#command("promote", "metro", "--yes");
@@ -167,7 +180,7 @@ class Failover {
     const outage = secondsSince(diedMs);
     this.#view.say(`A client was answered again ${outage.toFixed(1)} s after the kill.`);
     await this.#check(client, "metro took over");
-    this.#view.act("4. The database goes on, on metro");
+    this.#begins("4. The database goes on, on metro");
     await this.#write(client, this.#options.loadMs / 2);
     client.close();
     await this.#tree();
@@ -175,7 +188,7 @@ class Failover {
   }
 
   async #comeBack() {
-    this.#view.act("5. hq comes back, by itself, as one that follows");
+    this.#begins("5. hq comes back, by itself, as one that follows");
     this.#view.command("cascade serve --node hq", "");
     const startedMs = performance.now();
     this.#cluster.start("hq");
@@ -203,7 +216,7 @@ class Failover {
   }
 
   async #goHome(): Promise<number> {
-    this.#view.act("6. Home again, with nothing lost");
+    this.#begins("6. Home again, with nothing lost");
     const seconds = await this.#command("migrate", "hq");
     const client = await NbdClient.connect(this.#cluster.exportSocket("hq"), "data");
     await this.#check(client, "hq was handed its role again");

@@ -37,8 +37,11 @@ export async function onStage<Result>(
   let isInterrupted = false;
   const interrupt = () => {
     isInterrupted = true;
-    view.end();
-    cluster.remove().finally(() => Deno.kill(Deno.pid, "SIGKILL"));
+    cluster.remove().finally(() => {
+      // Only now: the story may have drawn until here.
+      view.end();
+      Deno.kill(Deno.pid, "SIGKILL");
+    });
   };
   Deno.addSignalListener("SIGINT", interrupt);
   Deno.addSignalListener("SIGTERM", interrupt);
