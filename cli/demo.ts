@@ -18,7 +18,16 @@ export function demoCommand() {
         "with SIGKILL half-way and starts it again, then compares all images byte for byte and tells " +
         "what each link carried. Leaves nothing behind.",
     )
-    .option("--input <image>", "copy this disk image in, instead of the database-like load")
+    .addOption(
+      new Option(
+        "--story <name>",
+        "cascade, as above; or failover: the primary dies, and comes back",
+      )
+        .choices(["cascade", "failover"] as const).default("cascade" as const),
+    )
+    .addOption(
+      new Option("--input <image>", "copy this disk image in, instead of the database-like load"),
+    )
     .addOption(
       new Option("--size <size>", "size of the volume").argParser(sizeArgument)
         .default(256 * MIB, "256MiB"),
@@ -32,12 +41,17 @@ export function demoCommand() {
       "after",
       examples(
         ["See a cascade at work", "cascade demo"],
+        [
+          "See a primary die, another take over, and all come home",
+          "cascade demo --story failover",
+        ],
         ["Replicate an image of your own", "cascade demo --input disk.img"],
       ),
     )
-    .action(async ({ input, size, duration, json }) => {
+    .action(async ({ story, input, size, duration, json }) => {
       const { showDemo } = await import("./demo/show.ts");
       await showDemo({
+        story,
         input: input ?? null,
         sizeBytes: size,
         durationMs: duration,

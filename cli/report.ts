@@ -83,7 +83,7 @@ function latestTree(reports: readonly NodeReport[]): TreeStatus | null {
 
 /** The links as they are now: where a node was given another parent, with what is declared of the nearest one. */
 function linksNow(topology: Topology, tree: TreeStatus | null): TopologyLink[] {
-  if (tree === null || tree.isDeclared) return [...topology.links];
+  if (tree === null || isAsDeclared(topology.links, tree)) return [...topology.links];
   return Object.entries(tree.parents).flatMap(([to, from]): TopologyLink[] => {
     const declared = topology.links.find((link) => link.from === from && link.to === to);
     if (declared !== undefined) return [declared];
@@ -91,6 +91,12 @@ function linksNow(topology: Topology, tree: TreeStatus | null): TopologyLink[] {
       topology.links.find((link) => link.to === to) ?? topology.links[0];
     return model === undefined ? [] : [{ ...model, name: `${from}-${to}`, from, to }];
   });
+}
+
+/** Whether these links are those of the tree. */
+function isAsDeclared(links: readonly TopologyLink[], { parents }: TreeStatus): boolean {
+  return Object.keys(parents).length === links.length &&
+    links.every(({ from, to }) => parents[to] === from);
 }
 
 async function askOne(node: TopologyNode): Promise<NodeReport> {

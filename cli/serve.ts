@@ -10,6 +10,7 @@ import { examples, topologyOption } from "./options.ts";
 const SIGNALS = `
 Signals: SIGTERM and SIGINT drain and stop cleanly, a second one stops at once;
 SIGHUP reads the topology and the certificates again and tells what has changed.
+Roles and links are changed by cascade promote, migrate and reparent, not by the topology.
 `;
 
 /** The command. */

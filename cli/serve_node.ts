@@ -12,6 +12,7 @@ import type { Journal, LogLevel } from "../core/ports.ts";
 import { isLoopback } from "../core/topology/address.ts";
 import { endpointOf } from "../core/topology/hosts.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
+import { resolvePath } from "../core/topology/paths.ts";
 import { type AdminServer, startAdmin } from "../io/admin.ts";
 import { SyncGate } from "../core/sync_gate.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
@@ -22,7 +23,8 @@ import { loadNodeConfig, loadTopology, readToken } from "../io/topology_file.ts"
 import { denoPorts, stderrJournal } from "../io/world.ts";
 import { EXIT, exitCodeOf, ExitWith } from "./exit.ts";
 import { ServedCertificates } from "./serve_certificates.ts";
-import { changedParts, withLive } from "./serve_reload.ts";
+import { declareTo, reloaded, settled } from "./serve_reload.ts";
+import { ServedTopology } from "./serve_topology.ts";
 
 /** What the command line says. */
 export interface ServeOptions {
@@ -79,23 +81,33 @@ async function run(
   const certificates = new ServedCertificates(setup.config, journal);
   let current = setup;
   let admin: AdminServer | null = null;
-  let isUp = false;
-  const starting = NodeLife.start(
-    () => current.config,
-    denoPorts({ journal, tls: certificates.links, nbdTls: certificates.nbd }),
-    { onStarted: (node) => isUp && tellReady(node, admin, journal) },
-  );
+  let up: NodeLife | null = null;
+  const topologyKeeper = new ServedTopology({
+    path: resolvePath(Deno.cwd(), options.topology),
+    journal,
+    onSettled(view) {
+      current = settled(current, view);
+      if (up !== null) declareTo(up.node, current);
+    },
+  });
+  const ports = denoPorts({ journal, tls: certificates.links, nbdTls: certificates.nbd });
+  const starting = NodeLife.start(() => current.config, { ...ports, topologyKeeper }, {
+    onStarted(node) {
+      if (up === null) return;
+      tellReady(node, admin, journal);
+      topologyKeeper.lookSoon(() => life.node);
+    },
+  });
   const life = await Promise.race([starting, signals.stopAtOnce]);
   signals.onCrash = (error) => life.onFatal(error);
   signals.onReload = () => {
-    current = reload(current, options, journal, certificates);
-    const { node } = life;
-    node.config = { ...node.config, tree: current.config.tree };
-    tuneLinks(node.hub, current.config.downstream);
+    current = reload(current, options, life.node, certificates, topologyKeeper);
+    declareTo(life.node, current);
   };
   try {
     admin = await openAdmin(setup, life, certificates, () => current.adminToken);
-    isUp = true;
+    up = life;
+    topologyKeeper.lookSoon(() => life.node);
     tellReady(life.node, admin, journal);
     await Promise.race([life.done, signals.stop]);
     await drain(life, journal, signals);
@@ -107,6 +119,7 @@ async function run(
     throw error;
   } finally {
     admin?.close();
+    topologyKeeper.close();
     certificates.close();
   }
 }
@@ -182,9 +195,11 @@ async function drain(life: NodeLife, journal: Journal, signals: Signals): Promis
 function reload(
   current: NodeSetup,
   options: ServeOptions,
-  journal: Journal,
+  node: CascadeNode,
   certificates: ServedCertificates,
+  topologyKeeper: ServedTopology,
 ): NodeSetup {
+  const { journal } = node.ports;
   let next: NodeSetup;
   try {
     next = loadSetup(options);
@@ -192,8 +207,9 @@ function reload(
     journal.write("error", "the topology was not reloaded", { reason: describeError(error) });
     return current;
   }
-  const { live: changed, restart } = changedParts(current, next);
-  const live = [...changed, ...certificates.reload(next.config)];
+  const renewed = certificates.reload(next.config);
+  const after = reloaded(current, next, node.tree.seat.view, renewed);
+  const { live, restart, differs, running } = after;
   if (restart.length > 0) {
     const message = "the topology was reloaded, and some changes need a restart";
     journal.write("warn", message, { restart: restart.join(" ") });
@@ -202,7 +218,9 @@ function reload(
       changed: live.length === 0 ? "nothing" : live.join(" "),
     });
   }
-  return withLive(current, next, live);
+  if (differs !== null) topologyKeeper.tellReload(differs);
+  tuneLinks(node.hub, running.config.downstream);
+  return after.setup;
 }
 
 /** The signals of a process, and the errors that nobody caught. */

@@ -4,6 +4,10 @@
  * @module
  */
 import type { LinkConfig } from "../core/config.ts";
+import type { CascadeNode } from "../core/node.ts";
+import { type Disagreement, disagreement, settledTree } from "../core/tree/settled.ts";
+import { placeIn } from "../core/tree/tree.ts";
+import type { View } from "../core/tree/view.ts";
 import type { NodeSetup } from "./serve_node.ts";
 
 /** The names of what has changed, by when it takes effect. */
@@ -93,4 +97,52 @@ export function withLive(
     },
     adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
   };
+}
+
+/** What comes of a file that was read again. */
+export interface Reload extends ChangedParts {
+  /** What holds from now on, with roles and links as declared. */
+  readonly setup: NodeSetup;
+  /** The same, with roles and links as they are. */
+  readonly running: NodeSetup;
+  /** How the file differs from the tree: that is not changed by a file. Null: it says what is so. */
+  readonly differs: Disagreement | null;
+}
+
+/**
+ * Compares what holds with what the file says now, both with the roles and links that are so: who reigns, and who feeds
+ * whom, is changed by orders alone. `more`: what else takes effect at once.
+ */
+export function reloaded(
+  current: NodeSetup,
+  next: NodeSetup,
+  view: View,
+  more: readonly string[],
+): Reload {
+  const { tree } = next.config;
+  const differs = tree === null ? null : disagreement(tree, view);
+  const [standing, wanted] = [settled(current, view), settled(next, view)];
+  const changed = changedParts(standing, wanted);
+  const live = [...changed.live, ...more];
+  const running = withLive(standing, wanted, live);
+  const { restart } = changed;
+  if (differs === null || tree === null) return { live, restart, running, setup: running, differs };
+  const kept = withLive(current, next, live);
+  const setup = { ...kept, config: { ...kept.config, fileTree: tree } };
+  return { live, restart, running, setup, differs };
+}
+
+/** A setup as if its file had said what is so. */
+export function settled(setup: NodeSetup, view: View): NodeSetup {
+  const { fileTree: _fileTree, ...config } = setup.config;
+  const { tree, name } = config;
+  if (tree === null) return setup;
+  const now = settledTree(tree, view);
+  return { ...setup, config: { ...config, ...placeIn(now, view, name), tree: now } };
+}
+
+/** A node that runs goes by another declaration; its role and its links stay. */
+export function declareTo(node: CascadeNode, { config: { tree, fileTree } }: NodeSetup): void {
+  const { fileTree: _fileTree, ...config } = node.config;
+  node.config = { ...config, tree, ...(fileTree === undefined ? {} : { fileTree }) };
 }

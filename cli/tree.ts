@@ -11,6 +11,12 @@ const MIGRATE_MS = 600_000;
 
 const dryRunOption = () => new Option("--dry-run", "tell what would follow, and change nothing");
 const yesOption = () => new Option("--yes", "do not ask");
+const writeOption = () =>
+  new Option(
+    "--write",
+    "then write the roles and links as they are into the topology files of all nodes reached",
+  )
+    .conflicts("dryRun");
 const jsonOption = () => new Option("--json", "print the report as JSON");
 
 /** `cascade promote`. */
@@ -27,6 +33,7 @@ export function promoteCommand() {
     .addOption(dryRunOption())
     .addOption(yesOption())
     .option("--force", "also while the old primary answers, and without what others have more")
+    .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -34,12 +41,13 @@ export function promoteCommand() {
         ["What would be lost?", "cascade promote metro --dry-run"],
         ["The primary is gone", "cascade promote metro"],
         ["The same, in a script", "cascade promote metro --yes"],
+        ["It is to stay so: the topology files, too", "cascade promote metro --write"],
       ),
     )
-    .action(async (node, { topology, dryRun, yes, force, json }) => {
+    .action(async (node, { topology, dryRun, yes, force, write = false, json }) => {
       const { runOrder } = await import("./tree_run.ts");
       const order = { order: "promote", dryRun: dryRun ?? false, force: force ?? false } as const;
-      await runOrder({ topology, node, order, yes: yes ?? false, json: json ?? false });
+      await runOrder({ topology, node, order, yes: yes ?? false, write, json: json ?? false });
     });
 }
 
@@ -59,6 +67,7 @@ export function migrateCommand() {
         .default(MIGRATE_MS, "10m")
         .argParser(durationArgument),
     )
+    .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -67,10 +76,10 @@ export function migrateCommand() {
         ["And home again", "cascade migrate hq"],
       ),
     )
-    .action(async (node, { topology, dryRun, timeout, json }) => {
+    .action(async (node, { topology, dryRun, timeout, write = false, json }) => {
       const { runOrder } = await import("./tree_run.ts");
       const order = { order: "migrate", dryRun: dryRun ?? false, timeoutMs: timeout } as const;
-      await runOrder({ topology, node, order, yes: true, json: json ?? false });
+      await runOrder({ topology, node, order, yes: true, write, json: json ?? false });
     });
 }
 
@@ -86,6 +95,7 @@ export function reparentCommand() {
     .addOption(topologyOption())
     .requiredOption("--to <node>", "the node that is to feed it")
     .addOption(dryRunOption())
+    .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -94,10 +104,10 @@ export function reparentCommand() {
         ["By what, and how many bytes?", "cascade reparent dr --to hq --dry-run"],
       ),
     )
-    .action(async (node, { topology, to, dryRun, json }) => {
+    .action(async (node, { topology, to, dryRun, write = false, json }) => {
       const { runOrder } = await import("./tree_run.ts");
       const order = { order: "reparent", dryRun: dryRun ?? false, to } as const;
-      await runOrder({ topology, node, order, yes: true, json: json ?? false });
+      await runOrder({ topology, node, order, yes: true, write, json: json ?? false });
     });
 }
 
@@ -113,6 +123,7 @@ export function resolveCommand() {
     .requiredOption("--keep <node>", "the one whose history goes on")
     .addOption(dryRunOption())
     .addOption(yesOption())
+    .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(
       "after",
@@ -121,10 +132,17 @@ export function resolveCommand() {
         ["Keep it", "cascade resolve --keep metro"],
       ),
     )
-    .action(async ({ topology, keep, dryRun, yes, json }) => {
+    .action(async ({ topology, keep, dryRun, yes, write = false, json }) => {
       const { runOrder } = await import("./tree_run.ts");
       const order = { order: "resolve", dryRun: dryRun ?? false } as const;
-      await runOrder({ topology, node: keep, order, yes: yes ?? false, json: json ?? false });
+      await runOrder({
+        topology,
+        node: keep,
+        order,
+        yes: yes ?? false,
+        write,
+        json: json ?? false,
+      });
     });
 }
 

@@ -7,12 +7,14 @@ import { CascadeError, describeError, isCascadeError } from "../core/errors.ts";
 import { nodeNamed } from "../core/topology/node_config.ts";
 import type { Topology } from "../core/topology/topology.ts";
 import type { Order } from "../core/tree/asks.ts";
+import type { FileReport } from "../core/tree/file_report.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
 import { orderTree } from "../io/admin_client.ts";
 import { loadTopology, readToken } from "../io/topology_file.ts";
+import { writeTopology } from "../io/topology_write.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { printJson, printLine, tell } from "./output.ts";
-import { planLines, reportLines } from "./tree_text.ts";
+import { fileLines, planLines, reportLines } from "./tree_text.ts";
 
 /** What a node may take to answer, beside the time that the order itself gives it, ms. */
 const PATIENCE_MS = 180_000;
@@ -23,6 +25,8 @@ export interface OrderOptions {
   readonly node: string;
   readonly order: Order;
   readonly yes: boolean;
+  /** Then the topology files are written. */
+  readonly write: boolean;
   readonly json: boolean;
 }
 
@@ -43,15 +47,39 @@ export async function runOrder(options: OrderOptions): Promise<void> {
     confirmOrLeave(order);
   }
   const { report, through } = await give(topology, options.node, order);
-  if (json) printJson(report);
-  else {
+  if (!json) {
     const lines = order.dryRun
       ? planLines(report, order)
       : reportLines(report, order, options.node);
     for (const line of lines) printLine(line);
     if (through !== options.node) tell(`(asked through ${through})`);
   }
+  const files = options.write ? await writeFiles(topology, options.node) : null;
+  if (json) printJson(files === null ? report : { ...report, files });
+  else for (const line of fileLines(files ?? [])) printLine(line);
+  if (files?.some(({ outcome }) => outcome === "unreachable")) {
+    tell("Once they answer, the same command writes the files of the others.");
+  }
+  if (files?.some(({ outcome }) => outcome === "failed")) throw new ExitWith(EXIT.failed);
   if (order.dryRun && isBlocked(report)) throw new ExitWith(EXIT.failed);
+}
+
+/** Has the files written: by all nodes, through the one that knows the latest, and here. */
+async function writeFiles(topology: Topology, node: string): Promise<FileReport[]> {
+  const order = { order: "write", dryRun: false } as const;
+  const ask = async () => (await give(topology, node, order)).report;
+  const { files = [], view } = await ask();
+  if (view === undefined) throw new CascadeError("protocol", `${node} does not write files`);
+  const here: FileReport = { node: null, ...await writeTopology(topology.file, view) };
+  const isFailed = ({ outcome }: FileReport) => outcome === "failed";
+  if (here.outcome !== "written" || !files.some(isFailed)) return [...files, here];
+  // It may have been the very file that a node of this host must not write: that finds it done now.
+  const again = (await ask()).files ?? files;
+  return [...files.map((file) => isFailed(file) ? again.find(isOf(file)) ?? file : file), here];
+}
+
+function isOf({ node }: FileReport): (other: FileReport) => boolean {
+  return (other) => other.node === node;
 }
 
 /** Prints what a promotion of `node` would cost now, for `cascade status --what-if`. */

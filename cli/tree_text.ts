@@ -5,6 +5,7 @@
  */
 import { approximateDuration, approximateSize } from "../core/topology/units.ts";
 import type { Order } from "../core/tree/asks.ts";
+import type { FileReport } from "../core/tree/file_report.ts";
 import type { PlanNode, ReparentReport, TreePlan, TreeReport } from "../core/tree/tree_report.ts";
 import { type Cell, type Column, drawTable } from "./ui/table.ts";
 
@@ -30,8 +31,25 @@ export function reportLines(report: TreeReport, order: Order, node: string): str
       `${node} is the primary${where}, ${took}; nothing was lost. ${plan.primary} follows it now.`,
     ];
   }
+  if (order.order === "resolve" && plan === null) {
+    return [`${node} is the primary already, and knows of no conflict.`];
+  }
   const lost = plan === null ? [] : lossLines(plan);
   return [`${node} is the primary${where}, ${took}.`, ...(plan?.primary === node ? [] : lost)];
+}
+
+/** What became of the topology files, a line for each. */
+export function fileLines(files: readonly FileReport[]): string[] {
+  return files.map(({ node, outcome, file, before, reason }) => {
+    const path = file === null ? "" : ` ${file}`;
+    const whose = `${node ?? "here"}:`;
+    if (outcome === "written") {
+      return `${whose} written:${path}${before === null ? "" : ` (as it was: ${before})`}`;
+    }
+    if (outcome === "unchanged") return `${whose} says so already:${path}`;
+    const what = outcome === "unreachable" ? "not reached" : "not written";
+    return `${whose} ${what}:${path === "" ? "" : `${path}:`} ${reason ?? "it is not known why"}`;
+  });
 }
 
 function headLines(plan: TreePlan, order: Order): string[] {

@@ -163,6 +163,11 @@ export interface NodeConfig {
    * stays as it is (tests of single parts).
    */
   readonly tree: ClusterTree | null;
+  /**
+   * What the topology file says by now, where the node goes by {@linkcode NodeConfig.tree}: roles and links are not
+   * changed by a file. Left out: the same.
+   */
+  readonly fileTree?: ClusterTree;
   /** Whether a primary serves before any other node could tell it that another was promoted. */
   readonly startAlone: StartAlone;
   /** Every node name of the topology: whoever else knocks is refused as unknown. */

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { CascadeError } from "./errors.ts";
 import type { CascadeNode } from "./node.ts";
+import { writeOwnFile } from "./node_files.ts";
 import { standingOf, waitUntil } from "./node_standing.ts";
 import type { Ask, AskAnswer } from "./tree/asks.ts";
 import { promotedView } from "./tree/promotion.ts";
@@ -79,6 +80,8 @@ export class NodeAnswers {
       }
       case "order":
         return await node.orders.carryOut(question.order);
+      case "write":
+        return await writeOwnFile(node, question.view, question.id);
     }
   }
 
@@ -137,7 +140,9 @@ export class NodeAnswers {
   }
 
   #needReign(): void {
-    const { pipeline, phase } = this.#node;
+    const { pipeline, phase, tree: { seat } } = this.#node;
+    // A later reign would leave the other half behind without a word.
+    if (seat.conflict !== null) throw new CascadeError("refused", seat.conflict);
     if (pipeline.reigns && phase === "running") return;
     const message = pipeline.reigns ? `${this.#name} is ${phase}` : `${this.#name} does not reign`;
     throw new CascadeError("refused", message, { retryable: true });

@@ -97,7 +97,8 @@ export class NodeLife {
     const { name } = this.#config();
     if (target !== name) return await this.#passOn(target, order);
     const report = await this.#node.orders.carryOut(order);
-    if (report.isDone && order.order !== "reparent") await this.#untilServed();
+    const isOfReign = order.order !== "reparent" && order.order !== "write";
+    if (report.isDone && isOfReign) await this.#untilServed();
     return report;
   }
 

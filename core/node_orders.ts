@@ -13,6 +13,7 @@
 import { CascadeError, describeError } from "./errors.ts";
 import { NO_EPOCH, type Position } from "./history.ts";
 import type { CascadeNode } from "./node.ts";
+import { writeFiles } from "./node_files.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
   heldSchema,
@@ -36,7 +37,8 @@ const FETCH_MS = 120_000;
 /** See the module's text. */
 export class NodeOrders {
   readonly #node: CascadeNode;
-  #isBusy = false;
+  /** The order that is being carried out, as text, and what comes of it. */
+  #current: { readonly text: string; readonly report: Promise<TreeReport> } | null = null;
 
   constructor(node: CascadeNode) {
     this.#node = node;
@@ -44,16 +46,21 @@ export class NodeOrders {
 
   /** Carries an order out. Throws `refused`, `usage`, `unreachable`, `timed-out`, `not-found`, `locked`. */
   async carryOut(order: Order): Promise<TreeReport> {
-    if (order.dryRun) return await this.#carryOut(order);
-    if (this.#isBusy) {
+    // Files are written as one by those that have them, whoever else is at it.
+    if (order.dryRun || order.order === "write") return await this.#carryOut(order);
+    const text = JSON.stringify(order);
+    if (this.#current !== null) {
+      // Given again, since whoever gave it was cut off.
+      if (this.#current.text === text) return await this.#current.report;
       const message = `${this.#name} carries out another order`;
       throw new CascadeError("locked", message, { retryable: true });
     }
-    this.#isBusy = true;
+    const report = this.#carryOut(order);
+    this.#current = { text, report };
     try {
-      return await this.#carryOut(order);
+      return await report;
     } finally {
-      this.#isBusy = false;
+      this.#current = null;
     }
   }
 
@@ -74,6 +81,8 @@ export class NodeOrders {
         return this.#reparent(order.to, order.dryRun);
       case "resolve":
         return this.#resolve(order.dryRun);
+      case "write":
+        return this.#write(order.dryRun);
     }
   }
 
@@ -248,6 +257,8 @@ export class NodeOrders {
       false,
     );
     if (dryRun) return { ...done(plan), isDone: false };
+    // What was decided is decided: whoever was cut off before the answer asks again.
+    if (node.tree.seat.conflict === null && node.pipeline.reigns) return done(null);
     if (node.tree.seat.conflict === null) {
       throw new CascadeError("usage", `${this.#name} knows of no conflict`, {
         hint: "To make it the primary, use `cascade promote`",
@@ -257,6 +268,14 @@ export class NodeOrders {
     if (unfit) throw new CascadeError("refused", plan.blocked ?? "");
     await node.tree.promote({ away: [], expectLsn: null, force: true });
     return done(plan, node.pipeline.appendedLsn);
+  }
+
+  async #write(dryRun: boolean): Promise<TreeReport> {
+    if (dryRun) {
+      throw new CascadeError("usage", "there is nothing to tell before files are written");
+    }
+    const files = await writeFiles(this.#node);
+    return { ...done(null), files, view: this.#view };
   }
 
   /** Has another node, or this one, do something. */

@@ -41,9 +41,12 @@ export class NodeTree {
   constructor(node: CascadeNode, parts: NodeParts) {
     this.#node = node;
     this.#parts = parts;
-    const { config, ports } = parts;
+    const { ports } = parts;
     this.seat = new Seat({
-      config,
+      // With what a reload has changed of it.
+      get config() {
+        return node.config;
+      },
       clock: ports.clock,
       journal: ports.journal,
       view: parts.state().view,
@@ -145,12 +148,18 @@ export class NodeTree {
     });
   }
 
-  /** A node above without volumes cannot give more than its log: one further up can. */
+  /** A node above without volumes cannot give more than its log: one further up can, or else any that it can meet. */
   #climb(): void {
     const { tree, name, upstream } = this.#node.config;
     if (tree === null || upstream === null) return;
-    const path = pathTo(parentsIn(tree, this.seat.view), name).reverse().slice(2);
-    const to = path.find((above) => tree.nodes.find((node) => node.name === above)?.hasVolumes);
+    const parents = parentsIn(tree, this.seat.view);
+    const path = pathTo(parents, name).reverse().slice(2);
+    const hasVolumes = (other: string) =>
+      tree.nodes.find((node) => node.name === other)?.hasVolumes === true;
+    const others = hasVolumes(upstream.from) ? [] : tree.nodes.map((node) => node.name)
+      .filter((other) => !pathTo(parents, other).includes(name));
+    const isFit = (other: string) => hasVolumes(other) && canMeet(tree, other, name);
+    const to = [...path, ...others].find(isFit);
     if (to === undefined) return;
     this.reparent(to).catch((error) => this.#parts.onFatal(error));
   }

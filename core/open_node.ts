@@ -22,7 +22,8 @@ import { Log, type RecoveryReport } from "./log/log.ts";
 import type { Disk, DiskFile, Ports } from "./ports.ts";
 import { type NodeState, STATE_FORMAT, StateFile } from "./state.ts";
 import { cutMaps } from "./rejoin.ts";
-import { placeIn } from "./tree/tree.ts";
+import { declaredPrimary, placeIn } from "./tree/tree.ts";
+import { firstView } from "./tree/view.ts";
 import { BLANK, fingerprint } from "./volume/base.ts";
 import { flushOwnerNote } from "./volume/owner_note.ts";
 import { openVolumeFile, Volume } from "./volume/volume.ts";
@@ -62,7 +63,7 @@ export async function openNode(
     const lock = ports.disk.open(`${declared.dir}/lock`, { create: true, lock: true });
     opened.push(lock);
     const stateFile = new StateFile(ports.disk, declared.dir);
-    const loaded = stateFile.load();
+    const loaded = reigningView(stateFile.load(), declared);
     const config = placed(declared, loaded);
     if (loaded !== null) checkIdentity(loaded, config, stateFile.path);
     else checkFirst(config, ports.disk, stateFile.path);
@@ -87,6 +88,18 @@ export async function openNode(
     for (const file of opened.reverse()) file.close();
     throw error;
   }
+}
+
+/**
+ * Where the tree was never changed, as far as is known here, the folder itself tells who reigns: a file that says
+ * otherwise by now changes no role.
+ */
+function reigningView(state: NodeState | null, { tree, name }: NodeConfig): NodeState | null {
+  if (state === null || state.view !== null || tree === null) return state;
+  const primary = state.reigned ? name : state.history.at(-1)?.node;
+  const isKnown = tree.nodes.some((node) => node.name === primary);
+  if (primary === undefined || !isKnown || primary === declaredPrimary(tree)) return state;
+  return { ...state, view: firstView(primary) };
 }
 
 /** The role and the links that this node has by what it knows of the tree. */

@@ -10,6 +10,8 @@
  */
 
 import type { OpenHasher } from "./scan/hasher.ts";
+import type { FileOutcome } from "./tree/file_report.ts";
+import type { View } from "./tree/view.ts";
 
 /** A byte buffer that core reads from or writes to; never a view over shared memory. */
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -214,6 +216,15 @@ export interface Hooks {
 /** Compresses with zstd at a level, elsewhere than in this thread; `bytes` can be used again at once. */
 export type Compress = (bytes: Bytes, level: number) => Promise<Bytes>;
 
+/** The topology file that a node was started with: no other, and never by a path that came over a line. */
+export interface TopologyKeeper {
+  /**
+   * Writes the roles and links of a view into it. Never rejects: what is in the way is in the outcome. Asked again
+   * with the same `id`, since the answer was lost, it tells what it did then.
+   */
+  write(view: View, id: string): Promise<FileOutcome>;
+}
+
 /** The world, as core sees it. */
 export interface Ports {
   readonly disk: Disk;
@@ -226,4 +237,6 @@ export interface Ports {
   readonly openHasher?: OpenHasher;
   /** How large batches are compressed: beside this thread. Left out: in it. */
   readonly compress?: Compress;
+  /** Left out: the node runs on no file. */
+  readonly topologyKeeper?: TopologyKeeper;
 }

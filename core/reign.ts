@@ -57,7 +57,13 @@ export async function beginEpoch(
   front.append(RecordType.EPOCH, 0, 0, 0, payload.length, payload);
   front.commit();
   pipeline.flushNow();
-  await pipeline.log.flushed();
+  try {
+    await pipeline.log.flushed();
+  } catch (error) {
+    // It hears of another primary just now, and turns: the log was closed.
+    if (node.phase !== "starting") return;
+    throw error;
+  }
   ports.journal.write("info", "a new epoch begins", { epoch: epoch.number, lsn: epoch.firstLsn });
 }
 
@@ -129,6 +135,7 @@ export async function settleReign(
     ports.journal.write("warn", "began a new epoch without word from a sync peer", { link });
   }
   await beginEpoch(node);
+  if (node.phase !== "starting") return;
   // What came back is in no overlay yet.
   await pipeline.inherit(pipeline.appliedLsn);
   hub.restartGrace();

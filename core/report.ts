@@ -10,8 +10,8 @@ import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
 import type { Journal } from "./ports.ts";
 import type { NodeStatus } from "./status.ts";
-import { declaredPrimary, parentsIn } from "./tree/tree.ts";
-import { firstView } from "./tree/view.ts";
+import { isDeclaredIn } from "./tree/settled.ts";
+import { parentsIn } from "./tree/tree.ts";
 import { buildText, VERSION } from "./version.ts";
 
 /** Of the history, the last epochs. */
@@ -85,12 +85,11 @@ function treeStatusOf({ config, tree: { seat }, deltas }: CascadeNode): NodeStat
   if (tree === null || tree.nodes.length < 2) return null;
   const { view } = seat;
   const now = parentsIn(tree, view);
-  const declared = parentsIn(tree, firstView(declaredPrimary(tree)));
   return {
     primary: view.primary,
     reign: view.reign,
     parents: Object.fromEntries(now),
-    isDeclared: [...now].every(([name, to]) => declared.get(name) === to),
+    isDeclared: isDeclaredIn(config.fileTree ?? tree, view),
     conflict: seat.conflict,
     isWaiting: seat.isWaiting,
     isRejoining: deltas.isRejoining,

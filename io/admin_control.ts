@@ -11,6 +11,7 @@
  *     POST /migrate?node=NAME&dryRun=1&timeoutMs=N   the same; `node`: which one is meant, if not this one
  *     POST /reparent?node=NAME&to=NAME&dryRun=1
  *     POST /resolve?node=NAME&dryRun=1
+ *     POST /write?node=NAME                          the roles and links as they are, into the topology files
  *     POST /seed                                     a seed file: admin_seed.ts
  *
  * Every request bears the header `cascade-control: 1`, which no web page can send to another site
@@ -62,7 +63,7 @@ export interface Answer {
   stream?(write: (bytes: Bytes) => Promise<void>): Promise<void>;
 }
 
-const ORDER_PATHS: readonly string[] = ["/promote", "/migrate", "/reparent", "/resolve"];
+const ORDER_PATHS: readonly string[] = ["/promote", "/migrate", "/reparent", "/resolve", "/write"];
 /** How long a hand-over may take to catch up when nothing else is said, ms. */
 const MIGRATE_MS = 600_000;
 

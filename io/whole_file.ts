@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { CascadeError } from "../core/errors.ts";
 
 /** What to write, and for whom. */
@@ -43,6 +43,41 @@ export function replaceWhole(file: WholeFile): void {
     throw cannotWrite(file.path, error);
   }
   flushFolder(dirname(file.path));
+}
+
+/** A file to be replaced, which stays for whom it is. */
+export interface LikeFile {
+  readonly path: string;
+  readonly text: string;
+  /** The file whose mode, owner and group the new one gets. */
+  readonly like: string;
+}
+
+/** {@linkcode replaceWhole} by a file with the mode, owner and group of another. Throws `usage`, also where that cannot be. */
+export function replaceLike({ path, text, like }: LikeFile): void {
+  const { mode } = Deno.statSync(like);
+  const owner = ownerOf(like);
+  const made = writeBeside({ path, text, mode: (mode ?? 0o600) & 0o7777 }, owner);
+  try {
+    const now = ownerOf(made);
+    if (owner?.uid !== now?.uid || owner?.gid !== now?.gid) {
+      throw new Error("it would not belong to its user or group any more");
+    }
+    Deno.renameSync(made, path);
+  } catch (error) {
+    Deno.removeSync(made);
+    throw cannotWrite(path, error);
+  }
+  flushFolder(dirname(path));
+}
+
+/** Removes what a crash has left of {@linkcode replaceLike}: nobody may be at it now. */
+export function removeUnfinished(path: string): void {
+  const name = basename(path);
+  for (const entry of Deno.readDirSync(dirname(path))) {
+    const rest = entry.name.startsWith(`${name}.`) ? entry.name.slice(name.length) : "";
+    if (/^\.[0-9a-f]{8}\.new$/.test(rest)) Deno.removeSync(`${dirname(path)}/${entry.name}`);
+  }
 }
 
 /** Makes a folder for its owner alone, if it is not there, and those above it. Throws `usage`. */
@@ -100,7 +135,8 @@ function writeBeside({ path, text, mode }: WholeFile, owner: Owner | null): stri
 /** Root makes files for others, in their folders: a service reads its own key. */
 function giveTo(path: string, owner: Owner | null): void {
   const now = ownerOf(path);
-  if (owner === null || now === null || owner.uid === now.uid) return;
+  if (owner === null || now === null) return;
+  if (owner.uid === now.uid && owner.gid === now.gid) return;
   try {
     Deno.chownSync(path, owner.uid, owner.gid);
   } catch {

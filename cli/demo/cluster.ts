@@ -1,6 +1,6 @@
 /**
- * The demo's cascade: a temporary folder, a topology of four nodes, four real processes of this
- * very program. Everything is gone when it ends, however it ends.
+ * A demo's cascade: a temporary folder, a topology, a real process of this very program for each
+ * node. Everything is gone when it ends, however it ends.
  *
  * @module
  */
@@ -10,12 +10,15 @@ import type { Topology } from "../../core/topology/topology.ts";
 import { loadTopology } from "../../io/topology_file.ts";
 import { gather, type Report } from "../report.ts";
 
-/** hq -sync-> metro -async-> dr1, and metro -periodic-> dr2. */
-export const DEMO_NODES = ["hq", "metro", "dr1", "dr2"] as const;
-export type DemoNode = (typeof DEMO_NODES)[number];
+/** Who takes part in a story. The first node is the primary. */
+export interface Cast {
+  readonly roles: Readonly<Record<string, "primary" | "intermediate" | "secondary">>;
+  /** Those that clients may connect to, if they are the primary. */
+  readonly exporting: readonly string[];
+  /** The links, as they stand in a topology file. */
+  readonly links: readonly string[];
+}
 
-/** How often dr2 is sent what changed. */
-const PERIOD = "3s";
 const START_TIMEOUT_MS = 10_000;
 const POLL_MS = 50;
 
@@ -37,19 +40,23 @@ function signal(child: Deno.ChildProcess, name: Deno.Signal): void {
 
 export class DemoCluster {
   readonly folder: string;
+  readonly #cast: Cast;
   readonly #sizeBytes: number;
   #parsed: Topology | null = null;
-  readonly #processes = new Map<DemoNode, Deno.ChildProcess>();
+  #removed: Promise<void> | null = null;
+  readonly #processes = new Map<string, Deno.ChildProcess>();
+  readonly #commands = new Set<Deno.ChildProcess>();
 
-  private constructor(folder: string, sizeBytes: number) {
+  private constructor(folder: string, cast: Cast, sizeBytes: number) {
     this.folder = folder;
+    this.#cast = cast;
     this.#sizeBytes = sizeBytes;
   }
 
   /** Makes the folder and the topology; starts nothing. */
-  static async create(sizeBytes: number): Promise<DemoCluster> {
+  static async create(cast: Cast, sizeBytes: number): Promise<DemoCluster> {
     const folder = await Deno.makeTempDir({ prefix: "cascade-demo-" });
-    const cluster = new DemoCluster(folder, sizeBytes);
+    const cluster = new DemoCluster(folder, cast, sizeBytes);
     await Deno.writeTextFile(cluster.topology, cluster.#topologyText());
     const secret = [...crypto.getRandomValues(new Uint8Array(32))];
     const hex = secret.map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -61,30 +68,40 @@ export class DemoCluster {
     return `${this.folder}/topology.yaml`;
   }
 
-  /** The Unix socket of the primary's export. */
-  get exportSocket(): string {
-    return `${this.folder}/hq.nbd`;
+  get nodes(): string[] {
+    return Object.keys(this.#cast.roles);
   }
 
-  image(node: DemoNode): string {
+  /** The Unix socket of a node's export. */
+  exportSocket(node: string): string {
+    return `${this.folder}/${node}.nbd`;
+  }
+
+  /** The node's folder. */
+  dir(node: string): string {
+    return `${this.folder}/${node}`;
+  }
+
+  image(node: string): string {
     return `${this.folder}/${node}.img`;
   }
 
   #topologyText(): string {
-    const node = (name: DemoNode, role: string, extra: string) =>
+    const { roles, exporting, links } = this.#cast;
+    const nodes = Object.entries(roles).map(([name, role]) =>
       `  ${name}:\n    role: ${role}\n    dir: ./${name}\n    listen: [unix:./${name}.sock]\n` +
       `    volumes: { data: ./${name}.img }\n    log: { budget: 256MiB, segment: 16MiB }\n` +
-      `    admin: unix:./${name}.admin\n${extra}`;
+      `    admin: unix:./${name}.admin\n` +
+      (exporting.includes(name) ? `    nbd: [unix:./${name}.nbd]\n` : "")
+    );
     return `cascade: 1\nname: demo\nsecret: ./demo.secret\nvolumes:\n` +
-      `  data: { size: ${this.#sizeBytes} }\nnodes:\n` +
-      node("hq", "primary", "    nbd: [unix:./hq.nbd]\n") + node("metro", "intermediate", "") +
-      node("dr1", "secondary", "") + node("dr2", "secondary", "") +
-      `links:\n  - { from: hq, to: metro, mode: sync, timeout: 5s }\n` +
-      `  - { from: metro, to: dr1, mode: async }\n  - { from: metro, to: dr2, mode: periodic, every: ${PERIOD} }\n`;
+      `  data: { size: ${this.#sizeBytes} }\nnodes:\n${nodes.join("")}` +
+      `links:\n${links.map((link) => `  - { ${link} }\n`).join("")}`;
   }
 
   /** Starts a node's process; its journal goes to NODE.log in the folder. */
-  start(node: DemoNode): void {
+  start(node: string): void {
+    if (this.#removed !== null) throw new Error("the demo was stopped");
     const [program = "", ...args] = selfCommand();
     const log = `${this.folder}/${node}.log`;
     const words = [program, ...args, "serve", "--topology", this.topology, "--node", node];
@@ -98,17 +115,42 @@ export class DemoCluster {
     this.#processes.set(node, child);
   }
 
-  /** kill -9, and waits until the process is gone. */
-  async kill(node: DemoNode): Promise<void> {
+  /** Stops a node's process where it stands, as a line that is choked does; or lets it go on. */
+  hold(node: string, isHeld: boolean): void {
     const child = this.#processes.get(node);
-    if (child === undefined) return;
+    if (child !== undefined) signal(child, isHeld ? "SIGSTOP" : "SIGCONT");
+  }
+
+  /** kill -9, and waits until the process is gone; which one it was. */
+  async kill(node: string): Promise<number | null> {
+    const child = this.#processes.get(node);
+    if (child === undefined) return null;
     this.#processes.delete(node);
     signal(child, "SIGKILL");
     await child.status;
+    return child.pid;
+  }
+
+  /** Gives a command line, as a user would; both of its outputs, and how it ended. */
+  async command(...args: string[]): Promise<{ text: string; code: number }> {
+    if (this.#removed !== null) throw new Error("the demo was stopped");
+    const [program = "", ...words] = selfCommand();
+    const child = new Deno.Command(program, {
+      args: [...words, ...args],
+      env: { CASCADE_TOPOLOGY: this.topology, NO_COLOR: "1" },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#commands.add(child);
+    const { stdout, stderr, code } = await child.output();
+    this.#commands.delete(child);
+    const decode = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { text: (decode(stdout) + decode(stderr)).trimEnd(), code };
   }
 
   /** The cascade as it is now, or one node of it; nodes that do not answer are in it as such. */
-  report(only?: DemoNode): Promise<Report> {
+  report(only?: string): Promise<Report> {
     const topology = this.#parsed ??= loadTopology(this.topology);
     const nodes = topology.nodes.filter(({ name }) => only === undefined || name === only);
     return gather(topology, nodes);
@@ -128,7 +170,7 @@ export class DemoCluster {
   /** The ends of the nodes' journals. */
   async lastWords(): Promise<string> {
     const parts: string[] = [];
-    for (const node of DEMO_NODES) {
+    for (const node of this.nodes) {
       const text = await Deno.readTextFile(`${this.folder}/${node}.log`).catch(() => "");
       parts.push(`--- ${node}\n${text.split("\n").slice(-8).join("\n")}`);
     }
@@ -137,7 +179,7 @@ export class DemoCluster {
 
   /** Stops all processes in order (SIGTERM); what does not stop in time is killed. */
   async stop(): Promise<void> {
-    for (const node of DEMO_NODES) {
+    for (const node of this.nodes) {
       const child = this.#processes.get(node);
       if (child === undefined) continue;
       signal(child, "SIGTERM");
@@ -148,8 +190,13 @@ export class DemoCluster {
     }
   }
 
-  /** Kills what still runs and removes the folder. */
-  async remove(): Promise<void> {
+  /** Kills what still runs and removes the folder; nothing starts any more. */
+  remove(): Promise<void> {
+    return this.#removed ??= this.#remove();
+  }
+
+  async #remove(): Promise<void> {
+    for (const child of this.#commands) signal(child, "SIGKILL");
     for (const node of [...this.#processes.keys()]) await this.kill(node);
     await Deno.remove(this.folder, { recursive: true });
   }

@@ -6,6 +6,7 @@
  * @module
  */
 import { delay } from "@std/async/delay";
+import type { Ledger } from "./ledger.ts";
 import type { NbdClient } from "./nbd_client.ts";
 
 const KIB = 1024;
@@ -30,23 +31,32 @@ export interface LoadReport {
   done: boolean;
 }
 
-/** Runs the database-like load until `until` (ms of `performance.now`). */
-export async function databaseLoad(client: NbdClient, report: LoadReport, until: number) {
+/** Runs the database-like load until `until` (ms of `performance.now`); the ledger knows what it wrote. */
+export async function databaseLoad(
+  client: NbdClient,
+  report: LoadReport,
+  ledger: Ledger,
+  until: number,
+) {
   const page = new Uint8Array(16 * KIB);
   for (let burst = 1; performance.now() < until; burst++) {
     crypto.getRandomValues(page);
+    ledger.begin();
     const writes: Promise<void>[] = [];
     const count = 1 + Math.floor(Math.random() * BURST_WRITES_MAX);
     for (let i = 0; i < count; i++) {
-      const bytes = 4 * KIB * (1 + Math.floor(Math.random() * 4));
-      writes.push(client.write(page.subarray(0, bytes), placeFor(bytes, client.sizeBytes)));
-      report.bytes += bytes;
+      const bytes = page.subarray(0, 4 * KIB * (1 + Math.floor(Math.random() * 4)));
+      const offset = placeFor(bytes.length, client.sizeBytes);
+      ledger.enter(bytes, offset);
+      writes.push(client.write(bytes, offset));
+      report.bytes += bytes.length;
     }
     await Promise.all(writes);
     await client.flush();
+    ledger.flushed();
     report.writes += count;
     report.flushes++;
-    if (burst % CHECKPOINT_EVERY_BURSTS === 0) await checkpoint(client, report);
+    if (burst % CHECKPOINT_EVERY_BURSTS === 0) await checkpoint(client, report, ledger);
     // A database has clients that think; and the view should not starve.
     await delay(1);
   }
@@ -60,16 +70,19 @@ function placeFor(bytes: number, sizeBytes: number): number {
   return 4 * KIB * Math.floor(Math.random() * Math.max(1, pages));
 }
 
-async function checkpoint(client: NbdClient, report: LoadReport): Promise<void> {
+async function checkpoint(client: NbdClient, report: LoadReport, ledger: Ledger): Promise<void> {
+  ledger.begin();
   const block = crypto.getRandomValues(new Uint8Array(64 * KIB));
   const start = 64 * KIB *
     Math.floor(Math.random() * (client.sizeBytes - CHECKPOINT_BYTES) / (64 * KIB));
   for (let at = 0; at < CHECKPOINT_BYTES; at += block.length) {
+    ledger.enter(block, start + at);
     await client.write(block, start + at);
     report.writes++;
     report.bytes += block.length;
   }
   await client.flush();
+  ledger.flushed();
   report.flushes++;
 }
 

@@ -171,9 +171,12 @@ export class NbdClient {
     return this.#ask(FLUSH, 0, 0, null, null);
   }
 
+  /** Ends the connection; what is unanswered fails. */
   close(): void {
     this.#closed = true;
     this.#connection?.close();
+    for (const waiting of this.#waiting.values()) waiting.failed(new Error("the client has left"));
+    this.#waiting.clear();
   }
 }
 

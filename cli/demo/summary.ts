@@ -7,6 +7,7 @@
 import { approximateSize } from "../../core/topology/units.ts";
 import type { Paint } from "../output.ts";
 import { type Cell, type Column, drawTable } from "../ui/table.ts";
+import type { FailoverResult } from "./failover.ts";
 import type { Hop } from "./hops.ts";
 import type { DemoResult } from "./story.ts";
 
@@ -39,6 +40,34 @@ export function summaryLines(result: DemoResult, paint: Paint, width: number): s
     "",
     ...drawTable(COLUMNS, hops.map((hop) => cellsOf(hop, paint)), width, paint.dim),
     ...hops.filter(({ deltas }) => deltas > 0).flatMap((hop) => ["", ...savingLines(hop)]),
+  ];
+}
+
+/** The lines of the story of a failover. */
+export function failoverLines(result: FailoverResult, paint: Paint): string[] {
+  const { load, kept, checks } = result;
+  const seconds = (time: number) => `${time.toFixed(1)} s`;
+  return [
+    `written    ${count(load.writes, "write")}, ${approximateSize(load.bytes)}, ${
+      count(load.flushes, "flush", "flushes")
+    }`,
+    `outage     ${seconds(result.outageSeconds)} until a client was answered again; the promotion ${
+      seconds(result.promoteSeconds)
+    }`,
+    `return     ${seconds(result.returnSeconds)}, ${approximateSize(result.returnBytes)} sent of ${
+      approximateSize(result.sizeBytes)
+    }`,
+    `kept       ${
+      kept === null
+        ? "nothing: hq had nothing beyond what was replicated"
+        : `hq/abandoned/${kept.folder}, ${approximateSize(kept.bytes)}`
+    }`,
+    `home       ${seconds(result.migrateSeconds)}`,
+    `lost       ${paint.green("nothing that was flushed")}, looked for ${
+      count(checks.length, "time")
+    }`,
+    `images     ${paint.green("equal, byte for byte")}`,
+    `took       ${seconds(result.seconds)}`,
   ];
 }
 

@@ -65,8 +65,13 @@ export class Folding {
   /** Writes down in the maps of all links what they lack below `lsn`. */
   foldTo(lsn: number): Promise<void> {
     return this.alone(async () => {
-      for (const link of this.#links) {
-        if (link.neededLsn() < lsn && !this.#stopped) await link.foldTo(lsn);
+      for (const link of [...this.#links]) {
+        const isThere = () => this.#links.includes(link);
+        if (link.neededLsn() >= lsn || this.#stopped || !isThere()) continue;
+        await link.foldTo(lsn).catch((error) => {
+          // The tree has changed, and no log was kept for its sake any more.
+          if (isThere() || !isCascadeError(error, "log-gone")) throw error;
+        });
       }
       for (const holder of this.#holders) await holder.foldTo(lsn);
     });

@@ -16,6 +16,9 @@ import type { Offer, PlainAsk } from "../tree/asks.ts";
 import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
 
+/** For so long it is left to the other end to dial a link, ms. */
+const DIAL_INSTEAD_MS = 5_000;
+
 /** A question goes through so many nodes at the most. */
 const HOPS_MAX = 8;
 
@@ -28,6 +31,8 @@ export class LinkHub {
   readonly #listeners: Listener[] = [];
   readonly #diallers = new Set<Dialler>();
   readonly #meetings: Meetings;
+  /** Since when a link to that node waits for the other end to dial. */
+  readonly #idleSinceMs = new Map<string, number>();
   #stopped = false;
 
   constructor(host: LinkHost) {
@@ -97,10 +102,28 @@ export class LinkHub {
     const addresses = this.#addressesOf(node);
     const link = this.#linkTo(node);
     if (addresses.length > 0 || link?.connected !== true) {
-      return await this.#meetings.look(node, addresses);
+      await this.#meetings.look(node, addresses, null);
+      return this.#dialInstead(node, addresses);
     }
     // It is one that dials: it does so again, and hears.
     link.close(new CascadeError("connection-lost", "the tree has changed", { retryable: true }));
+  }
+
+  /**
+   * Topology files of different ages need not agree on who dials a link that a change of the tree has brought about:
+   * where nobody does, the other end was just reached, and this one does.
+   */
+  #dialInstead(node: string, addresses: readonly string[]): void {
+    const { clock } = this.#host.ports;
+    const link = this.#linkTo(node);
+    const isIdle = link !== undefined && !link.connected && !this.#dials(link) &&
+      link.pausedWhy === null && this.#host.view !== null && !this.#stopped;
+    if (!isIdle) return void this.#idleSinceMs.delete(node);
+    const sinceMs = this.#idleSinceMs.get(node) ?? clock.monotonicMs();
+    this.#idleSinceMs.set(node, sinceMs);
+    if (clock.monotonicMs() - sinceMs < DIAL_INSTEAD_MS) return;
+    this.#idleSinceMs.delete(node);
+    this.#meetings.look(node, addresses, link).catch(() => {/* it is tried again */});
   }
 
   /**

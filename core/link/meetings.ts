@@ -170,7 +170,8 @@ export class Meetings {
       const message = `${name} has no link to "${peer.node}", as it knows the cascade`;
       return { code: "no-link", message };
     }
-    if (isListening && this.#book.dials(link)) {
+    // Once the tree has changed, files of different ages need not agree on who dials.
+    if (isListening && this.#book.dials(link) && this.#host.view === null) {
       const message = `by the topology of ${name}, ${name} dials ${peer.node}`;
       return { code: "no-link", message };
     }
@@ -222,21 +223,26 @@ export class Meetings {
   }
 
   /**
-   * Dials a node at one of its addresses, exchanges with it what both know of the tree, and hangs up. Throws
-   * `unreachable`, `refused`, and what a connection throws.
+   * Dials a node at one of its addresses, exchanges with it what both know of the tree, and hangs up, or serves `link`
+   * with it. Throws `unreachable`, `refused`, and what a connection throws.
    */
-  async look(node: string, addresses: readonly string[]): Promise<void> {
-    await this.#visit(node, addresses, null);
+  async look(node: string, addresses: readonly string[], link: Link | null): Promise<void> {
+    await this.#visit(node, addresses, null, link);
   }
 
-  async #visit(node: string, addresses: readonly string[], inquiry: Inquiry | null): Promise<void> {
+  async #visit(
+    node: string,
+    addresses: readonly string[],
+    inquiry: Inquiry | null,
+    link: Link | null = null,
+  ): Promise<void> {
     const { network, clock } = this.#host.ports;
     let failure: unknown = new CascadeError("unreachable", `${node} has no address to dial`);
     for (const address of addresses) {
       try {
         const connection = await network.dial(address, node);
         if (this.#stopped) return connection.close();
-        const callee = { node, link: null, ...(inquiry === null ? {} : { inquiry }) };
+        const callee = { node, link, ...(inquiry === null ? {} : { inquiry }) };
         const end = await this.meet(new Wire(connection, clock), callee);
         if (end !== "refused") return;
         failure = new CascadeError("refused", `${node} refused`);

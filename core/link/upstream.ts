@@ -164,6 +164,8 @@ export class UpstreamLink {
     if (this.#host.isLeaving) {
       throw new CascadeError("refused", "it leaves an abandoned epoch first");
     }
+    // What another upstream told to be final is so on the disk first: it would pass for a tail that may be cut off, else.
+    await Promise.race([this.#host.pipeline.log.flushed(), wire.whenClosed]);
     wire.allowData();
     wire.setDeadline(VERDICT_TIMEOUT_MS, "answer to the position");
     wire.send(jsonFrame(FrameType.POSITION, this.#position()));

@@ -24,6 +24,8 @@ export const orderSchema = z.discriminatedUnion("order", [
   z.object({ order: z.literal("migrate"), dryRun: z.boolean(), timeoutMs: ms.max(86_400_000) }),
   z.object({ order: z.literal("reparent"), dryRun: z.boolean(), to: name }),
   z.object({ order: z.literal("resolve"), dryRun: z.boolean() }),
+  /** The roles and links as they are go into the topology files of all nodes that are reached. */
+  z.object({ order: z.literal("write"), dryRun: z.boolean() }),
 ]);
 export type Order = z.infer<typeof orderSchema>;
 
@@ -43,6 +45,8 @@ const plainAskSchema = z.discriminatedUnion("ask", [
   /** What it would send to a node that stands here, were it fed by this one. */
   z.object({ ask: z.literal("offer"), to: name, lsn, epochId: z.string().max(32) }),
   z.object({ ask: z.literal("order"), order: orderSchema }),
+  /** Once the node has heard of this view it writes it into the file that it runs on: a {@linkcode FileOutcome}. */
+  z.object({ ask: z.literal("write"), view: viewSchema, id: z.string().max(32) }),
 ]);
 /** The question is for another node, which only its neighbour reaches. */
 const passSchema = z.object({

@@ -112,6 +112,13 @@ export function placeIn(tree: ClusterTree, view: View, name: string): Place {
   return { role: role === "secondary" ? below : role, upstream, downstream };
 }
 
+/** The declared link whose settings hold for the link between two nodes. */
+export function modelOf(tree: ClusterTree, from: string, to: string): LinkConfig | undefined {
+  return tree.links.find((link) => link.from === from && link.to === to) ??
+    tree.links.find((link) => link.from === to && link.to === from) ??
+    tree.links.find((link) => link.to === to) ?? tree.links[0];
+}
+
 /**
  * The link between two nodes: the declared one; or that one turned round, over the same addresses, dialled by
  * the same end, since that is what their networks let through; or one of the kind by which `to` is fed.
@@ -131,7 +138,7 @@ function linkBetween(tree: ClusterTree, from: string, to: string): LinkConfig {
       onDisconnect: "degrade",
     };
   }
-  const model = tree.links.find((link) => link.to === to) ?? tree.links[0];
+  const model = modelOf(tree, from, to);
   if (model === undefined) throw new TypeError("a tree of more than one node has links");
   const addressesOf = (name: string) =>
     tree.nodes.find((node) => node.name === name)?.addresses ?? [];

@@ -5,6 +5,8 @@
  * @module
  */
 import * as z from "zod";
+import { fileReportSchema } from "./file_report.ts";
+import { viewSchema } from "./view.ts";
 
 const name = z.string();
 const lsn = z.number().int().nonnegative();
@@ -67,5 +69,9 @@ export const treeReportSchema = z.object({
   isDone: z.boolean(),
   lsn: lsn.nullable().describe("where the new reign begins"),
   durationMs: z.number().nonnegative(),
+  files: z.array(fileReportSchema).optional().describe(
+    "what became of the topology files; left out unless they were to be written",
+  ),
+  view: viewSchema.optional().describe("the roles and links that were written into them"),
 });
 export type TreeReport = z.infer<typeof treeReportSchema>;

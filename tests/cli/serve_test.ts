@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { changedParts, withLive } from "../../cli/serve_reload.ts";
+import { changedParts, reloaded, withLive } from "../../cli/serve_reload.ts";
+import { rewriteTopology } from "../../core/topology/rewrite.ts";
 import { loadSetup, type NodeSetup } from "../../cli/serve_node.ts";
 import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
 import { until, withFolder } from "../io/helpers.ts";
@@ -261,6 +262,38 @@ Deno.test("what has changed is told by name, and a token that goes needs a resta
     const withToken = { ...setup, adminToken: "token" };
     assertEquals(changedParts(setup, withToken).live, ["adminToken"]);
     assertEquals(changedParts(withToken, setup).restart, ["adminToken"]);
+  }));
+
+Deno.test("a file read again changes no role and no link, and all else of it counts", () =>
+  withTopology(async (folder) => {
+    const path = `${folder}/topology.yaml`;
+    const load = async (text: string) => {
+      await Deno.writeTextFile(path, text);
+      return loadSetup({ topology: path, node: "hq" });
+    };
+    const setup = await load(topologyText());
+    const view = {
+      ...{ primary: "dr", reign: 4096, reignId: "a".repeat(32) },
+      parents: { hq: { to: "dr", reign: 4096, serial: 0 } },
+    };
+    // The same file: it says what is not so.
+    const same = reloaded(setup, await load(topologyText()), view, []);
+    assertEquals([same.live, same.restart], [[], []]);
+    assertEquals(same.differs?.says, "hq is the primary, dr is fed by hq");
+    assertEquals(same.differs?.so, "dr is the primary since epoch 4096, hq is fed by dr");
+    assertEquals(same.setup.config.tree, setup.config.tree);
+    assertEquals(same.setup.config.fileTree, setup.config.tree);
+    assertEquals(same.running.config.role, "secondary");
+    // The file that was written: it is what is declared from now on.
+    const text = rewriteTopology(topologyText(), path, folder, view);
+    const after = reloaded(same.setup, await load(text), view, ["certificates"]);
+    assertEquals([after.live, after.restart, after.differs], [["certificates"], [], null]);
+    assertEquals(after.setup.config.fileTree, undefined);
+    assertEquals(after.setup.config.tree?.links, (await load(text)).config.tree?.links);
+    assertEquals(after.setup.config.upstream?.from, "dr");
+    // Other changes beside it.
+    const more = text.replace("16MiB", "32MiB");
+    assertEquals(reloaded(setup, await load(more), view, []).restart, ["log"]);
   }));
 
 Deno.test("a second signal ends a drain at once", () =>

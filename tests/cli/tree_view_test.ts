@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { treeRemarks } from "../../cli/ui/tree_view.ts";
 import type { NodeReport, Report } from "../../cli/report.ts";
 import type { TreeStatus } from "../../core/status.ts";
-import { planLines, reportLines } from "../../cli/tree_text.ts";
+import { fileLines, planLines, reportLines } from "../../cli/tree_text.ts";
 import type { TreePlan } from "../../core/tree/tree_report.ts";
 
 const TREE: TreeStatus = {
@@ -26,6 +26,7 @@ function reportOf(...trees: TreeStatus[]): Report {
 Deno.test("what differs from the topology is told, and who has not heard of it", () => {
   assertEquals(treeRemarks(reportOf(TREE, { ...TREE, reign: 0, primary: "hq" })), [
     "the tree is not as the topology says: metro is the primary since epoch 4096; fed otherwise: hq by metro",
+    "`cascade migrate metro --write` writes what is so into the files",
     "n1: has not heard yet that metro is the primary",
   ]);
   const declared = {
@@ -37,6 +38,20 @@ Deno.test("what differs from the topology is told, and who has not heard of it",
   assertEquals(treeRemarks(reportOf(declared)), []);
   assertEquals(treeRemarks(reportOf({ ...declared, isRejoining: true })), [
     "n0: takes what leads from an abandoned epoch to this one",
+  ]);
+});
+
+Deno.test("a node whose file says otherwise is named, though the command's own is right", () => {
+  const tree = { ...TREE, isDeclared: true };
+  const report = {
+    ...reportOf(tree, { ...TREE }),
+    declared: new Map([["hq", "metro"], ["dr", "metro"]]),
+  };
+  assertEquals(treeRemarks(report), [
+    "the topology file of n1 says otherwise: `cascade migrate metro --write` writes what is so into the files",
+  ]);
+  assertEquals(treeRemarks(reportOf(tree, { ...TREE })).slice(1), [
+    "the topology file of n1 says otherwise: `cascade migrate metro --write` writes what is so into the files",
   ]);
 });
 
@@ -90,4 +105,34 @@ Deno.test("a plan says what is lost, what is fetched, and who follows whom", () 
   assertEquals(reportLines(done, { order: "migrate", dryRun: false, timeoutMs: 1 }, "metro"), [
     "metro is the primary from LSN 4096 on, in 30ms; nothing was lost. hq follows it now.",
   ]);
+});
+
+Deno.test("what became of each topology file is a line", () => {
+  const nothing = { file: null, before: null, reason: null };
+  assertEquals(
+    fileLines([
+      { ...nothing, node: "hq", outcome: "unreachable", reason: "nobody answers" },
+      {
+        ...nothing,
+        node: "metro",
+        outcome: "written",
+        file: "/etc/t.yaml",
+        before: "/etc/t.yaml.before",
+      },
+      {
+        ...nothing,
+        node: "dr",
+        outcome: "failed",
+        file: "/etc/t.yaml",
+        reason: "the disk is full",
+      },
+      { ...nothing, node: null, outcome: "unchanged", file: "/root/t.yaml" },
+    ]),
+    [
+      "hq: not reached: nobody answers",
+      "metro: written: /etc/t.yaml (as it was: /etc/t.yaml.before)",
+      "dr: not written: /etc/t.yaml: the disk is full",
+      "here: says so already: /root/t.yaml",
+    ],
+  );
 });

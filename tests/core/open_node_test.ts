@@ -14,6 +14,7 @@ import {
   noHooks,
 } from "../support/small.ts";
 import { makeReign } from "../support/rig.ts";
+import { treeOf } from "./tree/made_up_tree.ts";
 
 const DIR = "/nodes/hq";
 const EVENTS = { onDurable() {}, onRoom() {}, onDiskFull() {}, onFatal() {} };
@@ -141,6 +142,27 @@ Deno.test("another cluster's, node's or role's folder is refused, and left close
     await assertRejectsCode(open(disk, change), "wrong-folder");
     assertEquals(disk.openCount, 0);
   }
+});
+
+Deno.test("a folder says who reigns, whatever the topology file says by now", async () => {
+  const disk = await makeUsed();
+  const other = treeOf({ hq: "dr" });
+  const nodes = [
+    { ...other.nodes[1]!, role: "secondary" as const },
+    { ...other.nodes[0]!, name: "dr", role: "primary" as const },
+  ];
+  const tree = { nodes, links: other.links };
+  const upstream = tree.links[0]!;
+  const hq = await open(disk, { role: "secondary", upstream, tree });
+  assertEquals([hq.config.role, hq.config.upstream, hq.state.view?.primary], [
+    "primary",
+    null,
+    "hq",
+  ]);
+  assertEquals(hq.config.downstream.map(({ from, to, dial }) => [from, to, dial]), [
+    ["hq", "dr", "from"],
+  ]);
+  await close(hq);
 });
 
 Deno.test("a log whose state file is gone is not taken for a new node's", async () => {

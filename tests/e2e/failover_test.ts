@@ -187,6 +187,9 @@ e2e("two that were promoted at once stay apart until somebody decides", [], asyn
   const before = await cluster.cli(["resolve", "--keep", "dr", "--dry-run"]);
   assertMatch(before.stdout, /metro/);
   await cluster.cli(["resolve", "--keep", "dr", "--yes"]);
+  // Once more, as whoever was cut off would: it is decided, and the files are written.
+  const again = await cluster.cli(["resolve", "--keep", "dr", "--yes", "--write"]);
+  assertMatch(again.stdout, /dr is the primary already[^]*dr: written: /);
   await cluster.start("hq");
   await equal(cluster, "dr");
   const kept = Array.from(Deno.readDirSync(join(cluster.dir("metro"), "abandoned")));

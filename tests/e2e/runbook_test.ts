@@ -106,4 +106,11 @@ e2e("the runbook's commands do what they are for, as they are printed", [], asyn
   await follow("Two nodes were promoted at once", 0);
   await cluster.start("hq");
   await settled("metro");
+  await follow("It is to stay so", 0);
+  const { nodes } = JSON.parse(await Deno.readTextFile(cluster.topologyPath));
+  assertEquals(nodes.metro.role, "primary");
+  await cluster.cli(["check"]);
+  await cluster.stop("hq");
+  await cluster.start("hq");
+  await settled("metro");
 });

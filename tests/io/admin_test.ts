@@ -351,12 +351,14 @@ Deno.test("orders of the tree reach the node that is meant", async () => {
     assertEquals((await orderTree(target, "metro", promote)).lsn, 7);
     await orderTree(target, "metro", { order: "migrate", dryRun: true, timeoutMs: 5 });
     await orderTree(target, "dr", { order: "reparent", dryRun: false, to: "hq" });
+    await orderTree(target, "dr", { order: "write", dryRun: false });
     await assertRejectsCode(orderTree(target, "missing", promote), "refused");
   });
   assertEquals(asked, [
     '{"order":"promote","dryRun":false,"force":true} of metro',
     '{"order":"migrate","dryRun":true,"timeoutMs":5} of metro',
     '{"order":"reparent","dryRun":false,"to":"hq"} of dr',
+    '{"order":"write","dryRun":false} of dr',
   ]);
 });
 

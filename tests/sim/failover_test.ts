@@ -1,10 +1,13 @@
 import { assertEquals } from "@std/assert";
-import { runFailoverSeed } from "./failover_world.ts";
+import { FILES_SEED, runFailoverSeed } from "./failover_world.ts";
+
+/** With topology files of all ages. */
+const FILE_SEEDS = [1, 2, 3, 109, 171, 367, 522].map((seed) => FILES_SEED + seed);
 
 /** Seeds that have shown a fault once; what it was is said where the fault was mended. */
-const SEEDS = [1, 2, 3, 35, 39, 116, 206, 210, 355, 454, 646, 759, 811, 1006];
+const SEEDS = [1, 2, 3, 35, 39, 116, 206, 210, 355, 454, 646, 759, 811, 1006, 5058, 6043, 6116];
 
-for (const seed of SEEDS) {
+for (const seed of [...SEEDS, ...FILE_SEEDS]) {
   Deno.test(`promotions, returns and new parents keep every promise: seed ${seed}`, async () => {
     const { failure } = await runFailoverSeed(seed, null);
     assertEquals(failure, null, `deno task sim --failover --seed ${seed} tells all`);

@@ -24,6 +24,10 @@ const VOLUME = "/vol/data";
 /** Between two hand-overs. */
 const MIGRATION_MS = 3_000;
 const CHAOS_MS = 40_000;
+/** Seeds from here on have operators who write topology files, too. */
+export const FILES_SEED = 1_000_000;
+/** Between two of them. */
+const WRITE_MS = 2_000;
 const END_MS_MAX = 600_000;
 const STEPS_MAX = 3_000_000;
 
@@ -72,6 +76,7 @@ class FailoverWorld {
   readonly #seed: number;
   readonly #prng: Prng;
   readonly #orders: Prng;
+  readonly #files: Prng;
   readonly world: World;
   readonly #hosts: SimHost[];
   readonly #bytes: number;
@@ -88,6 +93,7 @@ class FailoverWorld {
     this.#seed = seed;
     const prng = this.#prng = new Prng(seed).fork("failover");
     this.#orders = prng.fork("orders");
+    this.#files = prng.fork("files");
     this.world = new World(prng.fork("world"));
     this.#bytes = prng.pick([64, 256]) * KIB;
     this.#budget = prng.pick([512, 1024, 4096]) * KIB;
@@ -304,6 +310,29 @@ class FailoverWorld {
     });
   }
 
+  /**
+   * Somebody has the files of all nodes that are reached written, or brings that of a node that is down up to what
+   * another one knows: files of all ages meet.
+   */
+  #writeFiles(): void {
+    const prng = this.#files;
+    this.world.scheduler.after(prng.exponential(WRITE_MS), null, () => this.#writeFiles());
+    const [host, other] = [prng.pick(this.#hosts), prng.pick(this.#hosts)];
+    const { node } = host;
+    if (node === null) return;
+    if (!other.isAlive) {
+      other.declare(node.tree.seat.view);
+      this.#count("files changed while a node was down");
+      return;
+    }
+    node.orders.carryOut({ order: "write", dryRun: false }).then(({ files = [] }) => {
+      for (const { outcome } of files) this.#count(`files ${outcome}`);
+    }, (error) => {
+      this.#count("files not written");
+      this.world.trace.note("driver", "files not written", describeError(error));
+    });
+  }
+
   /** The primary is gone: a promotion that first fetches what any node has that answers. */
   #advised(node: CascadeNode): void {
     const order = { order: "promote", dryRun: false, force: false } as const;
@@ -396,6 +425,7 @@ class FailoverWorld {
     this.#write();
     this.#drive();
     this.#migrate();
+    if (this.#seed >= FILES_SEED) this.#writeFiles();
     const end = await scheduler.run({
       until: () => this.world.failure !== null || this.#isEqual(),
       timeMsMax: END_MS_MAX,

@@ -8,6 +8,11 @@ import { following } from "../../core/node_life.ts";
 import type { NodeEnd, StartOptions } from "../../core/node_types.ts";
 import { CascadeError, describeError, isCascadeError } from "../../core/errors.ts";
 import type { HookOptions } from "../../core/ports.ts";
+import type { NodeConfig } from "../../core/config.ts";
+import { failedOutcome } from "../../core/tree/file_report.ts";
+import { settledTree } from "../../core/tree/settled.ts";
+import { placeIn } from "../../core/tree/tree.ts";
+import type { View } from "../../core/tree/view.ts";
 import { SimClock } from "./clock.ts";
 import { HostDisk, SimDisk } from "./disk.ts";
 import { type CrashKind, Life } from "./life.ts";
@@ -42,6 +47,8 @@ export interface HostEvents {
 export class SimHost {
   readonly name: string;
   readonly planned: PlannedNode;
+  /** What the topology file says. */
+  declared: NodeConfig;
   readonly disk: HostDisk;
   readonly wall = { originMs: 1_700_000_000_000 };
   readonly #world: World;
@@ -55,6 +62,7 @@ export class SimHost {
   constructor(world: World, planned: PlannedNode, prng: Prng, events: HostEvents) {
     this.name = planned.config.name;
     this.planned = planned;
+    this.declared = planned.config;
     this.#world = world;
     this.#prng = prng;
     this.#events = events;
@@ -105,11 +113,28 @@ export class SimHost {
         run: (name: string, _command: readonly string[], _ms: number, more: HookOptions = {}) =>
           this.#runHook(name, life, more),
       },
+      topologyKeeper: {
+        write: (view: View) => {
+          this.#world.trace.note(life.name, "writes its file", view.primary);
+          this.declare(view);
+          const { tree } = this.declared;
+          if (this.#node !== null) this.#node.config = { ...this.#node.config, tree };
+          return Promise.resolve({ ...failedOutcome(null, ""), outcome: "written" as const });
+        },
+      },
     };
-    CascadeNode.start(this.planned.config, ports, options).then(
+    CascadeNode.start(this.declared, ports, options).then(
       (node) => this.#started(life, node, turn),
       (error) => this.#failed(life, error),
     ).catch((error) => this.#world.fail("correctness", error));
+  }
+
+  /** The topology file says what is so under a view. */
+  declare(view: View): void {
+    const { tree, name } = this.declared;
+    if (tree === null) return;
+    const now = settledTree(tree, view);
+    this.declared = { ...this.declared, ...placeIn(now, view, name), tree: now };
   }
 
   /** Takes a while, as commands do. */

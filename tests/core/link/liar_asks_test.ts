@@ -85,6 +85,9 @@ Deno.test("no question stops a node, however wrong it is", async () => {
     }
     questions.push({ ask: "hold", leaseMs: 1e300 }, { ask: "ship", to: "nobody" });
     questions.push({ ask: "order", order: { order: "reparent", dryRun: true, to: "nobody" } });
+    const view = { primary: "b", reign: 4096, reignId: "f".repeat(32), parents: {} };
+    questions.push({ ask: "write", view, id: "1" }, { ask: "write", view, id: "/etc/passwd" });
+    questions.push({ ask: "order", order: { order: "write", dryRun: false } });
     for (const question of questions) {
       const said = await say(liars, null, question);
       assert(said !== "nothing", JSON.stringify(question));
