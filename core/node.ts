@@ -104,7 +104,7 @@ export class CascadeNode implements LinkHost {
   static async start(
     config: NodeConfig,
     ports: Ports,
-    { onRequest = false, heldForMs = 0, exactLsn = null }: StartOptions = {},
+    { onRequest = false, heldForMs = 0, exactLsn = null, away = [] }: StartOptions = {},
   ): Promise<CascadeNode> {
     type Holder = { node: CascadeNode | null; failure: { error: unknown } | null };
     const holder: Holder = { node: null, failure: null };
@@ -123,6 +123,7 @@ export class CascadeNode implements LinkHost {
       // The log may have failed while the rest was being opened.
       if (holder.failure !== null) throw holder.failure.error;
       if (heldForMs > 0) node.front.hold(heldForMs);
+      node.hub.doWithout(away);
       await node.#start(exactLsn);
       // What failed may be nothing that the start waited for.
       if (node.phase === "failed") await node.done;

@@ -125,6 +125,6 @@ export class NodeLife {
 }
 
 /** How the node is started that follows one that turned, in the same process: what that one knows goes on. */
-export function following({ heldForMs, pipeline }: CascadeNode): StartOptions {
-  return { heldForMs, exactLsn: pipeline.exactLsn() };
+export function following({ heldForMs, pipeline, tree }: CascadeNode): StartOptions {
+  return { heldForMs, exactLsn: pipeline.exactLsn(), away: [...tree.away] };
 }

@@ -131,8 +131,9 @@ export class NodeOrders {
     if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
       throw new CascadeError("refused", plan.blocked);
     }
+    const away = [...awayOf(ground)];
     if (plan.fetchBytes > 0 && !force) {
-      const away = [...awayOf(ground)];
+      node.tree.away = new Set(away);
       await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX });
       await waitUntil(this.#node, FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
         const { reigns, state } = await this.#standingOf(plan.furthest);
@@ -140,7 +141,6 @@ export class NodeOrders {
       });
       return { ...await this.#takeOver(FETCH_MS), plan };
     }
-    const away = [...awayOf(ground)];
     await node.tree.promote({ away, expectLsn: null, force: false });
     return done(plan, node.pipeline.appendedLsn);
   }
@@ -152,6 +152,7 @@ export class NodeOrders {
     const plan = planPromotion(ground, true);
     if (dryRun) return { ...done(plan), isDone: false };
     if (plan.blocked !== null) throw new CascadeError("refused", plan.blocked);
+    this.#node.tree.away = awayOf(ground);
     return { ...await this.#takeOver(timeoutMs), plan };
   }
 

@@ -33,6 +33,8 @@ export interface PromoteOptions {
 /** See the module's text. */
 export class NodeTree {
   readonly seat: Seat;
+  /** Nodes that did not answer when this one was last to become the primary. */
+  away: ReadonlySet<string> = new Set();
   readonly #node: CascadeNode;
   readonly #parts: NodeParts;
   #leaving = false;
@@ -96,6 +98,7 @@ export class NodeTree {
       const message = `${config.name} ends at LSN ${pipeline.appendedLsn}, not at ${expectLsn}`;
       throw refused(message, true);
     }
+    this.away = new Set(away);
     const { view } = this.seat;
     const number = nextReign(Math.max(pipeline.history.lastNumber, view.reign));
     const id = Buffer.from(ports.random.bytes(16)).toString("hex");

@@ -19,4 +19,6 @@ export interface StartOptions {
   readonly heldForMs?: number;
   /** Up to where the volumes hold the log exactly, where that is known: a node that turned knows it. */
   readonly exactLsn?: number | null;
+  /** Nodes that did not answer when this one was made the primary: its clients do not wait for them. */
+  readonly away?: readonly string[];
 }

@@ -306,6 +306,13 @@ export class LinkHub {
     for (const link of this.downstream) link.policy.restart(nowMs);
   }
 
+  /** These peers are known to be away: clients need not find out once more. */
+  doWithout(peers: readonly string[]): void {
+    for (const { config, policy } of this.downstream) {
+      if (peers.includes(config.to)) policy.doWithout();
+    }
+  }
+
   /** The same, of the links that never overflow: clients wait, or get errors, for their sake. */
   heldLsn(): number {
     return least(this.downstream.filter((link) => link.isHeld));

@@ -113,6 +113,11 @@ export class SyncPolicy {
     if (this.#state === "grace") this.#deadlineMs = nowMs + this.#link.timeoutMs;
   }
 
+  /** The peer is known to be away. Where clients are to get errors for that, it still has its time. */
+  doWithout(): void {
+    if (this.#state === "grace" && this.#link.onDisconnect === "degrade") this.#state = "released";
+  }
+
   /** Gives the peer up at once: it was given its time already. */
   giveUp(): void {
     if (this.#link.mode !== "sync") return;

@@ -144,6 +144,33 @@ e2e(
   },
 );
 
+e2e("clients of a promoted node do not wait for the dead one", [], async (cleanup) => {
+  const cluster = Cluster.create(cleanup, {
+    nodes: ["hq", "metro"],
+    // Far longer than this test may take.
+    links: [{ from: "hq", to: "metro", mode: "sync", timeout: "1h" }],
+    exporting: ["metro"],
+    tcp: true,
+  });
+  await cluster.start();
+  await cluster.converged();
+  await cluster.kill("hq");
+  const { code, stderr } = await cluster.cli(["promote", "metro", "--yes"]);
+  assertEquals(code, 0, stderr);
+  const client = await NbdClient.connect(cluster.socket("metro"));
+  await client.write(0, new Uint8Array(4096).fill(7));
+  await client.flush();
+  await cluster.start("hq");
+  await equal(cluster, "metro");
+  await until("they are in step", async () => {
+    return (await cluster.link("metro-hq", "metro")).state === "streaming";
+  });
+  await client.write(4096, new Uint8Array(4096).fill(8));
+  await client.flush();
+  client.close();
+  await equal(cluster, "metro");
+});
+
 e2e("a node goes on under another parent, and back again", [], async (cleanup) => {
   const cluster = trio(cleanup, "async");
   await cluster.start();

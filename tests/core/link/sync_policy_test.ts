@@ -204,3 +204,20 @@ Deno.test("a peer that nobody waits for is never silent", () => {
     assertEquals(policy.isSilent(1e9, 1e9), false);
   }
 });
+
+Deno.test("clients do not wait for a peer that is known to be away, and do again once it has caught up", () => {
+  const policy = makePolicy({ onDisconnect: "degrade" });
+  policy.doWithout();
+  assertEquals([policy.state, policy.required], ["released", false]);
+  policy.connected(0);
+  policy.caughtUp(160, 0);
+  assertEquals([policy.state, policy.required], ["joining", true]);
+});
+
+Deno.test("a peer without which clients get errors has its time, known to be away or not", () => {
+  const policy = makePolicy({ onDisconnect: "fail" });
+  policy.doWithout();
+  assertEquals(policy.state, "grace");
+  policy.tick(TIMEOUT_MS);
+  assertEquals(policy.state, "failed");
+});
