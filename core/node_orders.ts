@@ -122,7 +122,7 @@ export class NodeOrders {
     const node = this.#node;
     const standings = await this.#standings();
     const ground = { tree: this.#tree, view: this.#view, node: this.#name, standings };
-    const plan = planPromotion(ground, false);
+    const plan = planPromotion(ground, false, !force);
     if (dryRun) return { ...done(plan), isDone: false };
     if (node.pipeline.reigns && node.tree.seat.conflict === null) {
       node.tree.seat.allowAlone();
@@ -132,6 +132,10 @@ export class NodeOrders {
       throw new CascadeError("refused", plan.blocked);
     }
     const away = [...awayOf(ground)];
+    if (isInterim(standings.get(this.#view.primary))) {
+      node.tree.away = new Set(away);
+      return { ...await this.#takeOver(FETCH_MS), plan };
+    }
     if (plan.fetchBytes > 0 && !force) {
       node.tree.away = new Set(away);
       await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX });
@@ -287,6 +291,11 @@ export class NodeOrders {
   #sleep(ms: number): Promise<void> {
     return new Promise((go) => this.#node.ports.clock.after(ms, () => go()));
   }
+}
+
+/** It reigns only to hand on: whoever had it do so was cut off. */
+function isInterim(primary: Standing | string | undefined): boolean {
+  return typeof primary === "object" && primary.reigns && !primary.hasVolumes;
 }
 
 /** The epoch in which a node's log ends. */

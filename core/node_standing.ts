@@ -27,6 +27,8 @@ export function standingOf(node: CascadeNode): Standing {
     isWaiting: seat.isWaiting,
     hasVolumes: node.config.volumes.some(({ path }) => path !== null),
     isWhole: !deltas.isFresh && !deltas.isInPlace && !deltas.isRejoining,
+    paused: node.hub.downstream.filter((link) => link.pausedWhy !== null)
+      .map(({ config }) => config.to),
     view: seat.view,
     history: pipeline.history.epochs.slice(-EPOCHS_TOLD),
     endLsn,

@@ -70,6 +70,8 @@ export const standingSchema = z.object({
   hasVolumes: z.boolean(),
   /** Its volumes hold an image, or its log goes on from one. */
   isWhole: z.boolean(),
+  /** Nodes that it feeds over links that somebody has paused. */
+  paused: z.array(name).max(128).default([]),
   view: viewSchema,
   /** Of the history the last reigns. */
   history: z.array(epochSchema).max(100),

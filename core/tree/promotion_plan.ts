@@ -7,7 +7,7 @@
 import { History } from "../history.ts";
 import type { Standing } from "./asks.ts";
 import { promotedView } from "./promotion.ts";
-import { type ClusterTree, parentsIn } from "./tree.ts";
+import { type ClusterTree, parentsIn, pathTo } from "./tree.ts";
 import type { PlanNode, TreePlan } from "./tree_report.ts";
 import type { View } from "./view.ts";
 
@@ -23,8 +23,11 @@ export interface PlanGround {
   readonly standings: Standings;
 }
 
-/** See the module's text. `isPlanned`: a hand-over, so that the old primary is to take part. */
-export function planPromotion(ground: PlanGround, isPlanned: boolean): TreePlan {
+/**
+ * See the module's text. `isPlanned`: a hand-over, so that the old primary is to take part. `fetches`: what another
+ * node has more comes along.
+ */
+export function planPromotion(ground: PlanGround, isPlanned: boolean, fetches = true): TreePlan {
   const { tree, view, node, standings } = ground;
   const mine = standingOf(standings, node);
   const primary = standingOf(standings, view.primary);
@@ -73,7 +76,10 @@ export function planPromotion(ground: PlanGround, isPlanned: boolean): TreePlan 
       ? 0
       : best.lagSeconds,
     heardSecondsAgo: isPlanned || known === null ? null : known.silenceMs / 1000,
-    blocked: isPlanned ? whyNoHandOver(ground, primary) : whyNoPromotion(ground, primary),
+    blocked: isPlanned
+      ? whyNoHandOver(ground, primary) ?? whyNoWay(ground, before)
+      : whyNoPromotion(ground, primary) ??
+        (fetches ? whyNoWay(ground, fetchingFrom(ground, best, away)) : null),
     nodes,
   };
 }
@@ -145,6 +151,8 @@ function whyNoPromotion(
   const unfit = whyUnfit(node, standings);
   if (unfit !== null || view.primary === node) return unfit;
   if (primary === null || !primary.reigns || primary.isWaiting) return null;
+  // It reigns to hand on what it has, and whoever had that done was cut off.
+  if (!primary.hasVolumes) return null;
   return `${view.primary} is the primary, and answers: hand over with \`cascade migrate ${node}\`, ` +
     "or promote with --force, which loses what has not been replicated";
 }
@@ -161,6 +169,36 @@ function whyNoHandOver(
     return `the primary ${view.primary} does not answer (${why}): if it is gone, \`cascade promote ${node}\``;
   }
   return primary.state === "running" ? null : `the primary ${view.primary} is ${primary.state}`;
+}
+
+/** The tree while the node that has most reigns, to hand on; none where that is the node itself. */
+function fetchingFrom(
+  { tree, view, node, standings }: PlanGround,
+  best: Standing,
+  away: ReadonlySet<string>,
+): ReadonlyMap<string, string> {
+  const primary = standingOf(standings, view.primary);
+  if (primary?.reigns === true && !primary.isWaiting) return parentsIn(tree, view);
+  if (best.node === node) return new Map();
+  return parentsIn(
+    tree,
+    promotedView(tree, view, best.node, { number: view.reign + 1, id: "" }, away),
+  );
+}
+
+/** A paused link, over which what the node lacks does not come. */
+function whyNoWay(
+  { node, standings }: PlanGround,
+  parents: ReadonlyMap<string, string>,
+): string | null {
+  const path = pathTo(parents, node);
+  for (const [i, to] of path.entries()) {
+    const from = path[i - 1];
+    if (from === undefined || standingOf(standings, from)?.paused.includes(to) !== true) continue;
+    return `what ${node} lacks does not come through: the link from ${from} to ${to} is paused; ` +
+      `see \`cascade resume\``;
+  }
+  return null;
 }
 
 function whyUnfit(node: string, standings: Standings): string | null {

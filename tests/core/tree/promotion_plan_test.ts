@@ -11,6 +11,7 @@ const FIRST = { number: 1, id: "1".repeat(32), firstLsn: 0, node: "hq" };
 function standing(node: string, endLsn: number, more: Partial<Standing> = {}): Standing {
   return {
     ...{ node, state: "running", reigns: false, isWaiting: false, hasVolumes: true, isWhole: true },
+    paused: [],
     ...{ view: VIEW, history: [FIRST], endLsn, stableLsn: endLsn, appliedLsn: endLsn },
     ...{ primaryEndLsn: 1000, primaryTimeMs: 5000, silenceMs: 3000, lagSeconds: 2 },
     ...more,
@@ -50,6 +51,23 @@ Deno.test("a log-only node next door has what the others lack", () => {
   const bunker = standing("metro", 1000, { hasVolumes: false });
   const plan = planPromotion(groundOf(["hq", "gone"], bunker, standing("dr1", 700)), false);
   assertEquals([plan.furthest, plan.fetchBytes, plan.lostBytes], ["metro", 300, 0]);
+});
+
+Deno.test("what a node lacks does not come over a link that is paused, unless it is done without", () => {
+  const bunker = standing("metro", 1000, { hasVolumes: false, paused: ["dr1"] });
+  const ground = groundOf(["hq", "gone"], bunker, standing("dr1", 700));
+  assertMatch(planPromotion(ground, false).blocked ?? "", /from metro to dr1 is paused/);
+  assertEquals(planPromotion(ground, false, false).blocked, null);
+  const equal = groundOf(["hq", "gone"], { ...bunker, endLsn: 700 }, standing("dr1", 700));
+  assertEquals(planPromotion(equal, false).blocked, null);
+  const hq = standing("hq", 1000, { reigns: true });
+  const handing = groundOf(hq, bunker, standing("dr1", 700));
+  assertMatch(planPromotion(handing, true).blocked ?? "", /from metro to dr1 is paused/);
+});
+
+Deno.test("a node without volumes that reigns is there to hand on", () => {
+  const hq = standing("hq", 1000, { reigns: true, hasVolumes: false });
+  assertEquals(planPromotion(groundOf(hq, standing("dr1", 700)), false).blocked, null);
 });
 
 Deno.test("while the primary answers it is handed over, not promoted", () => {
