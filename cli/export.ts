@@ -4,12 +4,12 @@
  * @module
  */
 import { resolve } from "node:path";
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, Option } from "@commander-js/extra-typings";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { ViewStatus } from "../core/marks/apply_status.ts";
 import type { AsOf } from "../core/marks/views.ts";
-import { parseDuration } from "../core/topology/units.ts";
 import type { AdminTarget } from "../io/admin_client.ts";
+import { asOfOptions, lsnArgument, timeArgument } from "./as_of.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { examples, topologyOption } from "./options.ts";
 import { printJson, printLine, tell } from "./output.ts";
@@ -96,18 +96,6 @@ function absolute(address: string): string {
   return address.startsWith("unix:") ? `unix:${resolve(address.slice(5))}` : address;
 }
 
-function asOfOptions(
-  mark: string | undefined,
-  lsn: number | undefined,
-  timeMs: number | undefined,
-): AsOf[] {
-  return [
-    ...(mark === undefined ? [] : [{ mark }]),
-    ...(lsn === undefined ? [] : [{ lsn }]),
-    ...(timeMs === undefined ? [] : [{ timeMs }]),
-  ];
-}
-
 async function show(
   target: AdminTarget,
   asOf: AsOf,
@@ -163,22 +151,4 @@ async function hold(target: AdminTarget, id: string, signal: AbortSignal): Promi
       throw new ExitWith(EXIT.failed, `cascade: the node has closed the export: ${error.message}`);
     }
   }
-}
-
-function lsnArgument(text: string): number {
-  const lsn = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(lsn)) return lsn;
-  throw new InvalidArgumentError("Expected an LSN: a whole number.");
-}
-
-/** A moment, or how long ago it was. */
-function timeArgument(text: string): number {
-  const ago = /^(\S+)\s+ago$/.exec(text);
-  if (ago !== null) {
-    const duration = parseDuration(ago[1] ?? "");
-    if (duration.ok) return Date.now() - duration.value;
-  }
-  const timeMs = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : NaN;
-  if (Number.isFinite(timeMs) && timeMs >= 0) return timeMs;
-  throw new InvalidArgumentError('Expected a time such as 2026-11-24T02:15:00Z, or "20m ago".');
 }

@@ -4,7 +4,9 @@
  * @module
  */
 import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { CascadeError } from "../core/errors.ts";
 import { parseDuration } from "../core/topology/units.ts";
+import { asOfOptions, lsnArgument, timeArgument } from "./as_of.ts";
 import { examples, topologyOption } from "./options.ts";
 
 const MIGRATE_MS = 600_000;
@@ -33,6 +35,18 @@ export function promoteCommand() {
     .addOption(dryRunOption())
     .addOption(yesOption())
     .option("--force", "also while the old primary answers, and without what others have more")
+    .option(
+      "--to-mark <name>",
+      "as of a mark, and without what came after: for a node with applyDelay",
+    )
+    .addOption(new Option("--to-lsn <n>", "as of an LSN").argParser(lsnArgument))
+    .addOption(
+      new Option(
+        "--to-time <time>",
+        'as of a time by the primary\'s clock, such as 2026-11-24T02:15:00Z or "20m ago"',
+      )
+        .argParser(timeArgument),
+    )
     .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(
@@ -42,12 +56,21 @@ export function promoteCommand() {
         ["The primary is gone", "cascade promote metro"],
         ["The same, in a script", "cascade promote metro --yes"],
         ["It is to stay so: the topology files, too", "cascade promote metro --write"],
+        ["The table was dropped at 02:20", "cascade promote dr --to-time 2026-11-24T02:15:00Z"],
       ),
     )
-    .action(async (node, { topology, dryRun, yes, force, write = false, json }) => {
+    .action(async (node, options) => {
+      const { topology, dryRun = false, yes = false, force = false } = options;
+      const { write = false, json = false } = options;
+      const [at = null, second] = asOfOptions(options.toMark, options.toLsn, options.toTime);
+      if (second !== undefined) {
+        throw new CascadeError("usage", "expected one of --to-mark, --to-lsn and --to-time", {
+          hint: "See `cascade promote --help`.",
+        });
+      }
       const { runOrder } = await import("./tree_run.ts");
-      const order = { order: "promote", dryRun: dryRun ?? false, force: force ?? false } as const;
-      await runOrder({ topology, node, order, yes: yes ?? false, write, json: json ?? false });
+      const order = { order: "promote", dryRun, force, at } as const;
+      await runOrder({ topology, node, order, yes, write, json });
     });
 }
 

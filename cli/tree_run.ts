@@ -86,7 +86,7 @@ function isOf({ node }: FileReport): (other: FileReport) => boolean {
 export async function showWhatIf(path: string, node: string, json: boolean): Promise<void> {
   const topology = loadTopology(path);
   nodeNamed(topology, node);
-  const order = { order: "promote", dryRun: true, force: false } as const;
+  const order = { order: "promote", dryRun: true, force: false, at: null } as const;
   const { report } = await give(topology, node, order);
   if (json) return printJson(report);
   // That the primary answers is no news here.

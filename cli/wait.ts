@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, Option } from "@commander-js/extra-typings";
 import { CascadeError } from "../core/errors.ts";
+import { lsnArgument } from "./as_of.ts";
 import { durationArgument, examples, topologyOption } from "./options.ts";
 
 interface WaitOptions {
@@ -44,14 +45,6 @@ export function waitCommand() {
       ) + "\nExit codes: 0 it is there; 4 not in time, or nobody could be asked.\n",
     )
     .action(runWait);
-}
-
-function lsnArgument(text: string): number {
-  const lsn = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!Number.isSafeInteger(lsn)) {
-    throw new InvalidArgumentError("Expected an LSN: a whole number.");
-  }
-  return lsn;
 }
 
 async function runWait(options: WaitOptions): Promise<void> {

@@ -12,6 +12,7 @@
  */
 import { CascadeError, describeError } from "./errors.ts";
 import { NO_EPOCH, type Position } from "./history.ts";
+import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeFiles } from "./node_files.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
@@ -74,7 +75,9 @@ export class NodeOrders {
   #do(order: Order): Promise<TreeReport> {
     switch (order.order) {
       case "promote":
-        return this.#promote(order.dryRun, order.force);
+        return order.at === null
+          ? this.#promote(order.dryRun, order.force)
+          : this.#promoteAt(order.at, order.dryRun, order.force);
       case "migrate":
         return this.#migrate(order.dryRun, order.timeoutMs);
       case "reparent":
@@ -147,6 +150,43 @@ export class NodeOrders {
     }
     await node.tree.promote({ away, expectLsn: null, force: false });
     return done(plan, node.pipeline.appendedLsn);
+  }
+
+  /** As of an earlier moment: what others have more is of no use then. */
+  async #promoteAt(at: AsOf, dryRun: boolean, force: boolean): Promise<TreeReport> {
+    const node = this.#node;
+    if (node.pipeline.reigns) {
+      throw new CascadeError("usage", `${this.#name} is the primary already: it has applied all`);
+    }
+    const { lsn } = await node.marks.views.find(at);
+    if (lsn < node.pipeline.appliedLsn) {
+      throw new CascadeError(
+        "refused",
+        `${this.#name} has applied all up to LSN ${node.pipeline.appliedLsn}`,
+        {
+          where: { LSN: lsn },
+          hint: "What was applied stays so: only a node with `applyDelay` can go back to before it",
+        },
+      );
+    }
+    const standings = await this.#standings();
+    const ground = { tree: this.#tree, view: this.#view, node: this.#name, standings };
+    const known = planPromotion(ground, false, false);
+    const more = known.fetchBytes + node.pipeline.appendedLsn - lsn;
+    const plan: TreePlan = {
+      ...known,
+      fetchBytes: 0,
+      furthest: this.#name,
+      lostBytes: known.lostBytes === null ? null : known.lostBytes + more,
+      lostSeconds: null,
+    };
+    if (dryRun) return { ...done(plan, lsn), isDone: false };
+    if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
+      throw new CascadeError("refused", plan.blocked);
+    }
+    const away = [...awayOf(ground)];
+    await node.tree.promote({ away, expectLsn: null, force: false, atLsn: lsn });
+    return done(plan, lsn);
   }
 
   async #migrate(dryRun: boolean, timeoutMs: number): Promise<TreeReport> {

@@ -20,7 +20,8 @@ export function openPipeline(
     log: opened.log,
     shelf: opened.shelf,
     history: opened.history,
-    marks: opened.report.marks,
+    // Some may have been cut off since.
+    marks: opened.report.marks.filter(({ endLsn }) => endLsn <= opened.log.endLsn),
     volumes: opened.volumes,
     reigns: config.role === "primary",
     checkpointLsn: opened.state.checkpointLsn,

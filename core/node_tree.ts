@@ -13,7 +13,9 @@ import { leaveEpoch } from "./rejoin.ts";
 import { isBelow, promotedView } from "./tree/promotion.ts";
 import { canMeet, parentsIn, pathTo } from "./tree/tree.ts";
 import { Seat } from "./tree/seat.ts";
-import { isPromotedOver, nextReign, withParent } from "./tree/view.ts";
+import { isPromotedOver, nextReign, type View, withParent } from "./tree/view.ts";
+import { keepTail } from "./kept_tail.ts";
+import type { NodeState } from "./state.ts";
 
 /** Time between two tries to leave an abandoned epoch that something is in the way of, ms. */
 const LEAVE_RETRY_MS = 10_000;
@@ -28,6 +30,8 @@ export interface PromoteOptions {
   readonly force: boolean;
   /** Only to hand on: it needs no volumes. */
   readonly isInterim?: boolean;
+  /** What its log has beyond is set aside. Null: nothing is. */
+  readonly atLsn?: number | null;
 }
 
 /** See the module's text. */
@@ -38,6 +42,8 @@ export class NodeTree {
   readonly #node: CascadeNode;
   readonly #parts: NodeParts;
   #leaving = false;
+  /** A promotion as of an LSN: what goes into the state file with its view. */
+  #cut: { readonly reignId: string; readonly state: Partial<NodeState> } | null = null;
   #nextLeaveMs = 0;
 
   constructor(node: CascadeNode, parts: NodeParts) {
@@ -52,7 +58,8 @@ export class NodeTree {
       clock: ports.clock,
       journal: ports.journal,
       view: parts.state().view,
-      save: (view) => parts.save({ view }),
+      save: (view) =>
+        parts.save({ view, ...(view.reignId === this.#cut?.reignId ? this.#cut.state : {}) }),
       look: (other) => node.hub.look(other),
       isConnected: (other) => node.hub.isConnected(other),
       fence: () => node.front.stop("failed"),
@@ -78,7 +85,8 @@ export class NodeTree {
    * Makes this node the primary: settles when that is durable; the node turns then. A primary that waits
    * for word of others serves without. Throws `usage`, `refused`.
    */
-  async promote({ away, expectLsn, force, isInterim = false }: PromoteOptions): Promise<void> {
+  async promote(options: PromoteOptions): Promise<void> {
+    const { away, expectLsn, force, isInterim = false, atLsn = null } = options;
     const { pipeline, config, deltas, ports, phase } = this.#node;
     if (pipeline.reigns && !force) return this.seat.allowAlone();
     const { tree } = config;
@@ -103,7 +111,43 @@ export class NodeTree {
     const number = nextReign(Math.max(pipeline.history.lastNumber, view.reign));
     const id = Buffer.from(ports.random.bytes(16)).toString("hex");
     const next = promotedView(tree, view, config.name, { number, id }, new Set(away));
-    await this.seat.learn(next);
+    if (atLsn === null || atLsn === pipeline.appendedLsn) return await this.seat.learn(next);
+    await this.#promoteAt(atLsn, next);
+  }
+
+  /**
+   * The log beyond `lsn` is kept in a folder of its own, and goes at the start that follows: view and cut are in one
+   * state file, so that there is no crash after which the one is so and the other not.
+   */
+  async #promoteAt(lsn: number, view: View): Promise<void> {
+    const { pipeline, marks, deltas } = this.#node;
+    const { config, ports: { disk, clock, journal } } = this.#parts;
+    marks.cap(lsn);
+    try {
+      // What is on its way here is of the tail, too.
+      pipeline.log.requestFlush();
+      await pipeline.log.flushed();
+      const isLate = pipeline.appliedLsn > lsn || pipeline.isInDelta;
+      if (isLate) throw refused(`${config.name} has applied what lies beyond LSN ${lsn}`, false);
+      if (pipeline.log.gaps.some(({ toLsn }) => toLsn > lsn)) {
+        throw refused(`beyond LSN ${lsn} came a delta, which cannot be set aside`, false);
+      }
+      const { log, history, appendedLsn } = pipeline;
+      const keeping = { dir: config.dir, disk, clock, log, segmentBytes: config.log.segmentBytes };
+      const folder = await keepTail(keeping, lsn, appendedLsn, history.lastNumber);
+      if (deltas.isInPlace) throw refused(`${config.name} has no whole image to serve`, false);
+      journal.write("warn", "promoted as of an earlier LSN: what lies beyond was kept", {
+        lsn,
+        end: appendedLsn,
+        ...(folder === null ? {} : { folder }),
+      });
+      this.#cut = { reignId: view.reignId, state: { cutLsn: lsn } };
+      await this.seat.learn(view);
+    } catch (error) {
+      this.#cut = null;
+      marks.cap(Infinity);
+      throw error;
+    }
   }
 
   /** Throws `usage` or `not-found` when that node cannot feed this one. */

@@ -122,24 +122,24 @@ async function settleRole(
     log.requestFlush();
     await log.flushed();
   }
-  const { rejoin } = state;
+  const { rejoin, cutLsn } = state;
+  const isLeaving = rejoin !== null && !rejoin.isCut;
+  const forkLsn = isLeaving ? rejoin.forkLsn : cutLsn;
   let next: NodeState = { ...state, reigned };
-  if (rejoin !== null && !rejoin.isCut) {
-    if (!rejoin.wipes) await log.cutBack(rejoin.forkLsn);
-    else await log.jump(rejoin.forkLsn);
+  if (forkLsn !== null) {
+    if (isLeaving && rejoin.wipes) await log.jump(forkLsn);
+    else if (log.endLsn > forkLsn) await log.cutBack(forkLsn);
     shelf.discardIncoming();
-    for (const delta of [...shelf.deltas]) if (delta.toLsn > rejoin.forkLsn) shelf.drop(delta);
-    history.cutBack(rejoin.forkLsn);
+    for (const delta of [...shelf.deltas]) if (delta.toLsn > forkLsn) shelf.drop(delta);
+    history.cutBack(forkLsn);
     const sizes = config.volumes.map(({ sizeBytes }) => sizeBytes);
-    await cutMaps(ports, `${config.dir}/maps`, sizes, rejoin.forkLsn);
-    next = {
-      ...next,
-      rejoin: { ...rejoin, isCut: true },
-      checkpointLsn: rejoin.forkLsn,
-      history: [...history.epochs],
-    };
+    await cutMaps(ports, `${config.dir}/maps`, sizes, forkLsn);
+    const left = isLeaving
+      ? { rejoin: { ...rejoin, isCut: true }, checkpointLsn: forkLsn }
+      : { cutLsn: null };
+    next = { ...next, ...left, history: [...history.epochs] };
   }
-  if (reigned !== state.reigned || rejoin !== next.rejoin) await stateFile.save(next);
+  if (reigned !== state.reigned || forkLsn !== null) await stateFile.save(next);
   return next;
 }
 
@@ -281,6 +281,7 @@ async function firstState(
     verified: [],
     view: null,
     rejoin: null,
+    cutLsn: null,
     fed: false,
     history: [],
     clean: true,

@@ -74,6 +74,8 @@ const stateSchema = z.object({
   view: viewSchema.nullable().default(null),
   /** What this node had beyond a fork goes: see core/rejoin.ts. */
   rejoin: rejoinSchema.nullable().default(null),
+  /** The node was promoted as of this LSN: what its log has beyond goes at the next start, and was kept. */
+  cutLsn: count.nullable().default(null),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

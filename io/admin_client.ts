@@ -139,7 +139,10 @@ export async function orderTree(
 ): Promise<TreeReport> {
   const query = new URLSearchParams({ node: meant });
   if (order.dryRun) query.set("dryRun", "1");
-  if (order.order === "promote" && order.force) query.set("force", "1");
+  if (order.order === "promote") {
+    if (order.force) query.set("force", "1");
+    for (const [key, value] of Object.entries(order.at ?? {})) query.set(key, String(value));
+  }
   if (order.order === "migrate") query.set("timeoutMs", String(order.timeoutMs));
   if (order.order === "reparent") query.set("to", order.to);
   const { code, body } = await request(target, "POST", `/${order.order}?${query}`);

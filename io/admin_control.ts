@@ -7,7 +7,8 @@
  *                                                    out: what the topology says holds again
  *     POST /sync?link=NAME&link=NAME&dryRun=1&full=1 200 and a report (core/sync_report.ts) at the end
  *     POST /verify?link=NAME&repair=1                200 and a report (core/verify_report.ts) at the end
- *     POST /promote?node=NAME&dryRun=1&force=1       200 and a report (core/tree/tree_report.ts) at the end
+ *     POST /promote?node=NAME&dryRun=1&force=1       200 and a report (core/tree/tree_report.ts) at the end;
+ *                                                    with &mark=NAME, &lsn=N or &timeMs=N as of that
  *     POST /migrate?node=NAME&dryRun=1&timeoutMs=N   the same; `node`: which one is meant, if not this one
  *     POST /reparent?node=NAME&to=NAME&dryRun=1
  *     POST /resolve?node=NAME&dryRun=1
@@ -27,6 +28,7 @@ import type { LineStatus } from "../core/status.ts";
 import { parseLimit } from "../core/topology/line_scalars.ts";
 import { type Order, orderSchema } from "../core/tree/asks.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
+import { asOf } from "./admin_marks.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
 import type { Verifier } from "../core/verify_report.ts";
 import type { Bytes } from "../core/ports.ts";
@@ -168,6 +170,7 @@ async function order({ pathname, searchParams }: URL, { control }: Controls): Pr
     order: pathname.slice(1),
     dryRun: searchParams.get("dryRun") === "1",
     force: searchParams.get("force") === "1",
+    at: asOf(searchParams),
     to: searchParams.get("to"),
     timeoutMs: Number(searchParams.get("timeoutMs") ?? MIGRATE_MS),
   });

@@ -46,7 +46,11 @@ export async function answerMarks(
   if (pathname === "/views") {
     const lease = searchParams.get("leaseMs");
     const leaseMs = lease === null ? null : Math.max(LEASE_MS_MIN, number(lease, "leaseMs"));
-    return json(await marks.views.open(asOf(searchParams), searchParams.get("address"), leaseMs));
+    const image = asOf(searchParams);
+    if (image === null) {
+      throw new CascadeError("usage", "an export is as of a mark, an lsn or a timeMs");
+    }
+    return json(await marks.views.open(image, searchParams.get("address"), leaseMs));
   }
   const match = /^\/views\/([0-9a-f]+)\/(keep|close)$/.exec(pathname);
   if (match === null) return { code: 404, body: "There is /views/ID/keep and close.\n" };
@@ -56,12 +60,13 @@ export async function answerMarks(
   return { code: 204, body: "" };
 }
 
-function asOf(query: URLSearchParams): AsOf {
+/** Which image is meant; null: nothing is said of it. Throws `usage`. */
+export function asOf(query: URLSearchParams): AsOf | null {
   const [mark, lsn, timeMs] = ["mark", "lsn", "timeMs"].map((key) => query.get(key));
   if (mark !== null && mark !== undefined) return { mark };
   if (lsn !== null && lsn !== undefined) return { lsn: number(lsn, "lsn") };
   if (timeMs !== null && timeMs !== undefined) return { timeMs: number(timeMs, "timeMs") };
-  throw new CascadeError("usage", "an export is as of a mark, an lsn or a timeMs");
+  return null;
 }
 
 function number(text: string, what: string): number {

@@ -28,6 +28,8 @@ export class NodeMarks {
   #delay: ApplyDelay | null = null;
   #hook: MarkHook | null = null;
   #isStopped = false;
+  /** Nothing behind it is applied, whatever else is wanted. */
+  #capLsn = Infinity;
 
   /** Those of `node`; `lastTimeMs`: the primary's time in the last record of its log. */
   static of(node: MarkedNode, parts: NodeParts, lastTimeMs: number): NodeMarks {
@@ -83,11 +85,17 @@ export class NodeMarks {
     this.#limit();
   }
 
+  /** Nothing behind `lsn` is applied any more; Infinity: the cap is taken off. */
+  cap(lsn: number): void {
+    this.#capLsn = lsn;
+    this.#limit();
+  }
+
   /** Tells the pipeline how far it may apply. */
   #limit(): void {
     if (this.#isStopped) return;
     const { pipeline } = this.#host;
-    const limits = [this.#delay?.limitLsn, this.#hook?.limitLsn, this.views.limitLsn];
+    const limits = [this.#delay?.limitLsn, this.#hook?.limitLsn, this.views.limitLsn, this.#capLsn];
     const lsn = Math.min(...limits.map((limit) => limit ?? Infinity));
     pipeline.holdAt(Math.max(lsn, pipeline.appliedLsn));
   }

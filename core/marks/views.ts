@@ -70,7 +70,7 @@ export class Views {
     }
     const id = Buffer.from(random.bytes(4)).toString("hex");
     const listen = checkedAddress(address ?? `unix:${config.dir}/view-${id}.sock`);
-    const { lsn, of } = await this.#find(asOf);
+    const { lsn, of } = await this.find(asOf);
     await this.#settle();
     if (lsn < pipeline.appliedLsn) throw tooLate(of, lsn, pipeline.appliedLsn);
     const view: ImageView = new ImageView(pipeline, lsn, () => this.#spoilt(view));
@@ -112,7 +112,8 @@ export class Views {
     }
   }
 
-  async #find(asOf: AsOf): Promise<{ lsn: number; of: string }> {
+  /** Where that image is, and its name. Throws `not-found`, `refused`, `usage`. */
+  async find(asOf: AsOf): Promise<{ lsn: number; of: string }> {
     const { ports: { clock }, pipeline } = this.#host;
     if ("mark" in asOf) {
       const { name, endLsn } = markNamed(pipeline, asOf.mark);

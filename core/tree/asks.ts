@@ -18,9 +18,21 @@ const ms = z.number().nonnegative();
 /** How long a client is kept waiting at the most for a hand-over that does not end, ms. */
 export const HOLD_MS_MAX = 60_000;
 
+const asOfSchema = z.union([
+  z.object({ mark: z.string().min(1).max(255) }),
+  z.object({ lsn }),
+  z.object({ timeMs: ms }),
+]);
+
 /** What an operator orders; any node passes it on to the one that is meant. */
 export const orderSchema = z.discriminatedUnion("order", [
-  z.object({ order: z.literal("promote"), dryRun: z.boolean(), force: z.boolean() }),
+  z.object({
+    order: z.literal("promote"),
+    dryRun: z.boolean(),
+    force: z.boolean(),
+    /** As of a mark, an LSN or a time, and without what came after. */
+    at: asOfSchema.nullable().default(null),
+  }),
   z.object({ order: z.literal("migrate"), dryRun: z.boolean(), timeoutMs: ms.max(86_400_000) }),
   z.object({ order: z.literal("reparent"), dryRun: z.boolean(), to: name }),
   z.object({ order: z.literal("resolve"), dryRun: z.boolean() }),

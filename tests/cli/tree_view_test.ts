@@ -90,7 +90,7 @@ const PLAN: TreePlan = {
 };
 
 Deno.test("a plan says what is lost, what is fetched, and who follows whom", () => {
-  const order = { order: "promote", dryRun: true, force: false } as const;
+  const order = { order: "promote", dryRun: true, force: false, at: null } as const;
   const report = { plan: PLAN, reparent: null, isDone: false, lsn: null, durationMs: 1 };
   assertEquals(planLines(report, order), [
     "metro would be the primary in place of hq.",

@@ -23,6 +23,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     checkpointLsn: 160,
     view: null,
     rejoin: null,
+    cutLsn: null,
     fed: false,
     history: [makeEpoch(1, 0)],
     clean: false,

@@ -347,15 +347,19 @@ Deno.test("orders of the tree reach the node that is meant", async () => {
   const asked: string[] = [];
   await withAdmin({ token: TOKEN, control: noted(asked) }, async (address) => {
     const target = { address, token: TOKEN, timeoutMs: 5000 };
-    const promote = { order: "promote", dryRun: false, force: true } as const;
+    const promote = { order: "promote", dryRun: false, force: true, at: null } as const;
     assertEquals((await orderTree(target, "metro", promote)).lsn, 7);
+    await orderTree(target, "metro", { ...promote, force: false, at: { mark: "a & b" } });
+    await orderTree(target, "metro", { ...promote, dryRun: true, at: { timeMs: 8 } });
     await orderTree(target, "metro", { order: "migrate", dryRun: true, timeoutMs: 5 });
     await orderTree(target, "dr", { order: "reparent", dryRun: false, to: "hq" });
     await orderTree(target, "dr", { order: "write", dryRun: false });
     await assertRejectsCode(orderTree(target, "missing", promote), "refused");
   });
   assertEquals(asked, [
-    '{"order":"promote","dryRun":false,"force":true} of metro',
+    '{"order":"promote","dryRun":false,"force":true,"at":null} of metro',
+    '{"order":"promote","dryRun":false,"force":false,"at":{"mark":"a & b"}} of metro',
+    '{"order":"promote","dryRun":true,"force":true,"at":{"timeMs":8}} of metro',
     '{"order":"migrate","dryRun":true,"timeoutMs":5} of metro',
     '{"order":"reparent","dryRun":false,"to":"hq"} of dr',
     '{"order":"write","dryRun":false} of dr',

@@ -335,7 +335,7 @@ class FailoverWorld {
 
   /** The primary is gone: a promotion that first fetches what any node has that answers. */
   #advised(node: CascadeNode): void {
-    const order = { order: "promote", dryRun: false, force: false } as const;
+    const order = { order: "promote", dryRun: false, force: false, at: null } as const;
     node.orders.carryOut(order).then(({ plan }) => {
       this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
       this.#count(plan === null || plan.fetchBytes === 0 ? "advised promotions" : "after a fetch");

@@ -43,6 +43,7 @@ export function makeState(): NodeState {
     verified: [],
     view: null,
     rejoin: null,
+    cutLsn: null,
     fed: false,
     history: [],
     clean: true,

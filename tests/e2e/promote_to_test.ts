@@ -1,0 +1,90 @@
+/** The finger that dropped the table: a node that applies late is promoted as of a moment before. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { join } from "node:path";
+import { Cluster } from "./support/cluster.ts";
+import { e2e } from "./support/e2e.ts";
+import { firstDifference } from "./support/images.ts";
+import { NbdClient } from "./support/nbd_client.ts";
+import { until } from "./support/wait.ts";
+
+const BLOCK_BYTES = 4096;
+
+async function write(cluster: Cluster, node: string, block: number, value: number): Promise<void> {
+  const client = await NbdClient.connect(cluster.socket(node));
+  await client.write(block * BLOCK_BYTES, new Uint8Array(BLOCK_BYTES).fill(value));
+  await client.flush();
+  client.close();
+}
+
+async function read(cluster: Cluster, node: string, block: number): Promise<number | undefined> {
+  const client = await NbdClient.connect(cluster.socket(node));
+  const bytes = await client.read(block * BLOCK_BYTES, BLOCK_BYTES);
+  client.close();
+  return bytes[0];
+}
+
+e2e(
+  "a node that applies late is promoted as of a mark, and the others follow",
+  [],
+  async (cleanup) => {
+    const cluster = Cluster.create(cleanup, {
+      nodes: ["hq", "metro", "dr"],
+      links: [{ from: "hq", to: "metro", mode: "async" }, {
+        ...{ from: "metro", to: "dr", mode: "async" },
+      }],
+      exporting: ["metro"],
+      settings: { metro: { applyDelay: "6h" } },
+      tcp: true,
+    });
+    await cluster.start();
+    for (let i = 0; i < 20; i++) await write(cluster, "hq", i, 1);
+    await cluster.cli(["mark", "before"]);
+    for (let i = 0; i < 10; i++) await write(cluster, "hq", i, 66);
+    await cluster.cli(["mark", "after"]);
+    const end = (await cluster.status("hq")).lsn.appended;
+    await until("all have all", async () => {
+      return (await cluster.status("metro")).lsn.durable === end &&
+        (await cluster.status("dr")).lsn.applied === end;
+    });
+    await cluster.kill("hq");
+    const both = ["promote", "metro", "--to-mark", "before", "--to-lsn", "7", "--yes"];
+    assertMatch((await cluster.cli(both, { codes: [2] })).stderr, /one of --to-mark, --to-lsn/);
+    const unknown = await cluster.cli(["promote", "metro", "--to-mark", "nil", "--yes"], {
+      codes: null,
+    });
+    assertMatch(unknown.stderr, /there is no mark "nil"/);
+    // dr has applied it all.
+    const late = await cluster.cli(["promote", "dr", "--to-mark", "before", "--yes"], {
+      codes: null,
+    });
+    assertMatch(late.stderr, /applied/);
+    const plan = await cluster.cli(["promote", "metro", "--to-mark", "before", "--dry-run"]);
+    assertMatch(plan.stdout, /KiB/);
+    await cluster.cli(["promote", "metro", "--to-mark", "before", "--yes"]);
+    for (let i = 0; i < 20; i++) assertEquals(await read(cluster, "metro", i), 1, `block ${i}`);
+    await write(cluster, "metro", 30, 3);
+    const kept = Array.from(Deno.readDirSync(join(cluster.dir("metro"), "abandoned")));
+    assertEquals(kept.length, 1);
+    const folder = join(cluster.dir("metro"), "abandoned", kept[0]!.name);
+    const lost = join(cleanup.folder, "lost");
+    await cluster.cli(["log", "extract", folder, "--to", lost]);
+    assertEquals(Deno.readFileSync(join(lost, "data.img"))[0], 66);
+    // A start in between finds it as it is.
+    await cluster.kill("metro");
+    await cluster.start("metro", "hq");
+    await write(cluster, "metro", 31, 4);
+    await until("all have all", async () => {
+      const { lsn } = await cluster.status("metro");
+      if (lsn.applied !== lsn.appended) return false;
+      for (const node of ["hq", "dr"]) {
+        const status = await cluster.status(node);
+        if (status.lsn.applied !== lsn.appended || status.tree?.isRejoining !== false) return false;
+      }
+      return true;
+    }, { deadlineMs: 90_000 });
+    for (const node of ["hq", "dr"]) {
+      assertEquals(firstDifference(cluster.image("metro"), cluster.image(node)), null, node);
+    }
+    assertEquals(await read(cluster, "metro", 5), 1);
+  },
+);
