@@ -33,7 +33,7 @@ export const UNAPPLIED_BYTES_MAX = 256 * 1024 * 1024;
 export const OVERLAY_EXTENTS_MAX = 128 * 1024;
 
 /** A checkpoint is due when a quarter of the log budget, or this much, was applied since the last. */
-export const CHECKPOINT_BYTES_MAX = 256 * 1024 * 1024;
+export const CHECKPOINT_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** A checkpoint is due when anything was applied and this has passed. */
 export const CHECKPOINT_INTERVAL_MS = 30_000;

@@ -260,6 +260,8 @@ async function firstState(
   for (const { volume, file } of files) {
     base[volume.name] = await fingerprint(file, volume.sizeBytes, ports.clock);
     await file.flush();
+    // Whoever put an image here wrote it in large pieces, and it was read in such: see `Volume`.
+    file.forgetCached?.();
     if (file.isDevice) continue;
     // The state file says that there is a note: later it is missed.
     await flushOwnerNote(ports.disk, file.path);

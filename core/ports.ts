@@ -50,6 +50,10 @@ export interface DiskFile {
    */
   writeOut?(offset: number, length: number): void;
   /**
+   * Lets the page cache forget what is clean of the file. Left out where it would change nothing.
+   */
+  forgetCached?(): void;
+  /**
    * Makes [offset, offset + length) read as zero. With `hole` it gives the room back where the
    * system can, else it writes zeroes. Never changes the size of the file.
    */

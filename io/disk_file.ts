@@ -127,6 +127,11 @@ export class OpenFile implements DiskFile {
     this.#libc.forget(this.#fd, offset, length);
   }
 
+  forgetCached(): void {
+    // To the end, however far that is.
+    this.#libc?.forget(this.#fd, 0, 0);
+  }
+
   zeroAt(offset: number, length: number, hole: boolean): void {
     // What lies past the end reads as zero already, and the size must not change.
     const asked = offset + length;

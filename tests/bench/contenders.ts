@@ -23,16 +23,23 @@ export interface Contender {
 }
 
 /**
- * How images are filled. Larger writes leave the page cache in large pieces, and Linux then takes
- * 50 us and more for a small write into one of them: more than any of the servers themselves.
+ * How images are filled: in pieces of 1 MiB, as whatever copies, installs or restores one does, or of 4 KiB. The
+ * page cache keeps them in pieces of that size, and Linux takes ten times as long for a small write into a large
+ * one, whoever writes: so the two are different machines as to everybody's figures.
  */
-const STEP_BYTES = 4096;
+export type FillBytes = 4096 | 1048576;
+
+/** The volume that each contender serves. */
+export interface Disk {
+  readonly sizeBytes: number;
+  readonly fillBytes: FillBytes;
+}
 
 /** Writes a file of zeroes with real room on the disk, so that nobody's writes allocate. */
-export function fillImage(path: string, sizeBytes: number): void {
+export function fillImage(path: string, sizeBytes: number, fillBytes: FillBytes = 1048576): void {
   const file = openSync(path, "w");
-  const zeroes = new Uint8Array(STEP_BYTES);
-  for (let at = 0; at < sizeBytes; at += STEP_BYTES) writeSync(file, zeroes);
+  const zeroes = new Uint8Array(fillBytes);
+  for (let at = 0; at < sizeBytes; at += fillBytes) writeSync(file, zeroes);
   closeSync(file);
 }
 
@@ -41,7 +48,7 @@ export async function startCascade(
   cleanup: Cleanup,
   name: string,
   mode: "async" | "sync",
-  sizeBytes: number,
+  { sizeBytes, fillBytes }: Disk,
   budget: string,
 ): Promise<Contender & { readonly cluster: Cluster }> {
   const cluster = Cluster.create(cleanup, {
@@ -51,7 +58,7 @@ export async function startCascade(
     budget,
     tcp: true,
   }, name);
-  for (const node of cluster.spec.nodes) fillImage(cluster.image(node), sizeBytes);
+  for (const node of cluster.spec.nodes) fillImage(cluster.image(node), sizeBytes, fillBytes);
   await cluster.start();
   await fillLog(cluster);
   return {
@@ -74,17 +81,17 @@ export async function fillLog(cluster: Cluster): Promise<void> {
     const { bytes, budget, segments } = (await cluster.status()).log;
     const left = budget - bytes;
     if (left <= 2 * bytes / segments) return;
-    // Small writes, for the same reason as above.
+    // Small writes: the volumes' pages in the page cache stay small.
     const options = { rw: "randwrite", bs: "4k", iodepth: 16, size: "256m", norandommap: 1 };
     await fio(cluster.uri(), { ...options, io_size: left });
   }
 }
 
 /** The file plugin of nbdkit. */
-export function startNbdkit(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
+export function startNbdkit(cleanup: Cleanup, disk: Disk): Promise<Contender> {
   const image = join(cleanup.folder, "nbdkit.img");
   const socket = join(cleanup.folder, "nbdkit.sock");
-  fillImage(image, sizeBytes);
+  fillImage(image, disk.sizeBytes, disk.fillBytes);
   return serve(cleanup, "nbdkit", socket, ["nbdkit", "-f", "-U", socket, "file", image]);
 }
 
@@ -95,7 +102,7 @@ export const CEILING = "nothing";
  * nbdkit's null plugin: it forgets what is written, and keeps no file. What it reaches tells how much of
  * nbdkit's other figure is the work of the protocol, and of fio, alone.
  */
-export function startCeiling(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
+export function startCeiling(cleanup: Cleanup, { sizeBytes }: Disk): Promise<Contender> {
   const socket = join(cleanup.folder, "nothing.sock");
   return serve(cleanup, CEILING, socket, [
     ...["nbdkit", "-f", "-U", socket],
@@ -104,10 +111,10 @@ export function startCeiling(cleanup: Cleanup, sizeBytes: number): Promise<Conte
 }
 
 /** qemu-nbd over a raw file, with its default cache mode. */
-export function startQemuNbd(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
+export function startQemuNbd(cleanup: Cleanup, disk: Disk): Promise<Contender> {
   const image = join(cleanup.folder, "qemu-nbd.img");
   const socket = join(cleanup.folder, "qemu-nbd.sock");
-  fillImage(image, sizeBytes);
+  fillImage(image, disk.sizeBytes, disk.fillBytes);
   const options = ["--persistent", "--shared=8", "--cache=writeback", "-f", "raw"];
   return serve(cleanup, "qemu-nbd", socket, ["qemu-nbd", "-k", socket, ...options, image]);
 }
@@ -116,13 +123,13 @@ export function startQemuNbd(cleanup: Cleanup, sizeBytes: number): Promise<Conte
  * qemu-nbd over a quorum of a local file and the export of another qemu-nbd over TCP: a write is
  * answered when both have it, as with a sync link.
  */
-export async function startQuorum(cleanup: Cleanup, sizeBytes: number): Promise<Contender> {
+export async function startQuorum(cleanup: Cleanup, disk: Disk): Promise<Contender> {
   const local = join(cleanup.folder, "quorum-local.img");
   const remote = join(cleanup.folder, "quorum-remote.img");
   const socket = join(cleanup.folder, "quorum.sock");
   const [port] = freePorts(1);
-  fillImage(local, sizeBytes);
-  fillImage(remote, sizeBytes);
+  fillImage(local, disk.sizeBytes, disk.fillBytes);
+  fillImage(remote, disk.sizeBytes, disk.fillBytes);
   const far = new Background("quorum-remote", "qemu-nbd", [
     ...["-b", "127.0.0.1", "-p", String(port), "--persistent", "--shared=8"],
     ...["--cache=writeback", "-f", "raw", "-x", "remote", remote],

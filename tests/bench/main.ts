@@ -1,7 +1,7 @@
 /**
  * The benchmark: Cascade side by side with servers that keep no log, in one run.
  *
- *     deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
+ *     deno task bench [--quick] [--rows a,b] [--fill 1MiB|4KiB] [--json FILE] [--strict]
  *
  * @module
  */
@@ -12,6 +12,7 @@ import type { Cleanup } from "../e2e/support/e2e.ts";
 import { run } from "../e2e/support/programs.ts";
 import { measure, type Pace, ROWS } from "./compared_rows.ts";
 import {
+  type FillBytes,
   startCascade,
   startCeiling,
   startNbdkit,
@@ -21,16 +22,18 @@ import {
 import { OWN_ROWS } from "./own_rows.ts";
 import { type BenchDocument, draw } from "./report.ts";
 
-const HELP = `deno task bench [--quick] [--rows a,b] [--json FILE] [--strict]
+const HELP = `deno task bench [--quick] [--rows a,b] [--fill 1MiB|4KiB] [--json FILE] [--strict]
 
   --quick      one short round of each row: a look, not a measurement
   --rows a,b   these rows alone: ${
   [...ROWS.map((row) => row.id), ...Object.keys(OWN_ROWS)].join(", ")
 }
+  --fill SIZE  in writes of which size the compared rows' images are filled before: 1MiB unless given, or 4KiB
   --json FILE  the document with every round, beside the tables
   --strict     exit code 1 when a row is below what is required
 `;
 const GIB = 1024 ** 3;
+const FILLS: Readonly<Record<string, FillBytes>> = { "1MiB": 1048576, "4KiB": 4096 };
 const NEEDS = ["fio", "nbdkit", "qemu-nbd"];
 /** More than a peer can lag behind one run, and less than all runs together write. */
 const BUDGET = "3GiB";
@@ -43,6 +46,7 @@ async function main(): Promise<number> {
     options: {
       quick: { type: "boolean", default: false },
       rows: { type: "string" },
+      fill: { type: "string", default: "1MiB" },
       json: { type: "string" },
       strict: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -64,9 +68,14 @@ async function main(): Promise<number> {
     tell(`no row is called ${unknown}\n\n${HELP}`);
     return 2;
   }
+  const fillBytes = FILLS[values.fill];
+  if (fillBytes === undefined) {
+    tell(`--fill takes 1MiB or 4KiB, not ${values.fill}\n\n${HELP}`);
+    return 2;
+  }
   const pace: Pace = values.quick
-    ? { rounds: 1, seconds: 2, sizeBytes: GIB / 4 }
-    : { rounds: 3, seconds: 5, sizeBytes: GIB };
+    ? { rounds: 1, seconds: 2, sizeBytes: GIB / 4, fillBytes }
+    : { rounds: 3, seconds: 5, sizeBytes: GIB, fillBytes };
   const document = await describe(pace);
   await withCleanup((cleanup) => compare(cleanup, wanted, pace, document));
   for (const id of wanted.filter((id) => id in OWN_ROWS)) {
@@ -92,14 +101,14 @@ async function compare(
   const plans = ROWS.filter((row) => wanted.includes(row.id));
   const sets = {
     async: async () => [
-      await startCascade(cleanup, "cascade", "async", pace.sizeBytes, BUDGET),
-      await startNbdkit(cleanup, pace.sizeBytes),
-      await startQemuNbd(cleanup, pace.sizeBytes),
-      await startCeiling(cleanup, pace.sizeBytes),
+      await startCascade(cleanup, "cascade", "async", pace, BUDGET),
+      await startNbdkit(cleanup, pace),
+      await startQemuNbd(cleanup, pace),
+      await startCeiling(cleanup, pace),
     ],
     sync: async () => [
-      await startCascade(cleanup, "cascade-sync", "sync", pace.sizeBytes, BUDGET),
-      await startQuorum(cleanup, pace.sizeBytes),
+      await startCascade(cleanup, "cascade-sync", "sync", pace, BUDGET),
+      await startQuorum(cleanup, pace),
     ],
   };
   for (const peer of ["async", "sync"] as const) {
@@ -122,7 +131,12 @@ async function describe(pace: Pace): Promise<BenchDocument> {
     startedAt: new Date().toISOString(),
     machine: { cpus: cpus().length, model: cpus()[0]?.model ?? "", memoryBytes: totalmem() },
     versions,
-    settings: { rounds: pace.rounds, seconds: pace.seconds, volume: pace.sizeBytes },
+    settings: {
+      rounds: pace.rounds,
+      seconds: pace.seconds,
+      volume: pace.sizeBytes,
+      fill: pace.fillBytes,
+    },
     compared: [],
     own: [],
   };

@@ -46,7 +46,13 @@ export interface BenchDocument {
   readonly startedAt: string;
   readonly machine: { readonly cpus: number; readonly model: string; readonly memoryBytes: number };
   readonly versions: Readonly<Record<string, string>>;
-  readonly settings: { readonly rounds: number; readonly seconds: number; readonly volume: number };
+  readonly settings: {
+    readonly rounds: number;
+    readonly seconds: number;
+    /** Bytes of a volume, and of the writes that filled it before. */
+    readonly volume: number;
+    readonly fill: number;
+  };
   readonly compared: ComparedRow[];
   readonly own: OwnRow[];
 }

@@ -184,6 +184,17 @@ Deno.test("a crash before the first state was saved leaves a start that can be d
   await close(await open(disk));
 });
 
+Deno.test("an image that is adopted is durable before the page cache forgets it, and only once", async () => {
+  const disk = makeDisk();
+  const ofVolume = () => disk.events.filter((event) => event.endsWith(" /vols/data"));
+  disk.place("/vols/data", new Uint8Array(1024 * 1024).fill(7));
+  await close(await open(disk));
+  assertEquals(ofVolume().slice(0, 2), ["flush /vols/data", "forget /vols/data"]);
+  disk.events.length = 0;
+  await close(await open(disk));
+  assertEquals(ofVolume().filter((event) => event.startsWith("forget")), []);
+});
+
 Deno.test("whatever is in the way of a start, nothing stays open", async () => {
   const disk = await makeUsed();
   disk.beforeFlush = (path) =>

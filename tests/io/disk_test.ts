@@ -38,6 +38,21 @@ Deno.test("a file gives back what was written, and zeroes past its end", () =>
     assertEquals(Deno.statSync(`${folder}/a`).mode! & 0o777, 0o600);
   }));
 
+Deno.test("what the page cache was told to forget is read from the disk, flushed or not", () =>
+  withFolder(async (folder) => {
+    const file = disk.open(`${folder}/data`, { create: true });
+    const bytes = new Uint8Array(2 * 1024 * 1024).map((_, i) => i % 251);
+    file.writeAt(bytes, 0);
+    await file.flush();
+    file.writeAt(Uint8Array.of(1, 2, 3), 777_777);
+    file.forgetCached?.();
+    bytes.set([1, 2, 3], 777_777);
+    const into = new Uint8Array(bytes.length);
+    file.readAt(into, 0);
+    assertEquals(into, bytes);
+    file.close();
+  }));
+
 Deno.test("offsets beyond four gibibytes are exact on a sparse tebibyte", () =>
   withFolder((folder) => {
     const file = disk.open(`${folder}/a`, { create: true });

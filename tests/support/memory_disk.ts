@@ -172,6 +172,11 @@ class OpenFile implements DiskFile {
     this.#disk.events.push(`flush ${this.path}`);
   }
 
+  forgetCached(): void {
+    this.#check();
+    this.#disk.events.push(`forget ${this.path}`);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
