@@ -6,6 +6,7 @@
  */
 import { PERMISSIONS, UNSTABLE } from "../../build/permissions.ts";
 import { delay } from "@std/async/delay";
+import { CascadeError } from "../../core/errors.ts";
 import type { Topology } from "../../core/topology/topology.ts";
 import { loadTopology } from "../../io/topology_file.ts";
 import { gather, type Report } from "../report.ts";
@@ -19,7 +20,9 @@ export interface Cast {
   readonly links: readonly string[];
 }
 
-const START_TIMEOUT_MS = 10_000;
+/** A machine that is busy with other things may take long to start four programs. */
+const START_TIMEOUT_MS = 60_000;
+const STOP_TIMEOUT_MS = 10_000;
 const POLL_MS = 50;
 
 /** How to run this program again: the compiled binary itself, or Deno with the main module and what that may do. */
@@ -156,12 +159,16 @@ export class DemoCluster {
     return gather(topology, nodes);
   }
 
-  /** Waits until `test` holds; throws with the nodes' last words when it does not in time. */
+  /** Waits until `test` holds; throws `timed-out` with the nodes' last words when it does not in time. */
   async waitFor(what: string, test: () => Promise<boolean>, timeoutMs = START_TIMEOUT_MS) {
     const deadline = performance.now() + timeoutMs;
     while (!await test()) {
       if (performance.now() > deadline) {
-        throw new Error(`${what}: not within ${timeoutMs / 1000} s\n${await this.lastWords()}`);
+        const message = `${what} within ${timeoutMs / 1000} s`;
+        const hint =
+          "Is the machine busy with something else? Then try again. Of the nodes' journals:\n" +
+          await this.lastWords();
+        throw new CascadeError("timed-out", message, { hint, retryable: true });
       }
       await delay(POLL_MS);
     }
@@ -183,7 +190,7 @@ export class DemoCluster {
       const child = this.#processes.get(node);
       if (child === undefined) continue;
       signal(child, "SIGTERM");
-      const late = setTimeout(() => signal(child, "SIGKILL"), START_TIMEOUT_MS);
+      const late = setTimeout(() => signal(child, "SIGKILL"), STOP_TIMEOUT_MS);
       await child.status;
       clearTimeout(late);
       this.#processes.delete(node);

@@ -22,7 +22,7 @@ const CAST: Cast = {
   exporting: ["hq", "metro"],
   links: ["from: hq, to: metro, mode: sync, timeout: 2s", "from: metro, to: dr, mode: async"],
 };
-const SETTLE_TIMEOUT_MS = 30_000;
+const SETTLE_TIMEOUT_MS = 60_000;
 /** How long metro hears nothing of hq before that dies, and what is written meanwhile; well below the link's timeout. */
 const SILENCE_MS = 250;
 const LAST_WORDS = { writes: 64, bytes: 64 * 1024 };

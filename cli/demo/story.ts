@@ -26,7 +26,7 @@ const CAST: Cast = {
   ],
 };
 const DOWN_MS = 1500;
-const CATCH_UP_TIMEOUT_MS = 20_000;
+const CATCH_UP_TIMEOUT_MS = 60_000;
 
 /** What the story is told with. */
 export interface DemoOptions {
