@@ -42,6 +42,7 @@ const COMMANDS: readonly (readonly [name: string, load: () => Promise<unknown>])
   ["resume", async () => (await import("./pause.ts")).resumeCommand()],
   ["promote", async () => (await import("./tree.ts")).promoteCommand()],
   ["migrate", async () => (await import("./tree.ts")).migrateCommand()],
+  ["demote", async () => (await import("./demote.ts")).demoteCommand()],
   ["reparent", async () => (await import("./tree.ts")).reparentCommand()],
   ["resolve", async () => (await import("./tree.ts")).resolveCommand()],
   ["limit", async () => (await import("./limit.ts")).limitCommand()],

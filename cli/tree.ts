@@ -11,15 +11,21 @@ import { examples, topologyOption } from "./options.ts";
 
 const MIGRATE_MS = 600_000;
 
-const dryRunOption = () => new Option("--dry-run", "tell what would follow, and change nothing");
+export const dryRunOption = () =>
+  new Option("--dry-run", "tell what would follow, and change nothing");
 const yesOption = () => new Option("--yes", "do not ask");
-const writeOption = () =>
+export const writeOption = () =>
   new Option(
     "--write",
     "then write the roles and links as they are into the topology files of all nodes reached",
   )
     .conflicts("dryRun");
-const jsonOption = () => new Option("--json", "print the report as JSON");
+export const jsonOption = () => new Option("--json", "print the report as JSON");
+
+export const handOverTimeoutOption = () =>
+  new Option("--timeout <duration>", "how long the node may take to catch up")
+    .default(MIGRATE_MS, "10m")
+    .argParser(durationArgument);
 
 /** `cascade promote`. */
 export function promoteCommand() {
@@ -85,11 +91,7 @@ export function migrateCommand() {
     .argument("<node>", "the node that is to be the primary")
     .addOption(topologyOption())
     .addOption(dryRunOption())
-    .addOption(
-      new Option("--timeout <duration>", "how long the node may take to catch up")
-        .default(MIGRATE_MS, "10m")
-        .argParser(durationArgument),
-    )
+    .addOption(handOverTimeoutOption())
     .addOption(writeOption())
     .addOption(jsonOption())
     .addHelpText(

@@ -110,7 +110,7 @@ function confirmOrLeave(order: Order): void {
  * The node that is meant is asked first, then the others: the admin side of most listens on its own host alone, and any
  * node passes an order on.
  */
-async function give(
+export async function give(
   topology: Topology,
   meant: string,
   order: Order,

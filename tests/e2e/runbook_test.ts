@@ -66,6 +66,12 @@ e2e("the runbook's commands do what they are for, as they are printed", [], asyn
   await settled("metro");
   await follow("Home again, and planned work", 0);
   await settled("hq");
+  await follow("Home again, and planned work", 1);
+  await settled("metro");
+  // There is nothing left to be done.
+  await follow("Home again, and planned work", 1);
+  await follow("Home again, and planned work", 0);
+  await settled("hq");
 
   for (const node of ["dr", "metro", "hq"]) await cluster.kill(node);
   cluster.spawn("hq");
