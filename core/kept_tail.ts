@@ -22,6 +22,11 @@ export interface Keeping {
   readonly segmentBytes: number;
 }
 
+/** Where such records are kept. */
+export function tailFolder(dir: string, epoch: number, fromLsn: number, endLsn: number): string {
+  return `${dir}/abandoned/${epoch}-${fromLsn}-${endLsn}`;
+}
+
 /**
  * Keeps what the log has of [fromLsn, endLsn), durably; returns the folder, or null: it has nothing of it as
  * records. Done again after a crash, it begins anew. Throws `disk-full`, and what the disk throws.
@@ -33,7 +38,7 @@ export async function keepTail(
   epoch: number,
 ): Promise<string | null> {
   const { dir, disk, clock, log } = keeping;
-  const folder = `${dir}/abandoned/${epoch}-${fromLsn}-${endLsn}`;
+  const folder = tailFolder(dir, epoch, fromLsn, endLsn);
   const first = Math.max(fromLsn, log.startLsn, log.gapAt(fromLsn)?.toLsn ?? 0);
   if (first >= endLsn) return null;
   await makeDurableFolder(disk, `${dir}/abandoned`);

@@ -15,6 +15,7 @@ import { NO_EPOCH, type Position } from "./history.ts";
 import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeFiles } from "./node_files.ts";
+import { findPast, planPast, sinceThen } from "./node_past.ts";
 import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
 import {
   heldSchema,
@@ -128,7 +129,7 @@ export class NodeOrders {
     const plan = planPromotion(ground, false, !force);
     if (dryRun) return { ...done(plan), isDone: false };
     if (node.pipeline.reigns && node.tree.seat.conflict === null) {
-      node.tree.seat.allowAlone();
+      node.tree.serveWithout([...awayOf(ground)]);
       return done(plan);
     }
     if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
@@ -155,31 +156,11 @@ export class NodeOrders {
   /** As of an earlier moment: what others have more is of no use then. */
   async #promoteAt(at: AsOf, dryRun: boolean, force: boolean): Promise<TreeReport> {
     const node = this.#node;
-    if (node.pipeline.reigns) {
-      throw new CascadeError("usage", `${this.#name} is the primary already: it has applied all`);
-    }
-    const { lsn } = await node.marks.views.find(at);
-    if (lsn < node.pipeline.appliedLsn) {
-      throw new CascadeError(
-        "refused",
-        `${this.#name} has applied all up to LSN ${node.pipeline.appliedLsn}`,
-        {
-          where: { LSN: lsn },
-          hint: "What was applied stays so: only a node with `applyDelay` can go back to before it",
-        },
-      );
-    }
+    if (node.pipeline.reigns) return { ...done(null, await sinceThen(node, at)), isDone: !dryRun };
+    const lsn = await findPast(node, at);
     const standings = await this.#standings();
     const ground = { tree: this.#tree, view: this.#view, node: this.#name, standings };
-    const known = planPromotion(ground, false, false);
-    const more = known.fetchBytes + node.pipeline.appendedLsn - lsn;
-    const plan: TreePlan = {
-      ...known,
-      fetchBytes: 0,
-      furthest: this.#name,
-      lostBytes: known.lostBytes === null ? null : known.lostBytes + more,
-      lostSeconds: null,
-    };
+    const plan = planPast(ground, node, lsn);
     if (dryRun) return { ...done(plan, lsn), isDone: false };
     if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
       throw new CascadeError("refused", plan.blocked);

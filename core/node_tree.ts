@@ -14,7 +14,7 @@ import { isBelow, promotedView } from "./tree/promotion.ts";
 import { canMeet, parentsIn, pathTo } from "./tree/tree.ts";
 import { Seat } from "./tree/seat.ts";
 import { isPromotedOver, nextReign, type View, withParent } from "./tree/view.ts";
-import { keepTail } from "./kept_tail.ts";
+import { setAside } from "./node_past.ts";
 import type { NodeState } from "./state.ts";
 
 /** Time between two tries to leave an abandoned epoch that something is in the way of, ms. */
@@ -88,7 +88,7 @@ export class NodeTree {
   async promote(options: PromoteOptions): Promise<void> {
     const { away, expectLsn, force, isInterim = false, atLsn = null } = options;
     const { pipeline, config, deltas, ports, phase } = this.#node;
-    if (pipeline.reigns && !force) return this.seat.allowAlone();
+    if (pipeline.reigns && !force) return this.serveWithout(away);
     const { tree } = config;
     if (tree === null) throw new CascadeError("usage", "this node knows no tree");
     const isUp = phase === "running" || (pipeline.reigns && phase === "starting");
@@ -111,8 +111,19 @@ export class NodeTree {
     const number = nextReign(Math.max(pipeline.history.lastNumber, view.reign));
     const id = Buffer.from(ports.random.bytes(16)).toString("hex");
     const next = promotedView(tree, view, config.name, { number, id }, new Set(away));
-    if (atLsn === null || atLsn === pipeline.appendedLsn) return await this.seat.learn(next);
+    if (atLsn === null || atLsn === pipeline.appendedLsn) return await this.#reignBy(next);
     await this.#promoteAt(atLsn, next);
+  }
+
+  /** A primary that waits, for word of others or for peers, serves without those that are known to be away. */
+  serveWithout(away: readonly string[]): void {
+    const { hub, front, recovery } = this.#node;
+    this.seat.allowAlone();
+    for (const { config: { name, to } } of hub.downstream) {
+      if (away.includes(to)) recovery?.heard(name);
+    }
+    hub.doWithout(away);
+    front.progress();
   }
 
   /**
@@ -121,33 +132,31 @@ export class NodeTree {
    */
   async #promoteAt(lsn: number, view: View): Promise<void> {
     const { pipeline, marks, deltas } = this.#node;
-    const { config, ports: { disk, clock, journal } } = this.#parts;
+    const { config, ports: { journal } } = this.#parts;
     marks.cap(lsn);
     try {
-      // What is on its way here is of the tail, too.
-      pipeline.log.requestFlush();
-      await pipeline.log.flushed();
-      const isLate = pipeline.appliedLsn > lsn || pipeline.isInDelta;
-      if (isLate) throw refused(`${config.name} has applied what lies beyond LSN ${lsn}`, false);
-      if (pipeline.log.gaps.some(({ toLsn }) => toLsn > lsn)) {
-        throw refused(`beyond LSN ${lsn} came a delta, which cannot be set aside`, false);
-      }
-      const { log, history, appendedLsn } = pipeline;
-      const keeping = { dir: config.dir, disk, clock, log, segmentBytes: config.log.segmentBytes };
-      const folder = await keepTail(keeping, lsn, appendedLsn, history.lastNumber);
+      const { folder, cutKept } = await setAside(this.#node, lsn);
       if (deltas.isInPlace) throw refused(`${config.name} has no whole image to serve`, false);
       journal.write("warn", "promoted as of an earlier LSN: what lies beyond was kept", {
         lsn,
-        end: appendedLsn,
+        end: pipeline.appendedLsn,
         ...(folder === null ? {} : { folder }),
       });
-      this.#cut = { reignId: view.reignId, state: { cutLsn: lsn } };
-      await this.seat.learn(view);
+      this.#cut = { reignId: view.reignId, state: { cutLsn: lsn, cutKept } };
+      await this.#reignBy(view);
     } catch (error) {
       this.#cut = null;
       marks.cap(Infinity);
       throw error;
     }
+  }
+
+  /** Settles when that view is durable. Throws `refused` where another one came before it. */
+  async #reignBy(view: View): Promise<void> {
+    await this.seat.learn(view);
+    const { view: { reign, reignId, primary } } = this.seat;
+    if (reignId === view.reignId) return;
+    throw refused(`${primary} was promoted meanwhile, in epoch ${reign}`, true);
   }
 
   /** Throws `usage` or `not-found` when that node cannot feed this one. */

@@ -130,14 +130,23 @@ async function settleRole(
     if (isLeaving && rejoin.wipes) await log.jump(forkLsn);
     else if (log.endLsn > forkLsn) await log.cutBack(forkLsn);
     shelf.discardIncoming();
-    for (const delta of [...shelf.deltas]) if (delta.toLsn > forkLsn) shelf.drop(delta);
+    const beyond = shelf.deltas.filter(({ toLsn }) => toLsn > forkLsn);
+    const kept = isLeaving ? null : state.cutKept;
+    for (const delta of beyond) {
+      if (kept === null) shelf.drop(delta);
+      else await shelf.moveOut(delta, kept);
+    }
     history.cutBack(forkLsn);
     const sizes = config.volumes.map(({ sizeBytes }) => sizeBytes);
     await cutMaps(ports, `${config.dir}/maps`, sizes, forkLsn);
     const left = isLeaving
       ? { rejoin: { ...rejoin, isCut: true }, checkpointLsn: forkLsn }
-      : { cutLsn: null };
-    next = { ...next, ...left, history: [...history.epochs] };
+      : { cutLsn: null, cutKept: null };
+    const isMarkGone = (state.markFrozen?.endLsn ?? 0) > forkLsn;
+    next = {
+      ...{ ...next, ...left, history: [...history.epochs] },
+      ...(isMarkGone ? { markFrozen: null } : {}),
+    };
   }
   if (reigned !== state.reigned || forkLsn !== null) await stateFile.save(next);
   return next;
@@ -284,6 +293,7 @@ async function firstState(
     view: null,
     rejoin: null,
     cutLsn: null,
+    cutKept: null,
     fed: false,
     history: [],
     clean: true,

@@ -312,7 +312,7 @@ export class Pipeline {
     return done;
   }
 
-  /** Waits for room: it is in sight as soon as older log goes. */
+  /** Waits for room. A reign that begins has nobody who applies yet, and nobody who waits for a peer. */
   async #jumpWithRoom(lsn: number, epochs: readonly Epoch[]): Promise<void> {
     const endLsn = this.appendedLsn;
     while (this.appendedLsn < lsn) {
@@ -321,7 +321,8 @@ export class Pipeline {
         await this.log.jump(lsn);
       } catch (error) {
         if (!isCascadeError(error, "log-full")) throw error;
-        this.makeRoom(this.#parts.segmentBytes);
+        if (this.reigns) await this.applyAll().then(() => this.checkpoint());
+        this.makeRoom(this.#parts.segmentBytes, this.reigns);
         await new Promise<void>((go) => this.#parts.clock.after(APPLY_DELAY_MS, go));
       }
     }
@@ -384,8 +385,7 @@ export class Pipeline {
       await this.log.flushed();
       await this.applyDue();
       // One may be under way that began earlier; the second covers the rest.
-      await this.checkpoint();
-      await this.checkpoint();
+      for (let turn = 0; turn < 2; turn++) await this.checkpoint();
       await markClean();
     }
     this.#stopped = true;

@@ -76,6 +76,8 @@ const stateSchema = z.object({
   rejoin: rejoinSchema.nullable().default(null),
   /** The node was promoted as of this LSN: what its log has beyond goes at the next start, and was kept. */
   cutLsn: count.nullable().default(null),
+  /** The folder that deltas beyond it are moved to; null: there are none. */
+  cutKept: z.string().nullable().default(null),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

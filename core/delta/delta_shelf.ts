@@ -242,6 +242,15 @@ export class DeltaShelf {
     this.#disk.remove(delta.path);
   }
 
+  /** It is no part of the node's history any more, and goes to a folder that is there: durably, or not at all. */
+  async moveOut(delta: Delta, folder: string): Promise<void> {
+    this.#deltas.splice(this.#deltas.indexOf(delta), 1);
+    delta.close();
+    this.#disk.rename(delta.path, `${folder}/${nameOf(delta.fromLsn, delta.toLsn)}`);
+    await this.#disk.flushFolder(folder);
+    await this.#disk.flushFolder(this.#folder);
+  }
+
   /** Those that end at or below `lsn`, and are not in use. */
   dropBelow(lsn: number): void {
     for (const delta of [...this.#deltas]) {

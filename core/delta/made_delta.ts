@@ -74,6 +74,8 @@ export class MadeDelta implements DeltaSource {
   #payloadBytes = 0;
   #bytesExpected: number;
   #isClosed = false;
+  /** Nobody ships it just now: its connection is gone. */
+  #isLeft = false;
   /** Grows with each seek: what was being read then is not wanted any more. */
   #seeks = 0;
   #turn: Promise<unknown> = Promise.resolve();
@@ -121,6 +123,7 @@ export class MadeDelta implements DeltaSource {
 
   seek(position: number, cursor: BodyCursor): void {
     this.#seeks++;
+    this.#isLeft = false;
     this.#position = position;
     // What a peer has of an earlier pass is all of that pass: this one begins anew.
     this.#cursor = cursor.pass < this.#cursor.pass
@@ -231,6 +234,8 @@ export class MadeDelta implements DeltaSource {
   async #applied(lsn: number): Promise<void> {
     const { appliedLsn, clock } = this.#ground;
     while (appliedLsn() < lsn && !this.#isClosed) {
+      // What is held back may never be applied: the node stops, and waits for whoever folds.
+      if (this.#isLeft) throw new CascadeError("connection-lost", "the connection was closed");
       await new Promise<void>((go) => clock.after(LOOK_MS, go));
     }
   }
@@ -267,6 +272,11 @@ export class MadeDelta implements DeltaSource {
     this.#redo = redo;
     if (this.#stage.kind === "log") this.#endRuns();
     this.#sinceLsn = lsn;
+  }
+
+  /** What is waited for to ship it is waited for no more; {@linkcode MadeDelta.seek} takes it up again. */
+  leave(): void {
+    this.#isLeft = true;
   }
 
   close(): void {

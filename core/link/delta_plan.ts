@@ -89,8 +89,9 @@ export class DeltaPlanner {
   /** The connection of a delta is gone. */
   keep(source: DeltaSource): void {
     this.forget();
-    if (source instanceof MadeDelta) this.#kept = source;
-    else source.close();
+    if (!(source instanceof MadeDelta)) return source.close();
+    source.leave();
+    this.#kept = source;
   }
 
   /** Nobody goes on with what was cut off. */

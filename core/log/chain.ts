@@ -193,12 +193,6 @@ export class SegmentChain {
     this.#brokenLsn = 0;
   }
 
-  /** Where the newest gap ends, or the log begins: it is never cut back further. */
-  get cutMinLsn(): number {
-    return this.segments.findLast(({ jumpFromLsn }) => jumpFromLsn !== null)?.baseLsn ??
-      this.startLsn;
-  }
-
   /** The last segment has bytes that are to be flushed. */
   markDirty(): void {
     if (this.#dirty.at(-1) !== this.last) this.#dirty.push(this.last);
@@ -219,16 +213,16 @@ export class SegmentChain {
   }
 
   /**
-   * Makes `lsn` the end, in memory alone: returns the segments that lay behind it, last first, and
-   * where the one that is the last now had ended.
+   * Makes `lsn`, where a record or a gap begins, the end, in memory alone: returns the segments that lay behind it,
+   * last first, and where the one that is the last now had ended.
    */
   cutBack(lsn: number): { behind: readonly SegmentFile[]; oldEndLsn: number } {
     const behind: SegmentFile[] = [];
     this.#writer.forget();
-    assert(lsn >= this.cutMinLsn, "a cut never crosses a gap");
-    // A jump stays, also when nothing is left in it.
-    const floorLsn = Math.max(lsn, this.cutMinLsn + 1);
-    while (this.segments.length > 1 && this.last.baseLsn >= floorLsn) {
+    // A jump to `lsn` stays, also when nothing is left in it; one to beyond goes with its gap.
+    const isBehind = ({ baseLsn, jumpFromLsn }: SegmentFile) =>
+      baseLsn > lsn || (baseLsn === lsn && jumpFromLsn === null);
+    while (this.segments.length > 1 && isBehind(this.last)) {
       behind.push(...this.segments.splice(-1));
     }
     this.#dirty = this.#dirty.filter((segment) => !behind.includes(segment));

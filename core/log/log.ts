@@ -331,14 +331,16 @@ export class Log {
   }
 
   /**
-   * Makes `lsn`, where a record begins, the new end; see {@linkcode cutEnd}. Never across a gap.
+   * Makes `lsn`, where a record or a gap begins, the new end; see {@linkcode cutEnd}. Gaps beyond go, too.
    * Nothing may be appended until this settles. Throws what the disk throws, which is fatal.
    */
   async cutBack(lsn: number): Promise<void> {
     this.#checkUsable();
-    assert(lsn >= this.#chain.cutMinLsn && lsn <= this.endLsn, "the cut lies within the log");
+    const gap = this.gapAt(lsn);
+    const isWithin = lsn >= this.startLsn && lsn <= this.endLsn;
+    assert(isWithin && (gap === null || gap.fromLsn === lsn), "the cut lies within the log");
     if (lsn === this.endLsn) return;
-    checkBoundary(this.#reader, lsn);
+    if (gap === null) checkBoundary(this.#reader, lsn);
     await this.#move(() => this.#alone((parts) => cutEnd(parts, lsn)));
   }
 

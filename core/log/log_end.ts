@@ -38,7 +38,8 @@ export function checkBoundary(reader: LogReader, lsn: number): void {
  * Makes `lsn` the end. Recovery finds the old end, the new one, or one between:
  *
  *  1. the watermark is lowered, in the segment that stays: what is behind may be missing now;
- *  2. the segments behind are removed, the last one first: so there is never a hole;
+ *  2. the segments behind are removed, the last one first: so there is never a hole, and a jump proves no more than
+ *     is there;
  *  3. the rest of the segment is overwritten with zeroes: nothing of it may ever come back.
  */
 export async function cutEnd(parts: EndParts, lsn: number): Promise<void> {

@@ -8,9 +8,12 @@ import { CascadeError } from "../errors.ts";
 import type { DeltaShelf } from "../delta/delta_shelf.ts";
 import { RECORD_BYTES_MAX } from "../limits.ts";
 import type { Log } from "../log/log.ts";
-import { RECORD_HEADER_BYTES, RecordReader } from "../log/record.ts";
+import { RECORD_HEADER_BYTES, RecordReader, RecordType } from "../log/record.ts";
 import type { Bytes, Clock } from "../ports.ts";
 import type { Mark, MarkIndex } from "./mark_index.ts";
+
+/** What a restart, and marks, may have added since a mark was set. */
+const NOTES_BYTES_MAX = 4096;
 
 /** A node's log, as far as it is looked into here; {@linkcode Pipeline} is one. */
 export interface Found {
@@ -101,6 +104,50 @@ export async function lsnAtTime(node: Found, timeMs: number, clock: Clock): Prom
     if (step.isOver) return lsn;
     await new Promise<void>((go) => clock.soon(go));
   }
+}
+
+/**
+ * The least LSN of which volumes at `appliedLsn` can become the image: where a node left an abandoned epoch they are that
+ * one's until the delta is applied that leads on.
+ */
+export function firstImageLsn({ shelf }: Pick<Found, "shelf">, appliedLsn: number): number {
+  const next = shelf.following(appliedLsn);
+  return next?.header.mends === true ? next.toLsn : appliedLsn;
+}
+
+/** The primary's time of the last record before `lsn`, where one ends; null: none is there. */
+export function timeBefore({ log }: Found, lsn: number): number | null {
+  const buffer = new Uint8Array(RECORD_BYTES_MAX);
+  const record = new RecordReader();
+  let timeMs: number | null = null;
+  for (let at = log.segmentBases().findLast((base) => base < lsn) ?? lsn; at < lsn;) {
+    const bytes = log.gapAt(at) !== null ? 0 : log.read(at, buffer, lsn);
+    if (bytes === 0) return timeMs;
+    for (let place = 0; place < bytes; place += record.totalBytes) {
+      timeMs = record.at(buffer, place).timeMs;
+    }
+    at += bytes;
+  }
+  return timeMs;
+}
+
+/** Whether nothing in [fromLsn, toLsn), where records begin and end, writes: both stand for one image. */
+export function isSameImage({ log }: Found, fromLsn: number, toLsn: number): boolean {
+  if (fromLsn === toLsn) return true;
+  if (toLsn - fromLsn > NOTES_BYTES_MAX || log.gapAt(fromLsn) !== null) return false;
+  const buffer = new Uint8Array(NOTES_BYTES_MAX);
+  const record = new RecordReader();
+  let lsn = fromLsn;
+  while (lsn < toLsn) {
+    const bytes = log.read(lsn, buffer, toLsn);
+    if (bytes === 0) return false;
+    for (let at = 0; at < bytes; at += record.totalBytes) {
+      const { type } = record.at(buffer, at);
+      if (type !== RecordType.MARK && type !== RecordType.EPOCH) return false;
+    }
+    lsn += bytes;
+  }
+  return true;
 }
 
 /** The newest mark of that name in the node's log. Throws `not-found`, naming those that are there. */

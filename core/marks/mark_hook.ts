@@ -27,7 +27,7 @@ export class MarkHook {
   #last: ApplyStatus["lastHook"] = null;
   #failures = 0;
   #isStopped = false;
-  /** It holds applying back. Below the primary always. */
+  /** The command is run at marks. Below the primary always. */
   isArmed: boolean;
 
   constructor(
@@ -60,7 +60,6 @@ export class MarkHook {
   /** Nothing behind it is applied. */
   get limitLsn(): number {
     const { pipeline } = this.#host;
-    if (!this.isArmed) return Infinity;
     const mark = this.#frozen?.mark ?? this.#next();
     return Math.max(mark?.endLsn ?? Infinity, pipeline.appliedLsn);
   }

@@ -11,7 +11,7 @@ import { encodeName, recordBytes, RecordType } from "../log/record.ts";
 import type { NodeState } from "../state.ts";
 import type { ApplyStatus, MarkList } from "./apply_status.ts";
 import { ApplyDelay } from "./delay.ts";
-import { moment, TimeWalk } from "./find_lsn.ts";
+import { isSameImage, moment, TimeWalk } from "./find_lsn.ts";
 import { type Mark, markNameFault, MARKS_MAX } from "./mark_index.ts";
 import { MarkHook } from "./mark_hook.ts";
 import type { MarkedNode, MarksHost, NodeParts } from "./marks_host.ts";
@@ -19,6 +19,9 @@ import { Views } from "./views.ts";
 
 /** Room for a mark, and some. */
 const ROOM_BYTES = 4096;
+
+/** Why a primary does not run its hook for marks from before. */
+const SERVES_FIRST = "a primary that starts serves its clients first";
 
 /** See the module's text. */
 export class NodeMarks {
@@ -78,6 +81,8 @@ export class NodeMarks {
     }
     if (command !== null && marksDoneLsn !== null) {
       this.#hook = new MarkHook(this.#host, command, marksDoneLsn, () => this.#limit());
+      // Durably so before anything behind them is applied: it may be started again as one that does not reign.
+      if (pipeline.reigns) await this.#hook.skipTo(pipeline.appendedLsn, SERVES_FIRST);
     }
     pipeline.marks.onChanged = () => this.#hook !== null && this.#limit();
     pipeline.onPressed = (lsn) => this.#press(lsn);
@@ -125,10 +130,7 @@ export class NodeMarks {
     if (hook === null || hook.isArmed || !this.#host.isRunning()) return;
     if (!this.#host.pipeline.reigns) return void (hook.isArmed = true);
     hook.isArmed = true;
-    await hook.skipTo(
-      this.#host.pipeline.appendedLsn,
-      "a primary that starts serves its clients first",
-    );
+    await hook.skipTo(this.#host.pipeline.appendedLsn, SERVES_FIRST);
   }
 
   tick(): void {
@@ -143,13 +145,18 @@ export class NodeMarks {
 
   /** Sets a mark; settles when it is durable here. Throws `usage`, `refused`. */
   async set(name: string): Promise<Mark> {
-    const { pipeline, front, isRunning, onFatal } = this.#host;
+    const { pipeline, front, isRunning } = this.#host;
     const fault = markNameFault(name);
     if (fault !== null) throw new CascadeError("usage", fault, { where: { mark: name } });
     this.#checkSeat();
     await this.#arm();
     const before = pipeline.marks.from(pipeline.log.startLsn);
     const same = before.find((mark) => mark.name === name);
+    // With nothing written in between it stands for the same image: whoever was cut off is told so.
+    if (same !== undefined && isSameImage(pipeline, same.endLsn, pipeline.appendedLsn)) {
+      await this.#durable(same);
+      return same;
+    }
     if (same !== undefined) {
       throw new CascadeError("refused", `mark ${name} was set at ${moment(same.timeMs)} already`, {
         where: { LSN: same.endLsn },
@@ -180,14 +187,18 @@ export class NodeMarks {
     front().commit();
     const mark = { name, lsn, endLsn, timeMs: this.#walk.timeAt(lsn) ?? 0 };
     pipeline.marks.note(mark);
+    await this.#durable(mark);
+    return mark;
+  }
+
+  async #durable({ endLsn }: Mark): Promise<void> {
+    const { pipeline, onFatal } = this.#host;
     pipeline.flushNow();
     await pipeline.log.flushed();
-    if (pipeline.durableLsn < endLsn) {
-      const error = new CascadeError("disk-failed", "the mark did not become durable");
-      onFatal(error);
-      throw error;
-    }
-    return mark;
+    if (pipeline.durableLsn >= endLsn) return;
+    const error = new CascadeError("disk-failed", "the mark did not become durable");
+    onFatal(error);
+    throw error;
   }
 
   #checkSeat(): void {

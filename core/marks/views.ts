@@ -10,7 +10,7 @@ import { CascadeError } from "../errors.ts";
 import { NbdServer } from "../nbd/server.ts";
 import { isLoopback, parseStreamAddress } from "../topology/address.ts";
 import type { ViewStatus } from "./apply_status.ts";
-import { isBoundary, lsnAtTime, markNamed, moment } from "./find_lsn.ts";
+import { firstImageLsn, isBoundary, lsnAtTime, markNamed, moment } from "./find_lsn.ts";
 import { ImageView, ViewExport } from "./image_view.ts";
 import type { MarksHost } from "./marks_host.ts";
 
@@ -72,7 +72,8 @@ export class Views {
     const listen = checkedAddress(address ?? `unix:${config.dir}/view-${id}.sock`);
     const { lsn, of } = await this.find(asOf);
     await this.#settle();
-    if (lsn < pipeline.appliedLsn) throw tooLate(of, lsn, pipeline.appliedLsn);
+    const firstLsn = firstImageLsn(pipeline, pipeline.appliedLsn);
+    if (lsn < firstLsn) throw tooLate(of, lsn, firstLsn);
     const view: ImageView = new ImageView(pipeline, lsn, () => this.#spoilt(view));
     const description = `${config.cluster}/${config.name} as of ${of}`;
     const exports = view.volumes.map((volume) =>

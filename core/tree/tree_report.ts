@@ -43,6 +43,8 @@ export const treePlanSchema = z.object({
     "since then nothing is known of what the primary wrote; null: it was never heard",
   ),
   blocked: z.string().nullable().describe("why it would not be done"),
+  asOfLsn: lsn.optional().describe("of a promotion as of an earlier moment: where that is"),
+  keptBytes: bytes.optional().describe("of what is lost then, what the node itself keeps"),
   nodes: z.array(planNodeSchema),
 });
 export type TreePlan = z.infer<typeof treePlanSchema>;

@@ -24,6 +24,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     view: null,
     rejoin: null,
     cutLsn: null,
+    cutKept: null,
     fed: false,
     history: [makeEpoch(1, 0)],
     clean: false,

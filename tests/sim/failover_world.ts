@@ -14,6 +14,8 @@ import type { Epoch } from "../../core/history.ts";
 import type { CascadeNode } from "../../core/node.ts";
 import { type ClusterTree, placeIn } from "../../core/tree/tree.ts";
 import { firstView, isPromotedOver } from "../../core/tree/view.ts";
+import { Ledger } from "./failover_ledger.ts";
+import { type Op, Past, withPast } from "./failover_past.ts";
 import { type CrashKind, isDeath } from "./life.ts";
 import { Prng } from "./prng.ts";
 import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
@@ -26,6 +28,8 @@ const MIGRATION_MS = 3_000;
 const CHAOS_MS = 40_000;
 /** Seeds from here on have operators who write topology files, too. */
 export const FILES_SEED = 1_000_000;
+/** From here on there are marks, nodes that apply late, and promotions as of the past, instead. */
+export const PAST_SEED = 2_000_000;
 /** Between two of them. */
 const WRITE_MS = 2_000;
 const END_MS_MAX = 600_000;
@@ -37,19 +41,6 @@ export interface FailoverResult {
   readonly failure: string | null;
   readonly tail: readonly string[];
   readonly figures: Readonly<Record<string, number>>;
-}
-
-interface Op {
-  readonly offset: number;
-  readonly payload: Uint8Array | null;
-  readonly length: number;
-  readonly endLsn: number;
-}
-
-/** A promise to a client: all of this epoch that ends here is flushed. */
-interface Promised {
-  readonly epochId: string;
-  readonly lsn: number;
 }
 
 /** Runs one seed to its end. */
@@ -81,9 +72,8 @@ class FailoverWorld {
   readonly #hosts: SimHost[];
   readonly #bytes: number;
   readonly #ops = new Map<string, Op[]>();
-  #promised: Promised[] = [];
-  /** The highest that anybody was promoted to. */
-  #reign = 0;
+  readonly #ledger = new Ledger();
+  readonly #past: Past | null;
   #isCalm = false;
   #stamp = 0;
   readonly #counts: Record<string, number> = {};
@@ -97,7 +87,18 @@ class FailoverWorld {
     this.world = new World(prng.fork("world"));
     this.#bytes = prng.pick([64, 256]) * KIB;
     this.#budget = prng.pick([512, 1024, 4096]) * KIB;
-    this.#hosts = this.#configs().map((config) => this.#host(config));
+    const past = prng.fork("past");
+    const configs = this.#configs();
+    const isPast = seed >= PAST_SEED;
+    this.#hosts = (isPast ? withPast(past, configs) : configs).map((config) => this.#host(config));
+    this.#past = !isPast ? null : new Past(past, {
+      ...{ world: this.world, hosts: this.#hosts, ledger: this.#ledger },
+      opsOf: (epochId) => this.#ops.get(epochId) ?? [],
+      reigning: () => this.#reigning(),
+      isCalm: () => this.#isCalm,
+      count: (what) => this.#count(what),
+      look: (host) => this.#look(host),
+    });
   }
 
   #count(what: string): void {
@@ -164,6 +165,7 @@ class FailoverWorld {
       onReady: (_host, node) => this.#subscribe(node),
       onWiped: () => {},
       onGone: () => {},
+      onHook: (host, env) => this.#past?.onHook(host, env),
       onFailed: (host, error) => {
         if (isCascadeError(error, "disk-full")) return;
         this.world.fail("correctness", error, `${host.name}: ${describeError(error)}: `);
@@ -190,8 +192,8 @@ class FailoverWorld {
         if (node.front.flushedLsn <= flushedLsn) return;
         flushedLsn = node.front.flushedLsn;
         // Another was promoted already: whoever did that knew that this one may not have heard.
-        if (isPromotedOver(this.#reign, node.pipeline.history.lastNumber)) return;
-        this.#promised.push({ epochId: node.pipeline.history.idAt(flushedLsn), lsn: flushedLsn });
+        if (isPromotedOver(this.#ledger.reign, node.pipeline.history.lastNumber)) return;
+        this.#ledger.promise(node.pipeline.history.idAt(flushedLsn), flushedLsn);
         this.#count("promises");
       },
       onRefused: () => {},
@@ -279,14 +281,15 @@ class FailoverWorld {
     const reigned = node.pipeline.reigns;
     const epochs = [...history.epochs];
     this.world.trace.note("driver", "promotes", host.name, appendedLsn, away.join());
+    const isKnown = this.#ledger.ordered(host);
     node.tree.promote({ away, expectLsn: null, force }).then(() => {
-      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
+      isKnown();
+      this.#ledger.noteReign(node.tree.seat.view.reign);
       this.#count(reigned ? "promotions of the primary" : "promotions");
       // What it does not have is left behind, knowingly.
-      this.#promised = this.#promised.filter(({ epochId, lsn }) =>
-        lsn <= endOf(epochs, epochId, appendedLsn)
-      );
+      this.#ledger.giveUp(epochs, appendedLsn);
     }, (error) => {
+      isKnown();
       this.#count("promotions refused");
       this.world.trace.note("driver", "promotion refused", describeError(error));
     });
@@ -302,7 +305,7 @@ class FailoverWorld {
     if (this.#reigning().length === 0) return this.#advised(node);
     const order = { order: "migrate", dryRun: false, timeoutMs: 2_000 } as const;
     node.orders.carryOut(order).then(({ plan }) => {
-      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
+      this.#ledger.noteReign(node.tree.seat.view.reign);
       this.#count(plan === null ? "hand-overs to itself" : "hand-overs");
     }, (error) => {
       this.#count("hand-overs that failed");
@@ -336,14 +339,21 @@ class FailoverWorld {
   /** The primary is gone: a promotion that first fetches what any node has that answers. */
   #advised(node: CascadeNode): void {
     const order = { order: "promote", dryRun: false, force: false, at: null } as const;
+    const host = this.#hosts.find((one) => one.node === node);
+    const isKnown = host === undefined ? () => {} : this.#ledger.ordered(host);
     node.orders.carryOut(order).then(({ plan }) => {
-      this.#reign = Math.max(this.#reign, node.tree.seat.view.reign);
+      isKnown();
+      this.#ledger.noteReign(node.tree.seat.view.reign);
       this.#count(plan === null || plan.fetchBytes === 0 ? "advised promotions" : "after a fetch");
-      const { history, appendedLsn } = node.pipeline;
-      this.#promised = this.#promised.filter(({ epochId, lsn }) =>
-        lsn <= endOf(history.epochs, epochId, appendedLsn)
-      );
+      const { history: { epochs }, appendedLsn } = node.pipeline;
+      try {
+        if (plan !== null) this.#ledger.checkAdvice(plan, this.#hosts, epochs, appendedLsn);
+      } catch (error) {
+        this.world.fail("correctness", error);
+      }
+      this.#ledger.giveUp(epochs, appendedLsn);
     }, (error) => {
+      isKnown();
       this.#count("advised promotions that failed");
       this.world.trace.note("driver", "promotion failed", describeError(error));
     });
@@ -386,6 +396,7 @@ class FailoverWorld {
       if (scheduler.nowMs < CHAOS_MS) this.#act();
       else this.#calm();
       for (const host of this.#hosts) this.#look(host);
+      this.#ledger.look();
     } catch (error) {
       this.world.fail("correctness", error);
     }
@@ -425,7 +436,8 @@ class FailoverWorld {
     this.#write();
     this.#drive();
     this.#migrate();
-    if (this.#seed >= FILES_SEED) this.#writeFiles();
+    if (this.#seed >= FILES_SEED && this.#seed < PAST_SEED) this.#writeFiles();
+    this.#past?.begin();
     const end = await scheduler.run({
       until: () => this.world.failure !== null || this.#isEqual(),
       timeMsMax: END_MS_MAX,
@@ -466,20 +478,10 @@ class FailoverWorld {
     try {
       for (const host of this.#hosts) this.#look(host);
       const { epochs } = node.pipeline.history;
-      for (const { epochId, lsn } of this.#promised) {
-        if (lsn <= endOf(epochs, epochId, node.pipeline.appendedLsn)) continue;
-        throw new Violation(
-          `a client was told that ${lsn} of epoch ${epochId} is flushed: it is lost`,
-        );
-      }
+      this.#ledger.check(epochs, node.pipeline.appendedLsn);
+      this.#past?.judge();
     } catch (error) {
       this.world.fail("correctness", error);
     }
   }
-}
-
-/** Where an epoch ends in a history; -1: it is not in it. */
-function endOf(epochs: readonly Epoch[], id: string, endLsn: number): number {
-  const place = epochs.findIndex((epoch) => epoch.id === id);
-  return place < 0 ? -1 : epochs[place + 1]?.firstLsn ?? endLsn;
 }

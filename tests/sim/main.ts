@@ -5,7 +5,8 @@
  *     deno task sim --seeds 500 --from N   seeds N to N + 499
  *     deno task sim --seed N               one seed; --verbose prints all that happens
  *
- *     deno task sim --failover ...         the same with promotions, returns and new parents
+ *     deno task sim --failover ...         the same with promotions, returns and new parents; from seed 1000001 on with
+ *                                          topology files, from 2000001 on with promotions as of the past
  *
  * Prints each seed that fails, why, and how to replay it. Exit code 1 if any did.
  *

@@ -44,6 +44,7 @@ export function makeState(): NodeState {
     view: null,
     rejoin: null,
     cutLsn: null,
+    cutKept: null,
     fed: false,
     history: [],
     clean: true,

@@ -173,13 +173,13 @@ Deno.test("a jump that finds the disk full changes nothing", async () => {
   assertEquals(log.endLsn, 9_600_000);
 });
 
-Deno.test("a cut goes back to where a gap ends and no further, and the log jumps from there", async () => {
+Deno.test("a cut goes back to where a gap ends, and the log jumps from there", async () => {
   const world = new LogWorld();
   const log = await world.open({ budgetBytes: 20 * SEGMENT_BYTES });
   await world.write(3, 3000);
   await jump(world, 320_000);
   await world.write(40, 3000);
-  await assertRejects(() => world.settle(log.cutBack(2 * RECORD)), Error, "within the log");
+  await assertRejects(() => world.settle(log.cutBack(4 * RECORD)), Error, "within the log");
   await world.settle(log.cutBack(320_000));
   assertEquals(standing(log), [0, 320_000, 320_000, 320_000, 320_000]);
   await world.write(2, 3000, 1);
@@ -195,6 +195,40 @@ Deno.test("a cut goes back to where a gap ends and no further, and the log jumps
   assertEquals(world.log.gaps, gaps);
   assertEquals(world.log.endLsn, 640_000);
   assertEquals(world.report?.records, 4);
+});
+
+Deno.test("a cut to before gaps takes them along, whatever a crash leaves of it", async () => {
+  for (const lsn of [3 * RECORD, 2 * RECORD]) {
+    for (let step = 1; step < 40; step++) {
+      const world = new LogWorld();
+      const log = await world.open({ budgetBytes: 20 * SEGMENT_BYTES });
+      await world.write(3, 3000);
+      await jump(world, 320_000);
+      await world.write(40, 3000);
+      await jump(world, 640_000);
+      await world.write(2, 3000);
+      await world.flush();
+      world.dieAfter(step);
+      const isWhole = await world.settle(log.cutBack(lsn)).then(() => true, () => false);
+      if (!isWhole) {
+        // An end between the old one and the new one, and then the cut is made again.
+        world.crash("power");
+        await world.open({ budgetBytes: 20 * SEGMENT_BYTES });
+        assert(world.log.endLsn >= lsn, `step ${step}: the log ends at ${world.log.endLsn}`);
+        await world.settle(world.log.cutBack(lsn));
+      } else {
+        assert(step > 3, "a cut takes some steps");
+        world.dieAfter(0);
+        step = Infinity;
+      }
+      assertEquals([world.log.gaps, world.log.endLsn], [[], lsn], `step ${step}`);
+      await world.write(2, 3000, 1);
+      await world.flush();
+      world.crash("power");
+      await world.open({ budgetBytes: 20 * SEGMENT_BYTES });
+      assertEquals([world.log.gaps, world.log.endLsn], [[], lsn + 2 * RECORD]);
+    }
+  }
 });
 
 Deno.test("what stands behind the end that a jump names is never taken for records", async () => {

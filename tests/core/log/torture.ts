@@ -164,8 +164,7 @@ export class Torture {
 
   async #cutBack(): Promise<void> {
     const { oracle, world } = this;
-    const gapEnd = oracle.gaps.at(-1)?.toLsn ?? 0;
-    const lsn = this.#someEnd(Math.max(world.log.startLsn, oracle.checkpointLsn, gapEnd));
+    const lsn = this.#someEnd(Math.max(world.log.startLsn, oracle.checkpointLsn));
     oracle.forgetBeyond(lsn);
     await world.settle(world.log.cutBack(lsn));
     if (!world.life.alive) return;
