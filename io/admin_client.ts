@@ -12,8 +12,9 @@ import type { TreeReport } from "../core/tree/tree_report.ts";
 import { formatRate } from "../core/topology/units.ts";
 import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
 import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
-import { parseAdminAddress } from "./address.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
+import { AdminStream, NotConnected } from "./admin_stream.ts";
+import { askHttp, type HttpAnswer } from "./http_answer.ts";
 
 /** The status of a node with as many links as a topology may have stays far below. */
 const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
@@ -215,38 +216,34 @@ async function request(
 
 /** An answer of which the body is yet to come, within the time that the whole may take. */
 export interface OpenAnswer {
-  readonly response: Response;
+  readonly response: HttpAnswer;
   /** Breaks off what did not come yet. */
   close(): void;
 }
 
-/**
- * Asks, and returns once the answer has begun. Throws `unreachable`, `bad-address`. (`fetch` starts in a
- * third of the time that a client of `node:http` takes.)
- */
+/** Asks, and returns once the answer has begun. Throws `unreachable`, `bad-address`. */
 export async function openAnswer(
   target: AdminTarget,
   method: "GET" | "POST",
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<OpenAnswer> {
-  const client = Deno.createHttpClient({ proxy: endpoint(target.address), poolMaxIdlePerHost: 0 });
   const stop = new AbortController();
   const late = () => stop.abort(new Error(`no answer within ${target.timeoutMs / 1000} s`));
   const timer = setTimeout(late, target.timeoutMs);
   const signal = target.signal === undefined
     ? stop.signal
     : AbortSignal.any([stop.signal, target.signal]);
+  let stream: AdminStream | null = null;
   const close = () => {
     clearTimeout(timer);
-    client.close();
+    stream?.close();
   };
   try {
-    const response = await fetch(`http://localhost${path}`, {
-      client,
+    stream = await AdminStream.connect(target.address, signal);
+    const response = await askHttp(stream, {
       method,
-      redirect: "manual",
-      signal,
+      path,
       headers: {
         ...(target.node === undefined ? {} : { [NODE_HEADER]: target.node }),
         ...(method === "POST" ? { [CONTROL_HEADER]: "1" } : {}),
@@ -261,20 +258,12 @@ export async function openAnswer(
   }
 }
 
-/** What `fetch` calls a proxy is the way to any socket. */
-function endpoint(address: string): Deno.Proxy {
-  const parsed = parseAdminAddress(address);
-  if (parsed.scheme === "unix") return { transport: "unix", path: parsed.path };
-  const hostname = parsed.host.includes(":") ? `[${parsed.host}]` : parsed.host;
-  return { transport: "tcp", hostname, port: parsed.port };
-}
-
 /** The whole body of an answer. Throws when it is too long, or breaks off. */
-export async function readBody(response: Response): Promise<string> {
+export async function readBody({ body }: HttpAnswer): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let bytes = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     bytes += chunk.length;
     if (bytes > ANSWER_BYTES_MAX) throw new Error("the answer has no end");
     text += decoder.decode(chunk, { stream: true });
@@ -285,25 +274,19 @@ export async function readBody(response: Response): Promise<string> {
 /** Whether nobody took the question: no connection was made, or it led to another node. */
 export function wasNeverAsked(error: unknown): boolean {
   if (!isCascadeError(error, "unreachable")) return false;
-  const { cause } = error;
-  if (!(cause instanceof Error)) return cause === undefined;
-  return cause.cause instanceof Error && /client error \(Connect\)/.test(cause.cause.message);
-}
-
-/** What went wrong below `fetch`, without what it was about to ask. */
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? error.cause.message : error.message;
-  return cause.replace(/^error sending request for url \(.*?\): /, "")
-    .replace(/^client error \(\w+\): /, "").replace(/^(?:tcp connect|dns) error: /, "");
+  return error.cause === undefined || error.cause instanceof NotConnected;
 }
 
 /** Nobody answers, or what told it. */
 export function unreachable(address: string, error: unknown): CascadeError {
   if (isCascadeError(error)) return error;
-  return new CascadeError("unreachable", `nobody answers: ${reasonOf(error)}`, {
-    where: { address },
-    retryable: true,
-    cause: error,
-  });
+  return new CascadeError(
+    "unreachable",
+    `nobody answers: ${error instanceof Error ? error.message : String(error)}`,
+    {
+      where: { address },
+      retryable: true,
+      cause: error,
+    },
+  );
 }

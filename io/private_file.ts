@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { resolve } from "node:path";
 import { CascadeError } from "../core/errors.ts";
+import { resolvePath } from "../core/topology/paths.ts";
 
 /** Secrets and keys are short; a wrong path may lead to anything. */
 export const PRIVATE_BYTES_MAX = 64 * 1024;
@@ -55,7 +55,7 @@ function refuseOpen(place: string, path: string, { mode, isFile }: Deno.FileInfo
   const octal = (mode & 0o7777).toString(8).padStart(4, "0");
   const whom = (mode & 0o007) === 0 ? "its group" : "everybody on this host";
   throw new CascadeError("topology", `${place} is open to ${whom} (mode ${octal})`, {
-    hint: `Let its owner alone read it: chmod 600 ${shellWord(resolve(path))}`,
+    hint: `Let its owner alone read it: chmod 600 ${shellWord(resolvePath(Deno.cwd(), path))}`,
   });
 }
 
@@ -84,7 +84,7 @@ function cannotOpen(place: string, path: string, hint: string, cause: unknown): 
   return new CascadeError("topology", `${place} cannot be read: ${reason}`, {
     ...(owner === null ? {} : {
       hint: `It belongs to the user with the number ${owner}, and this runs as another one: ` +
-        `run it as that user, or chown USER ${shellWord(resolve(path))}`,
+        `run it as that user, or chown USER ${shellWord(resolvePath(Deno.cwd(), path))}`,
     }),
     cause,
   });

@@ -61,7 +61,7 @@ async function nonceOf(target: AdminTarget, path: string): Promise<string> {
   try {
     const { status, headers } = answer.response;
     const nonce = headers.get(NONCE_HEADER);
-    if (status === 403 && nonce !== null) return nonce;
+    if (status === 403 && nonce !== undefined) return nonce;
     if (status === 405 || status === 404 || status === 403) {
       throw new CascadeError("refused", "the node makes no seeds", {
         where: { address },
@@ -85,7 +85,7 @@ async function bodyOf({ response }: OpenAnswer, address: string): Promise<string
 /** Only the stream tells its end: whether the file is whole, its footer does. */
 async function take({ response }: OpenAnswer, taker: SeedTaker): Promise<void> {
   try {
-    for await (const chunk of response.body ?? []) taker.onBytes(chunk);
+    for await (const chunk of response.body) taker.onBytes(chunk);
   } catch (cause) {
     if (cause instanceof CascadeError) throw cause;
     throw new CascadeError("connection-lost", "the node broke off", {
