@@ -66,7 +66,8 @@ function changeOf(text: string | undefined, reset: boolean): LimitOverride | nul
 
 async function upstreamOf(file: string, name: string): Promise<AdminTarget> {
   const { linkNamed, nodeNamed } = await import("../core/topology/node_config.ts");
-  const { loadTopology, readToken } = await import("../io/topology_file.ts");
+  const { loadTopology } = await import("../io/topology_file.ts");
+  const { readToken } = await import("../io/secret_source.ts");
   const topology = loadTopology(file);
   const node = nodeNamed(topology, linkNamed(topology, name).from);
   if (node.admin === null) {

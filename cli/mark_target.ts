@@ -12,7 +12,8 @@ const ANSWER_TIMEOUT_MS = 60_000;
 /** The node named, or else the one that is primary now, or should be. Throws `usage`, `topology`. */
 export async function markTarget(file: string, name: string | undefined): Promise<AdminTarget> {
   const { nodeNamed } = await import("../core/topology/node_config.ts");
-  const { loadTopology, readToken } = await import("../io/topology_file.ts");
+  const { loadTopology } = await import("../io/topology_file.ts");
+  const { readToken } = await import("../io/secret_source.ts");
   const topology = loadTopology(file);
   const node = name === undefined ? await primaryOf(topology) : nodeNamed(topology, name);
   if (node.admin === null) {

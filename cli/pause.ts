@@ -106,7 +106,7 @@ async function endNamed(file: string, link: string, at: string | null): Promise<
 
 async function changeAt(node: TopologyNode, link: string, change: Change): Promise<void> {
   const { changeLink } = await import("../io/admin_client.ts");
-  const { readToken } = await import("../io/topology_file.ts");
+  const { readToken } = await import("../io/secret_source.ts");
   const token = node.adminToken === null ? null : readToken(node.adminToken);
   const target = {
     node: node.name,

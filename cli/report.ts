@@ -9,7 +9,7 @@ import type { Topology, TopologyLink, TopologyNode } from "../core/topology/topo
 import { approximateDuration, approximateSize } from "../core/topology/units.ts";
 import { ailmentOf } from "../io/admin.ts";
 import { fetchStatus } from "../io/admin_client.ts";
-import { readToken } from "../io/topology_file.ts";
+import { readToken } from "../io/secret_source.ts";
 import { type EndState, endState, endText } from "./certificate_ends.ts";
 import { EXIT } from "./exit.ts";
 

@@ -4,11 +4,9 @@
  *
  * @module
  */
-import { CascadeError, isCascadeError } from "../core/errors.ts";
+import { isCascadeError } from "../core/errors.ts";
 import type { SyncReport } from "../core/sync_report.ts";
-import { nearest } from "../core/topology/nearest.ts";
-import { linkNamed, nodeNamed } from "../core/topology/node_config.ts";
-import type { Topology, TopologyNode } from "../core/topology/topology.ts";
+import { resolvePath } from "../core/topology/paths.ts";
 import {
   type AdminTarget,
   fetchStatus,
@@ -16,7 +14,8 @@ import {
   TIMEOUT_NEVER_MS,
   wasNeverAsked,
 } from "../io/admin_client.ts";
-import { loadTopology, readToken } from "../io/topology_file.ts";
+import { type NodeContact, ownMemory, recall, remember, type Remembering } from "../io/contacts.ts";
+import { readToken } from "../io/secret_source.ts";
 import { EXIT, type ExitCode, ExitWith } from "./exit.ts";
 import { printLine, tell } from "./output.ts";
 import type { SyncHere } from "./sync_here.ts";
@@ -65,46 +64,45 @@ export async function runSync(options: SyncRunOptions): Promise<void> {
 }
 
 /** Does the work. `here` does it when no node answers. Throws what is wrong. */
-export async function performSync(options: SyncRunOptions, here?: SyncHere): Promise<SyncEnd> {
-  const topology = loadTopology(options.topology);
-  const node = nodeNamed(topology, options.node);
-  checkLinks(topology, node, options.links);
+export async function performSync(
+  options: SyncRunOptions,
+  here?: SyncHere,
+  memory: Remembering = ownMemory(),
+): Promise<SyncEnd> {
   try {
-    const asked = node.admin === null ? null : await askNode(node, node.admin, options);
+    const asked = await askRemembered(options, memory) ?? await askKnown(options, memory);
     const report = asked ?? await (here ?? (await import("./sync_here.ts")).syncHere)(options);
     return endOf(report, options, { isBeside: asked !== null, skipped: null });
   } catch (error) {
     if (!options.skipIfRunning || !isCascadeError(error, "locked")) throw error;
     return endOf({ links: [] }, options, {
       isBeside: false,
-      skipped: `a sync of ${node.name} runs already`,
+      skipped: `a sync of ${options.node} runs already`,
     });
   }
 }
 
-/** Refuses links that the node does not feed, and a node that feeds nobody. Throws `usage`. */
-function checkLinks(
-  topology: Topology,
-  node: TopologyNode,
-  links: readonly string[] | null,
-): void {
-  const fed = topology.links.filter(({ from }) => from === node.name).map(({ name }) => name);
-  for (const name of links ?? []) {
-    if (fed.includes(name)) continue;
-    const { from } = linkNamed(topology, name);
-    const meant = nearest(name, fed);
-    throw new CascadeError("usage", `${node.name} does not feed the link ${name}`, {
-      hint: `It is fed by ${from}: --node ${from}` +
-        (meant === null ? "." : `. Did you mean ${meant}?`),
-    });
-  }
-  if (fed.length > 0) return;
-  const up = topology.links.find(({ to }) => to === node.name);
-  throw new CascadeError("usage", `${node.name} feeds no link, so there is nothing to sync`, {
-    hint: up === undefined
-      ? "Name the upstream node of a link."
-      : `It is fed by ${up.from}: --node ${up.from} --link ${up.name}.`,
-  });
+/** Asks the node that runs, by what is remembered of the topology; null: the topology has to be read. */
+async function askRemembered(
+  options: SyncRunOptions,
+  memory: Remembering,
+): Promise<SyncReport | null> {
+  const contacts = recall(resolvePath(Deno.cwd(), options.topology), memory);
+  const node = contacts?.nodes.find(({ name }) => name === options.node);
+  if (contacts === null || node === undefined || node.admin === null) return null;
+  const fed = contacts.links.filter(({ from }) => from === node.name).map(({ name }) => name);
+  // What is wrong with a command line is told by whoever knows all of the topology.
+  if (fed.length === 0 || options.links?.some((name) => !fed.includes(name))) return null;
+  return await askNode(node, node.admin, options);
+}
+
+/** Reads the topology and asks the node that runs; null when nobody takes the question. Throws what is wrong. */
+async function askKnown(options: SyncRunOptions, memory: Remembering): Promise<SyncReport | null> {
+  const { topologyToSync } = await import("./sync_topology.ts");
+  const { node, topology, text } = topologyToSync(options);
+  if (node.admin === null) return null;
+  remember(resolvePath(Deno.cwd(), options.topology), text, topology, memory);
+  return await askNode(node, node.admin, options);
 }
 
 /**
@@ -112,7 +110,7 @@ function checkLinks(
  * itself is not there then: its lock will tell for certain.
  */
 async function askNode(
-  node: TopologyNode,
+  node: NodeContact,
   address: string,
   options: SyncRunOptions,
 ): Promise<SyncReport | null> {

@@ -8,7 +8,8 @@ import { linkNamed, nodeNamed } from "../core/topology/node_config.ts";
 import { approximateDuration, approximateSize } from "../core/topology/units.ts";
 import type { Difference, VerifyReport } from "../core/verify_report.ts";
 import { type AdminTarget, TIMEOUT_NEVER_MS, verifyLink } from "../io/admin_client.ts";
-import { loadTopology, readToken } from "../io/topology_file.ts";
+import { readToken } from "../io/secret_source.ts";
+import { loadTopology } from "../io/topology_file.ts";
 import { EXIT, type ExitCode, ExitWith } from "./exit.ts";
 import { printLine } from "./output.ts";
 

@@ -4,35 +4,69 @@
  *
  * @module
  */
-import * as z from "zod";
-
-const lsn = z.number().int().nonnegative();
-const bytes = z.number().int().nonnegative();
 
 /** How a link's sync ended. `planned`: a dry run, nothing was sent. */
 export const SYNC_OUTCOMES = ["done", "nothing", "failed", "planned"] as const;
 
+export type SyncOutcome = (typeof SYNC_OUTCOMES)[number];
+
 /** What became of one link. */
-export const syncLinkSchema = z.object({
-  link: z.string(),
-  outcome: z.enum(SYNC_OUTCOMES),
-  fromLsn: lsn.nullable().describe("where the peer stood; null if it was never reached"),
-  toLsn: lsn.nullable().describe("where it stands now, or would"),
-  logBytes: bytes.describe("what clients wrote in that range"),
-  deltaBytes: bytes.describe(
-    "what had to be sent of it: the last writer wins, and what was staged before is not sent again",
-  ),
-  sentBytes: bytes.describe("what was sent meanwhile, frames included"),
-  durationMs: z.number().nonnegative(),
-  reason: z.string().nullable().describe("why it failed, or why there was nothing to do"),
-});
+export interface SyncLinkReport {
+  readonly link: string;
+  readonly outcome: SyncOutcome;
+  /** Where the peer stood; null if it was never reached. */
+  readonly fromLsn: number | null;
+  /** Where it stands now, or would. */
+  readonly toLsn: number | null;
+  /** What clients wrote in that range. */
+  readonly logBytes: number;
+  /** What had to be sent of it: the last writer wins, and what was staged before is not sent again. */
+  readonly deltaBytes: number;
+  /** What was sent meanwhile, frames included. */
+  readonly sentBytes: number;
+  readonly durationMs: number;
+  /** Why it failed, or why there was nothing to do. */
+  readonly reason: string | null;
+}
 
 /** One run over one or more links of a node. */
-export const syncReportSchema = z.object({ links: z.array(syncLinkSchema) });
+export interface SyncReport {
+  readonly links: readonly SyncLinkReport[];
+}
 
-export type SyncOutcome = (typeof SYNC_OUTCOMES)[number];
-export type SyncLinkReport = z.infer<typeof syncLinkSchema>;
-export type SyncReport = z.infer<typeof syncReportSchema>;
+const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/** What each field of a link has to be. */
+const FIELDS: Readonly<Record<keyof SyncLinkReport, (value: unknown) => boolean>> = {
+  link: (value) => typeof value === "string",
+  outcome: (value) => SYNC_OUTCOMES.some((outcome) => outcome === value),
+  fromLsn: (value) => value === null || isCount(value),
+  toLsn: (value) => value === null || isCount(value),
+  logBytes: isCount,
+  deltaBytes: isCount,
+  sentBytes: isCount,
+  durationMs: (value) => typeof value === "number" && value >= 0,
+  reason: (value) => value === null || typeof value === "string",
+};
+
+/**
+ * A report as it came from a node; fields that are not known are left out. Throws when it is none. (By hand: to load the
+ * schemas of the rest takes longer than to be answered.)
+ */
+export function parseSyncReport(value: unknown): SyncReport {
+  const links = (value as { links?: unknown } | null)?.links;
+  if (!Array.isArray(links)) throw new TypeError("a sync report has a list of links");
+  return { links: links.map(parseLink) };
+}
+
+function parseLink(value: unknown): SyncLinkReport {
+  const link = (value ?? {}) as Record<string, unknown>;
+  const fields = Object.entries(FIELDS).map(([name, isRight]) => {
+    if (isRight(link[name])) return [name, link[name]];
+    throw new TypeError(`a link of a sync report has no ${name}, or a wrong one`);
+  });
+  return Object.fromEntries(fields);
+}
 
 /** What one sync is to do. */
 export interface SyncOptions {

@@ -3,15 +3,14 @@
  *
  * @module
  */
-import type * as z from "zod";
 import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { LimitOverride } from "../core/link/line.ts";
 import type { LineStatus, NodeStatus } from "../core/status.ts";
 import type { Order } from "../core/tree/asks.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
 import { formatRate } from "../core/topology/units.ts";
-import { type SyncOptions, type SyncReport, syncReportSchema } from "../core/sync_report.ts";
-import { type VerifyReport, verifyReportSchema } from "../core/verify_report.ts";
+import { parseSyncReport, type SyncOptions, type SyncReport } from "../core/sync_report.ts";
+import type { VerifyReport } from "../core/verify_report.ts";
 import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
 import { AdminStream, NotConnected } from "./admin_stream.ts";
 import { askHttp, type HttpAnswer } from "./http_answer.ts";
@@ -126,7 +125,7 @@ export async function syncNode(
     });
   }
   if (code !== 200) throw notDone(target.address, code, body);
-  return readReport(syncReportSchema, body, where);
+  return readReport({ parse: parseSyncReport }, body, where);
 }
 
 /**
@@ -154,7 +153,12 @@ export async function orderTree(
   return readReport(treeReportSchema, body, where);
 }
 
-function readReport<T>(schema: z.ZodType<T>, body: string, where: { address: string }): T {
+/** What reads a report of one kind. Throws when it is none. */
+interface Reader<T> {
+  parse(value: unknown): T;
+}
+
+function readReport<T>(schema: Reader<T>, body: string, where: { address: string }): T {
   try {
     return schema.parse(JSON.parse(body));
   } catch (cause) {
@@ -177,6 +181,7 @@ export async function verifyLink(
   if (code === 423) throw new CascadeError("locked", body.trim(), { where, retryable: true });
   if (code === 504) throw new CascadeError("unreachable", body.trim(), { where, retryable: true });
   if (code !== 200) throw notDone(target.address, code, body);
+  const { verifyReportSchema } = await import("../core/verify_report.ts");
   return readReport(verifyReportSchema, body, where);
 }
 

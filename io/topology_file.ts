@@ -5,12 +5,12 @@
  */
 import type { NodeConfig } from "../core/config.ts";
 import { CascadeError } from "../core/errors.ts";
-import { cleanSecret, nodeConfig } from "../core/topology/node_config.ts";
+import { nodeConfig } from "../core/topology/node_config.ts";
 import { type ParseResult, parseTopology, topologyOrThrow } from "../core/topology/parse.ts";
 import { resolvePath } from "../core/topology/paths.ts";
 import { TEXT_BYTES_MAX } from "../core/topology/source.ts";
-import type { SecretSource, Topology } from "../core/topology/topology.ts";
-import { readPrivateFile } from "./private_file.ts";
+import type { Topology } from "../core/topology/topology.ts";
+import { readSecret } from "./secret_source.ts";
 
 /** A topology file as it was read: its text, and what came of it. */
 export interface ReadTopology extends ParseResult {
@@ -44,30 +44,6 @@ export function loadTopology(path: string): Topology {
  */
 export function loadNodeConfig(topology: Topology, nodeName: string): NodeConfig {
   return nodeConfig(topology, nodeName, readSecret(topology.secret));
-}
-
-/**
- * The bytes of a secret, from its file or variable, without a line end. Throws `topology`, also when others than the
- * owner may read the file.
- */
-export function readSecret(source: SecretSource): Uint8Array {
-  if (source.kind === "file") {
-    const { path } = source;
-    const file = { path, what: "secret", hint: "Copy it from the other nodes" };
-    return cleanSecret(readPrivateFile(file), path);
-  }
-  const value = Deno.env.get(source.name);
-  if (value === undefined) {
-    throw new CascadeError("topology", `the variable ${source.name} is not set`, {
-      hint: "The topology takes a secret from it",
-    });
-  }
-  return cleanSecret(new TextEncoder().encode(value), `the variable ${source.name}`);
-}
-
-/** The text of an admin token; see {@linkcode readSecret}. */
-export function readToken(source: SecretSource): string {
-  return new TextDecoder().decode(readSecret(source));
 }
 
 function readFile(path: string, bytesMax: number, what: string, hint: string): Uint8Array {

@@ -337,3 +337,34 @@ Deno.test("a node that serves and cannot be asked is never taken for a sync that
     const failing = () => Promise.reject(new CascadeError("log-corrupt", "a hole"));
     assert(isCascadeError(await syncAsNode(gone, failing).catch((error) => error), "log-corrupt"));
   }, false));
+
+Deno.test("a second sync asks at once, and every mistake is told as by the first", async () => {
+  const runner = new FakeRunner();
+  await besideNode(runner, async (folder) => {
+    const memory = { folder: `${folder}/cache`, program: "0.1.0 (1a2b3c4)" };
+    const sync = (change: Partial<SyncRunOptions> = {}) =>
+      performSync(optionsIn(folder, change), NOT_HERE, memory);
+    const first = await sync({ links: ["hq-dr1"] });
+    // The address is moved in the memory alone: who asks there did not read the topology.
+    const [{ name }] = [...Deno.readDirSync(memory.folder)] as [Deno.DirEntry];
+    const path = `${memory.folder}/${name}`;
+    const text = Deno.readTextFileSync(path);
+    const moved = text.replace(`unix:${folder}/admin`, `unix:${folder}/moved`);
+    Deno.writeTextFileSync(path, moved);
+    Deno.renameSync(`${folder}/admin`, `${folder}/moved`);
+    assertEquals(await sync({ links: ["hq-dr1"] }), first);
+    assertEquals(runner.asked, Array(2).fill("hq-dr1 dryRun=false full=false"));
+
+    assertEquals(await codeOf(sync({ links: ["dr1-dr2"] })), "usage");
+    assertEquals(await codeOf(sync({ node: "nobody" })), "usage");
+    assertEquals(await codeOf(sync({ node: "dr2" })), "usage");
+    // Nobody answers at the remembered address any more: the topology is read again.
+    Deno.renameSync(`${folder}/moved`, `${folder}/admin`);
+    Deno.writeTextFileSync(path, moved);
+    assertEquals(await sync({ links: ["hq-dr1"] }), first);
+    assertEquals(Deno.readTextFileSync(path), text);
+    Deno.writeTextFileSync(`${folder}/topology.yaml`, "cascade: 2");
+    assertEquals(await codeOf(sync()), "topology");
+  });
+  assertEquals(runner.asked.length, 3);
+});

@@ -1,6 +1,7 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { CascadeError } from "../../core/errors.ts";
-import { loadNodeConfig, loadTopology, readSecret, readToken } from "../../io/topology_file.ts";
+import { readSecret, readToken } from "../../io/secret_source.ts";
+import { loadNodeConfig, loadTopology } from "../../io/topology_file.ts";
 
 const SECRET = "0123456789abcdef";
 

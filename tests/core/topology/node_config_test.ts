@@ -2,7 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { CascadeError } from "../../../core/errors.ts";
 import { formatExec, parseExec } from "../../../core/topology/address.ts";
 import { attachAddress } from "../../../core/topology/hosts.ts";
-import { cleanSecret, linkNamed, nodeConfig } from "../../../core/topology/node_config.ts";
+import { linkNamed, nodeConfig } from "../../../core/topology/node_config.ts";
+import { cleanSecret } from "../../../core/topology/secret.ts";
 import { parseTopology, topologyOrThrow } from "../../../core/topology/parse.ts";
 import type { Topology } from "../../../core/topology/topology.ts";
 
