@@ -14,7 +14,7 @@ import { assert } from "../assert.ts";
 import { CascadeError, isCascadeError } from "../errors.ts";
 import { RECOVERY_READ_BYTES } from "../limits.ts";
 import type { Bytes, Clock, Disk, DiskFile } from "../ports.ts";
-import { makeDurableFolder } from "../folders.ts";
+import { folderOf } from "../folders.ts";
 import { hasHeaderOf, RECORD_HEADER_BYTES } from "../log/record.ts";
 import { BodyChecker, type BodySource, readBody } from "./delta_body.ts";
 import {
@@ -132,7 +132,7 @@ export class DeltaShelf {
     const shelf = new DeltaShelf(disk, folder);
     if (!disk.exists(folder)) return shelf;
     // The log is about to go on behind what is found: a name may be there in memory alone.
-    await disk.flushFolder(folder);
+    await Promise.all([folderOf(folder), folder].map((folder) => disk.flushFolder(folder)));
     for (const name of disk.list(folder)) {
       if (name.endsWith(".delta")) shelf.#deltas.push(loadDelta(disk, `${folder}/${name}`));
     }
@@ -189,22 +189,28 @@ export class DeltaShelf {
       );
   }
 
-  /** Begins to receive a delta; what was received of another one goes. */
-  async begin(header: DeltaHeader): Promise<IncomingDelta> {
+  /**
+   * Begins to receive a delta; what was received of another one goes. That the file has its name becomes durable
+   * while the first of it arrives, and before anything of it counts as durable.
+   */
+  begin(header: DeltaHeader): IncomingDelta {
     this.discardIncoming();
-    await makeDurableFolder(this.#disk, this.#folder);
-    const file = this.#disk.open(`${this.#folder}/${INCOMING}`, { create: true });
+    const disk = this.#disk;
+    if (!disk.exists(this.#folder)) disk.makeFolder(this.#folder);
+    const file = disk.open(`${this.#folder}/${INCOMING}`, { create: true });
     const bytes = encodeDeltaHeader(header);
     try {
       file.truncate(0);
       file.writeAt(bytes, 0);
-      await this.#disk.flushFolder(this.#folder);
     } catch (error) {
       file.close();
       throw error;
     }
+    const names = [folderOf(this.#folder), this.#folder].map((folder) => disk.flushFolder(folder));
+    const placed = Promise.all(names).then(() => {});
     const sizes = header.volumes.map(({ sizeBytes }) => sizeBytes);
-    this.#incoming = new IncomingDelta(header, file, bytes.length, new BodyChecker(sizes));
+    const checker = new BodyChecker(sizes);
+    this.#incoming = new IncomingDelta(header, file, bytes.length, checker, placed);
     return this.#incoming;
   }
 

@@ -116,7 +116,7 @@ export class DeltaTaker {
     if (this.#missingBytes(bytes) > 0) await this.#host.trim(bytes);
     const missing = this.#missingBytes(bytes);
     if (missing <= 0) {
-      await this.#host.pipeline.shelf.begin(header);
+      this.#host.pipeline.shelf.begin(header);
       return;
     }
     if (!this.#host.allowInconsistent || !this.#host.hasVolumes) {

@@ -18,6 +18,8 @@ export class IncomingDelta {
   readonly #file: DiskFile;
   readonly #bodyAt: number;
   readonly #checker: BodyChecker;
+  /** Settles when the file has its name for good. */
+  readonly #placed: Promise<void>;
   /** Bytes of the file that are durable, as far as was asked for. */
   #durableBytes = 0;
   /** A flush that was begun before anybody waits for it. */
@@ -25,11 +27,19 @@ export class IncomingDelta {
   #earlyBytes = 0;
   #isCommitting = false;
 
-  constructor(header: DeltaHeader, file: DiskFile, bodyAt: number, checker: BodyChecker) {
+  constructor(
+    header: DeltaHeader,
+    file: DiskFile,
+    bodyAt: number,
+    checker: BodyChecker,
+    placed: Promise<void> = Promise.resolve(),
+  ) {
     this.header = header;
     this.#file = file;
     this.#bodyAt = bodyAt;
     this.#checker = checker;
+    this.#placed = placed;
+    placed.catch(() => {/* thrown by flush() */});
   }
 
   /** Bytes of the body that are here. */
@@ -74,6 +84,7 @@ export class IncomingDelta {
 
   /** Makes what is here durable: a restart goes on from it. */
   async flush(): Promise<void> {
+    await this.#placed;
     await this.#early;
     const { fileBytes } = this;
     if (this.#durableBytes >= fileBytes) return;

@@ -33,6 +33,12 @@ import { type SourceVolume, volumeRuns } from "./volume_runs.ts";
 /** How often it is looked whether what is to be read is applied. */
 const LOOK_MS = 5;
 
+/**
+ * So much of a body goes as it is read, in small records: more at a time would be read while the line stands still, as
+ * much as the other end takes in before it has anything to do. A record may be larger.
+ */
+const ENOUGH_BYTES = 256 * 1024;
+
 /** What a delta is made from: a node, as far as deltas see it. */
 export interface DeltaGround extends HistorySource {
   readonly log: Pick<
@@ -152,7 +158,7 @@ export class MadeDelta implements DeltaSource {
     assert(into.length >= RECORD_BYTES_MAX, "the buffer holds any record");
     const seeks = this.#seeks;
     let at = 0;
-    while (!this.#isClosed) {
+    while (!this.#isClosed && at < ENOUGH_BYTES) {
       const run = this.#carried ?? await this.#nextRun();
       if (run === null || seeks !== this.#seeks) break;
       const bytes = recordBytes(run.type, run.length);

@@ -180,7 +180,7 @@ export class ScanRun {
     const header = this.#header(endLsn);
     let totals: BodyTotals | null;
     try {
-      const target = await shelf.begin(header);
+      const target = shelf.begin(header);
       const { files } = this.#at;
       totals = await writeScanBody({
         ...{ changed: this.#changed, files, maps: writers, target, clock, stopped },

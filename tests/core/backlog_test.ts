@@ -110,7 +110,7 @@ Deno.test("a delta in the log is applied before a reign shows anything, the reco
   const toLsn = 1024 * 1024;
   const volumes = rig.volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes }));
   const id = "ab".repeat(16);
-  const incoming = await rig.pipeline.shelf.begin({
+  const incoming = rig.pipeline.shelf.begin({
     ...{ id, cluster: "c", epochId: NO_EPOCH, fromLsn: 0, toLsn: null, sinceLsn: 0 },
     ...{ source: "volume", full: false, volumes },
   });

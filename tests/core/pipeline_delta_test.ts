@@ -15,7 +15,7 @@ const ID = "ab".repeat(16);
 /** A delta from LSN 0 on that fills the first runs of the volume with ones, committed. */
 async function commit(rig: Rig): Promise<Delta> {
   const volumes = rig.volumes.map(({ name, sizeBytes }) => ({ name, sizeBytes }));
-  const incoming = await rig.pipeline.shelf.begin({
+  const incoming = rig.pipeline.shelf.begin({
     ...{ id: ID, cluster: "c", epochId: NO_EPOCH, fromLsn: 0, toLsn: null, sinceLsn: 0 },
     ...{ source: "volume", full: false, volumes },
   });

@@ -106,7 +106,7 @@ async function makeHolder() {
   const shelf = await DeltaShelf.open(ground.disk, "/delta", quickClock);
   const { bytes } = makeBody([{ volume: 0, offset: 0, length: 50, fill: 9 }]);
   const header = makeDeltaHeader({ fromLsn, toLsn, epochId: ground.history.idAt(fromLsn) });
-  (await shelf.begin(header)).append(bytes);
+  shelf.begin(header).append(bytes);
   await shelf.commit(makeDeltaTrailer(bytes.length, { toLsn }));
   ground.shelf = shelf;
   ground.gap = { fromLsn, toLsn };
