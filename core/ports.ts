@@ -40,6 +40,11 @@ export interface DiskFile {
   /** Writes all of `bytes` at `offset`; grows a regular file when it lies past the end. */
   writeAt(bytes: Uint8Array, offset: number): void;
   /**
+   * The same beside what this thread does: settles when it is done. Several may be under way, of different ranges; `bytes` stay
+   * as they are until then. Only worth it for many bytes. Left out where all is done by one thread.
+   */
+  writeAside?(bytes: Bytes, offset: number): Promise<void>;
+  /**
    * Lets the disk begin with what was written there, for a flush that is to come; does not wait. Left out
    * where it would change nothing.
    */

@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { setImmediate } from "node:timers";
 import { assert } from "../core/assert.ts";
-import type { DataRange, DiskFile } from "../core/ports.ts";
+import type { Bytes, DataRange, DiskFile } from "../core/ports.ts";
 import { diskError } from "./disk_errors.ts";
 import type { FileLock } from "./file_lock.ts";
 import { type FlushPace, flushPaceOf } from "./flush_pace.ts";
@@ -58,12 +58,12 @@ export class OpenFile implements DiskFile {
   readonly #libc: Libc | null;
   /** -1 once closed, so that no late call can meet another file under the same number. */
   #fd: number;
-  #flushesRunning = 0;
+  #callsRunning = 0;
   readonly #pace: FlushPace;
   #unflushedBytes = 0;
   /** The file is known to be at least this long; spares asking (8 us) on every zeroed range. */
   #sizeAtLeast = 0;
-  /** Closed while a flush ran, which releases the descriptor when it ends. */
+  /** Closed while a flush or a write ran aside: the last of them releases the descriptor when it ends. */
   #closing = false;
 
   constructor(opened: OpenedFile) {
@@ -112,6 +112,24 @@ export class OpenFile implements DiskFile {
     }
     if (offset + done > this.#sizeAtLeast) this.#sizeAtLeast = offset + done;
     this.#unflushedBytes += done;
+  }
+
+  async writeAside(bytes: Bytes, offset: number): Promise<void> {
+    let done = 0;
+    if (this.#libc !== null) {
+      const fd = this.#fd;
+      this.#callsRunning += 1;
+      try {
+        done = Math.max(0, await this.#libc.writeAside(fd, bytes, offset));
+      } finally {
+        this.#callsRunning -= 1;
+        if (this.#closing && this.#callsRunning === 0) this.#release(fd);
+      }
+      if (offset + done > this.#sizeAtLeast) this.#sizeAtLeast = offset + done;
+      this.#unflushedBytes += done;
+    }
+    // What was not taken is written the plain way, which tells why it could not be.
+    if (done < bytes.length) this.writeAt(bytes.subarray(done), offset + done);
   }
 
   beginFlush(offset: number, length: number): void {
@@ -225,11 +243,11 @@ export class OpenFile implements DiskFile {
   /** On a thread of the runtime. */
   #flushAside(fd: number): Promise<void> {
     return new Promise<void>((resolve, reject) => {
-      this.#flushesRunning += 1;
+      this.#callsRunning += 1;
       fdatasync(fd, (error) => {
-        this.#flushesRunning -= 1;
+        this.#callsRunning -= 1;
         try {
-          if (this.#closing && this.#flushesRunning === 0) this.#release(fd);
+          if (this.#closing && this.#callsRunning === 0) this.#release(fd);
           if (error !== null && error !== undefined) throw diskError(error, "flush", this.path);
           resolve();
         } catch (failure) {
@@ -239,12 +257,12 @@ export class OpenFile implements DiskFile {
     });
   }
 
-  /** A flush that still runs keeps the descriptor, and the lock, until it has ended. */
+  /** What still runs aside keeps the descriptor, and the lock, until it has ended. */
   close(): void {
     if (this.#fd === -1) return;
     const fd = this.#fd;
     this.#fd = -1;
-    if (this.#flushesRunning === 0) this.#release(fd);
+    if (this.#callsRunning === 0) this.#release(fd);
     else this.#closing = true;
   }
 

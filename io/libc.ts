@@ -12,6 +12,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
+import type { Bytes } from "../core/ports.ts";
 import { openLibc } from "./libc_path.ts";
 
 const FALLOC_FL_KEEP_SIZE = 0x01;
@@ -37,6 +38,7 @@ const SYMBOLS = {
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   posix_fadvise: { parameters: ["i32", "i64", "i64", "i32"], result: "i32" },
+  pwrite: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize", nonblocking: true },
   lseek: { parameters: ["i32", "i64", "i32"], result: "i64" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
   statx: { parameters: ["i32", "buffer", "i32", "u32", "buffer"], result: "i32" },
@@ -76,6 +78,12 @@ export class Libc {
   finishWriting(fd: number, offset: number, length: number): boolean {
     const { sync_file_range } = this.#library.symbols;
     return sync_file_range(fd, BigInt(offset), BigInt(length), SYNC_FILE_RANGE_ALL) === 0;
+  }
+
+  /** Writes on a thread of the runtime; the bytes that it took, or less than 0. They are not to change meanwhile. */
+  async writeAside(fd: number, bytes: Bytes, offset: number): Promise<number> {
+    const { pwrite } = this.#library.symbols;
+    return Number(await pwrite(fd, bytes, BigInt(bytes.length), BigInt(offset)));
   }
 
   /** Lets the page cache forget what is clean there. */

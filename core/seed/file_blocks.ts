@@ -6,15 +6,23 @@
 import type { Bytes, DiskFile } from "../ports.ts";
 import type { BlockTarget, Extent } from "./blocks.ts";
 
-/** Stays in a processor's cache between the read and the write. */
-const PIECE_BYTES = 256 * 1024;
+/** Large enough that to have another thread write it costs little beside the writing. */
+const PIECE_BYTES = 1024 * 1024;
 /** The block of file systems: smaller holes do not exist. */
 const GRAIN_BYTES = 4096;
-/** Calls are synchronous; a second piece is for the other side, if that is not. */
+/** This thread reads one piece while another one writes those before it. */
 const DEPTH = 4;
+/** A write of less is done sooner than another thread is asked to do it. */
+const ASIDE_BYTES_MIN = 64 * 1024;
 /** Of what was written, so much at a time leaves the page cache, and so far behind. */
 const WINDOW_BYTES = 4 * 1024 * 1024;
 const WINDOWS_BEHIND = 4;
+
+interface Write {
+  readonly start: number;
+  readonly end: number;
+  isDone: boolean;
+}
 
 /** Over an open file, which it closes. */
 export class FileBlocks implements BlockTarget {
@@ -25,6 +33,8 @@ export class FileBlocks implements BlockTarget {
   readonly depth = DEPTH;
   readonly outlivesUs = true;
   readonly #file: DiskFile;
+  /** Under way, or done behind one that is. */
+  readonly #writes: Write[] = [];
   /** What was written in a row last. */
   #runStart = 0;
   #runEnd = 0;
@@ -56,13 +66,21 @@ export class FileBlocks implements BlockTarget {
     return settled(() => this.#file.readAt(into, offset));
   }
 
-  write(bytes: Bytes, offset: number): Promise<void> {
-    return settled(() => {
-      this.#file.writeAt(bytes, offset);
-      // The disk works while the rest is read: the flush at the end finds little to do.
-      this.#file.beginFlush?.(offset, bytes.length);
-      this.#wrote(offset, offset + bytes.length);
-    });
+  async write(bytes: Bytes, offset: number): Promise<void> {
+    const file = this.#file;
+    const write: Write = { start: offset, end: offset + bytes.length, isDone: false };
+    this.#writes.push(write);
+    if (bytes.length < ASIDE_BYTES_MIN || file.writeAside === undefined) {
+      file.writeAt(bytes, offset);
+    } else await file.writeAside(bytes, offset);
+    // The disk works while the rest is read: the flush at the end finds little to do.
+    file.beginFlush?.(offset, bytes.length);
+    write.isDone = true;
+    // In the order in which they began: windows are of what lies in a row.
+    while (this.#writes[0]?.isDone === true) {
+      const { start, end } = this.#writes.shift()!;
+      this.#wrote(start, end);
+    }
   }
 
   /**

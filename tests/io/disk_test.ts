@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CascadeError, type ErrorCode } from "../../core/errors.ts";
 import { DenoDisk } from "../../io/disk.ts";
 import { holderFromTable } from "../../io/file_lock.ts";
@@ -36,6 +36,34 @@ Deno.test("a file gives back what was written, and zeroes past its end", () =>
     file.close();
     file.close();
     assertEquals(Deno.statSync(`${folder}/a`).mode! & 0o777, 0o600);
+  }));
+
+Deno.test("several writes at a time on other threads are all there, and close waits for them", () =>
+  withFolder(async (folder) => {
+    const file = disk.open(`${folder}/a`, { create: true });
+    const piece = 300_000;
+    const bytes = new Uint8Array(pattern(8 * piece));
+    const writes = Array.from({ length: 8 }, (_, i) => {
+      const at = (7 - i) * piece;
+      return file.writeAside!(bytes.subarray(at, at + piece), at);
+    });
+    await Promise.all(writes.slice(0, 4));
+    file.close();
+    await Promise.all(writes);
+    assertEquals(Deno.readFileSync(`${folder}/a`), bytes);
+    const error = await assertRejects(() => file.writeAside!(bytes, 0), CascadeError);
+    assertEquals(error.code, "disk-failed");
+  }));
+
+Deno.test("what another thread could not write is told as if this one had tried", () =>
+  withFolder(async (folder) => {
+    Deno.writeTextFileSync(`${folder}/a`, "a");
+    const file = disk.open(`${folder}/a`, { readOnly: true });
+    const code = failsWith("disk-failed", () => file.writeAt(new Uint8Array(1), 0)).code;
+    const error = await assertRejects(() => file.writeAside!(new Uint8Array(1), 0), CascadeError);
+    assertEquals(error.code, code);
+    file.close();
+    assertEquals(Deno.readTextFileSync(`${folder}/a`), "a");
   }));
 
 Deno.test("what the page cache was told to forget is read from the disk, flushed or not", () =>
