@@ -7,6 +7,7 @@
 import type { Duplex } from "node:stream";
 import { CascadeError } from "../core/errors.ts";
 import type { Bytes } from "../core/ports.ts";
+import { giveBack, type Intake, intakeOf } from "./intake.ts";
 
 /** How long the peer may take to hear that this end has closed. */
 const GOODBYE_MS = 1_000;
@@ -18,6 +19,7 @@ const AHEAD_BYTES = 256 * 1024;
 export class SocketStream {
   readonly #socket: Duplex;
   readonly #remote: string;
+  readonly #intake: Intake;
   /** What came and was not asked for yet, in order. */
   readonly #came: Uint8Array[] = [];
   #cameBytes = 0;
@@ -31,6 +33,7 @@ export class SocketStream {
   constructor(socket: Duplex, remote: string) {
     this.#socket = socket;
     this.#remote = remote;
+    this.#intake = intakeOf(socket);
     // Chunk by chunk: what is read of a paused stream is one new buffer of all that came, filled again.
     socket.on("data", this.#onData);
     socket.on("end", this.#onEnd);
@@ -41,7 +44,7 @@ export class SocketStream {
   readonly #onData = (chunk: Uint8Array): void => {
     this.#came.push(chunk);
     this.#cameBytes += chunk.length;
-    if (this.#cameBytes >= AHEAD_BYTES) this.#socket.pause();
+    if (this.#cameBytes >= AHEAD_BYTES) this.#intake.hold();
     this.#wakeReader();
   };
 
@@ -83,7 +86,7 @@ export class SocketStream {
       if (this.#cameBytes > 0) return this.#give(into);
       if (this.#ended) return null;
       if (this.#broken !== null) throw this.#lost();
-      this.#socket.resume();
+      this.#intake.go();
       await new Promise<void>((wake) => this.#wakeReader = wake);
     }
   }
@@ -95,11 +98,13 @@ export class SocketStream {
       if (count === 0 && chunk.length > 0) break;
       into.set(count === chunk.length ? chunk : chunk.subarray(0, count), given);
       given += count;
-      if (count === chunk.length) this.#came.shift();
-      else this.#came[0] = chunk.subarray(count);
+      if (count === chunk.length) {
+        this.#came.shift();
+        giveBack(chunk);
+      } else this.#came[0] = chunk.subarray(count);
     }
     this.#cameBytes -= given;
-    if (this.#cameBytes < AHEAD_BYTES / 2) this.#socket.resume();
+    if (this.#cameBytes < AHEAD_BYTES / 2) this.#intake.go();
     return given;
   }
 

@@ -6,6 +6,8 @@ import type { TlsIdentity } from "../../io/identity.ts";
 import { DenoNetwork } from "../../io/network.ts";
 import { TestCa } from "../support/certificates.ts";
 
+const MIB = 1024 * 1024;
+
 const folder = Deno.makeTempDirSync({ prefix: "cascade-tls-" });
 addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
 const ca = new TestCa(`${folder}/ca`);
@@ -107,6 +109,34 @@ Deno.test("a server of another CA, or of nobody, is not spoken to", async () => 
   const none = await assertRejects(() => networkOf(() => null).dial(address, "hq"), CascadeError);
   assertEquals(none.code, "bad-address");
   await assertRejects(() => networkOf(() => null).listen(address, () => {}), CascadeError);
+});
+
+Deno.test("what comes over TLS does not pile up in memory, whichever end reads it", async () => {
+  const [bytes, room] = [192 * MIB, 96 * MIB];
+  const far = new Accepting();
+  const near = await networkOf(() => dr1).dial(await far.listen(), "hq");
+  const accepted = await far.next();
+  for (const [from, to] of [[near, accepted], [accepted, near]] as const) {
+    const { rss: before } = Deno.memoryUsage();
+    const piece = new Uint8Array(MIB).fill(7);
+    const sent = (async () => {
+      for (let at = 0; at < bytes; at += MIB) await from.write(piece);
+    })();
+    const into = new Uint8Array(MIB);
+    let most = 0;
+    for (let at = 0; at < bytes;) {
+      const count = await to.read(into.subarray(0, Math.min(MIB, bytes - at)));
+      assert(count !== null);
+      assertEquals([into[0], into[count - 1]], [7, 7]);
+      at += count;
+      most = Math.max(most, Deno.memoryUsage().rss - before);
+    }
+    await sent;
+    assert(most < room, `${most} bytes more while ${bytes} came`);
+  }
+  near.close();
+  accepted.close();
+  far.listener.close();
 });
 
 Deno.test("what speaks another protocol at the port is hung up on, and nothing else happens", async () => {
