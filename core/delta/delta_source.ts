@@ -18,8 +18,11 @@ export interface DeltaSource {
   readonly bytesExpected: number;
   /** Goes on behind what the peer has of this delta. */
   seek(position: number, cursor: BodyCursor): void;
-  /** Writes the next whole records into `into`; returns their bytes, 0 at the end of a pass. */
-  next(into: Bytes): Promise<number>;
+  /**
+   * Writes the next whole records into `into`; returns their bytes, 0 at the end of a pass. No more than `bytesWanted`
+   * where it makes the records itself: what is large is cut.
+   */
+  next(into: Bytes, bytesWanted?: number): Promise<number>;
   /**
    * The peer has all of this pass: the trailer, or null when another pass is due. Waits where what
    * is to be read next is not applied yet.

@@ -39,6 +39,9 @@ const LOOK_MS = 5;
  */
 const ENOUGH_BYTES = 256 * 1024;
 
+/** A run that is cut is cut into pieces of this. */
+const BLOCK_BYTES = 4096;
+
 /** What a delta is made from: a node, as far as deltas see it. */
 export interface DeltaGround extends HistorySource {
   readonly log: Pick<
@@ -150,21 +153,23 @@ export class MadeDelta implements DeltaSource {
     return done;
   }
 
-  next(into: Bytes): Promise<number> {
-    return this.#alone(() => this.#next(into));
+  next(into: Bytes, bytesWanted = into.length): Promise<number> {
+    return this.#alone(() => this.#next(into, Math.min(bytesWanted, into.length)));
   }
 
-  async #next(into: Bytes): Promise<number> {
+  async #next(into: Bytes, bytesWanted: number): Promise<number> {
     assert(into.length >= RECORD_BYTES_MAX, "the buffer holds any record");
     const seeks = this.#seeks;
     let at = 0;
     while (!this.#isClosed && at < ENOUGH_BYTES) {
       const run = this.#carried ?? await this.#nextRun();
       if (run === null || seeks !== this.#seeks) break;
-      const bytes = recordBytes(run.type, run.length);
-      this.#carried = at + bytes > into.length ? run : null;
+      const isTooMuch = at + recordBytes(run.type, run.length) > bytesWanted;
+      this.#carried = isTooMuch && at > 0 ? run : null;
       if (this.#carried !== null) break;
-      at += this.#write(into, at, run, bytes);
+      const [first, rest] = isTooMuch ? cut(run, bytesWanted) : [run, null];
+      this.#carried = rest;
+      at += this.#write(into, at, first, recordBytes(first.type, first.length));
     }
     await this.#ground.settled();
     return at;
@@ -288,4 +293,18 @@ export class MadeDelta implements DeltaSource {
   close(): void {
     this.#isClosed = true;
   }
+}
+
+/** What of a run makes a record of about so many bytes, in whole blocks; and the rest, if any. */
+function cut(run: Run, bytes: number): [Run, Run | null] {
+  const blocks = Math.max(1, Math.floor((bytes - RECORD_HEADER_BYTES) / BLOCK_BYTES));
+  const length = blocks * BLOCK_BYTES;
+  if (run.type !== RecordType.WRITE || run.length <= length) return [run, null];
+  const { offset, source } = run;
+  return [{ ...run, length }, {
+    ...run,
+    offset: offset + length,
+    length: run.length - length,
+    source: source === null ? null : source + length,
+  }];
 }

@@ -27,6 +27,9 @@ export type DeltaPhase = "planning" | "shipping" | "committing" | "applying";
 /** Buffers that are kept for the next frames: fresh ones cost memory until they are collected. */
 const FREE_BUFFERS_MAX = 8;
 
+/** Frames of no more than this do not keep a buffer for any frame from others. */
+const SMALL_FRAME_BYTES = 64 * 1024;
+
 /** The buffers of frames, which are used again once the peer has what was in them. */
 class FrameBuffers {
   readonly #free: Bytes[] = [];
@@ -117,21 +120,31 @@ export class DeltaCourier {
 
   async #shipPass(): Promise<void> {
     const head = FRAME_HEADER_BYTES + DELTA_HEAD_BYTES;
+    let lastBytes = 0;
     for (;;) {
-      await this.#until(() => !this.#flight.isFullOfDelta);
+      await this.#until(() => !this.#flight.isFullOf(lastBytes));
       await this.#wire.queueBelow(DELTA_FRAMES_QUEUED_MAX);
       const buffer = this.#buffers.take();
-      const bytes = await this.source.next(buffer.subarray(head));
+      // On a slow line in small frames: heartbeats and questions go between them.
+      const bytes = await this.source.next(buffer.subarray(head), this.#flight.frameBytes);
       this.check();
-      const frame = buffer.subarray(0, head + bytes);
+      const frame = this.#framed(buffer, head + bytes);
       sealDeltaFrame(frame, this.#sent, bytes === 0 ? FLAG_FLUSH_WANTED : 0);
       this.#wire.send(frame);
       if (bytes === 0) return;
+      lastBytes = bytes;
       this.#sent += bytes;
       this.#flight.sent(bytes);
-      this.#frames.push({ buffer, end: this.#sent });
+      if (frame.buffer === buffer.buffer) this.#frames.push({ buffer, end: this.#sent });
       this.#sentBytes += bytes;
     }
+  }
+
+  /** A frame in its buffer; a small one by itself: many are under way then. */
+  #framed(buffer: Bytes, bytes: number): Bytes {
+    if (bytes > SMALL_FRAME_BYTES) return buffer.subarray(0, bytes);
+    this.#buffers.give(buffer);
+    return buffer.slice(0, bytes);
   }
 
   /** Throws `refused` when the peer does not take it, `connection-lost`. */

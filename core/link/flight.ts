@@ -98,9 +98,9 @@ export class Flight {
     return this.inFlightBytes >= this.windowBytes;
   }
 
-  /** The same for a frame of a delta: those are all large, since any record fits. */
-  get isFullOfDelta(): boolean {
-    return this.inFlightBytes >= this.windowFor(DATA_RECORDS_BYTES_MAX);
+  /** The same for frames that may be larger than they are asked to be. */
+  isFullOf(frameBytes: number): boolean {
+    return this.inFlightBytes >= this.windowFor(Math.max(frameBytes, this.frameBytes));
   }
 
   sent(bytes: number): void {

@@ -94,6 +94,8 @@ interface Story {
   readonly seed: number;
   readonly firstRecords: number;
   readonly events: readonly Event[];
+  /** Bytes of a piece: runs that are larger are cut. */
+  readonly wanted: number;
 }
 
 const story: fc.Arbitrary<Story> = fc.record({
@@ -104,10 +106,11 @@ const story: fc.Arbitrary<Story> = fc.record({
     fc.constantFrom<Event>("write", "write", "fold", "cut", "nothing"),
     { minLength: 1, maxLength: 60 },
   ),
+  wanted: fc.constantFrom(RECORD_BYTES_MAX, 64 * 1024, 10_000, 4096 + 48),
 });
 
 /** Ships a delta through all that; the peer must hold the image of its end. */
-async function live({ source, seed, firstRecords, events }: Story): Promise<void> {
+async function live({ source, seed, firstRecords, events, wanted }: Story): Promise<void> {
   const made = records(150, seed);
   const ground = new MadeUpGround(made, SIZES);
   let count = firstRecords;
@@ -132,7 +135,7 @@ async function live({ source, seed, firstRecords, events }: Story): Promise<void
       assert(delta.canSeek(position, cursor), "what the peer has is gone on with");
       delta.seek(position, cursor);
     }
-  });
+  }, wanted);
   assertImages(peer.images, imageAt(made, ground, trailer.toLsn));
 }
 

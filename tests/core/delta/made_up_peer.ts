@@ -44,15 +44,17 @@ export class Peer {
   }
 }
 
-/** Ships to the end; `between` is called after each piece. */
+/** Ships to the end, in pieces of `bytesWanted` at the most; `between` is called after each. */
 export async function ship(
   delta: DeltaSource,
   peer: Peer,
   between: () => Promise<void> | void = () => {},
+  bytesWanted = RECORD_BYTES_MAX,
 ): Promise<DeltaTrailer> {
   const buffer = new Uint8Array(RECORD_BYTES_MAX);
   for (;;) {
-    const bytes = await delta.next(buffer);
+    const bytes = await delta.next(buffer, bytesWanted);
+    must(bytes <= bytesWanted);
     if (bytes > 0) {
       peer.take(buffer.subarray(0, bytes));
       await between();
