@@ -5,6 +5,7 @@ import type { Connection, Listener } from "../../core/ports.ts";
 import type { TlsIdentity } from "../../io/identity.ts";
 import { DenoNetwork } from "../../io/network.ts";
 import { TestCa } from "../support/certificates.ts";
+import { must } from "../support/small.ts";
 
 const MIB = 1024 * 1024;
 
@@ -126,7 +127,7 @@ Deno.test("what comes over TLS does not pile up in memory, whichever end reads i
     let most = 0;
     for (let at = 0; at < bytes;) {
       const count = await to.read(into.subarray(0, Math.min(MIB, bytes - at)));
-      assert(count !== null);
+      must(count !== null);
       assertEquals([into[0], into[count - 1]], [7, 7]);
       at += count;
       most = Math.max(most, Deno.memoryUsage().rss - before);
