@@ -3,9 +3,14 @@
  *
  * @module
  */
-import type { LinkConfig } from "../core/config.ts";
+import type { LinkConfig, NodeConfig } from "../core/config.ts";
 import type { CascadeNode } from "../core/node.ts";
-import { type Disagreement, disagreement, settledTree } from "../core/tree/settled.ts";
+import {
+  type Disagreement,
+  disagreement,
+  settledParents,
+  settledTree,
+} from "../core/tree/settled.ts";
 import { placeIn } from "../core/tree/tree.ts";
 import type { View } from "../core/tree/view.ts";
 import type { NodeSetup } from "./serve_node.ts";
@@ -24,8 +29,9 @@ export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts 
   const flat = (setup: NodeSetup) => {
     // Files of certificates may be others at any time, and are read again in any case.
     const { secret, upstream, downstream, tree, tls: _tls, nbdTls, ...config } = setup.config;
+    const { parents: _parents, reparentAfterMs: _reparentAfterMs, ...fixed } = config;
     return {
-      ...config,
+      ...fixed,
       // How the node above sends is no matter of this one.
       upstream: upstream === null ? null : fixedOf(upstream),
       downstream: downstream.map(fixedOf),
@@ -43,7 +49,7 @@ export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts 
   // The node's own links are a part of the tree.
   const isOwn = changed.some((key) => key === "upstream" || key === "downstream");
   const restart = changed.filter((key) => key !== "tree" || !isOwn);
-  const live = changedLines(before, after);
+  const live = [...changedChoice(before.config, after.config), ...changedLines(before, after)];
   if (before.adminToken === after.adminToken) return { live, restart };
   // Without any token the address may have to be another one, which is a matter for a start.
   if (after.adminToken === null) return { live, restart: [...restart, "adminToken"] };
@@ -54,6 +60,16 @@ export function changedParts(before: NodeSetup, after: NodeSetup): ChangedParts 
 function liveNbdTls({ config: before }: NodeSetup, { config: after }: NodeSetup) {
   if (!before.nbdTls || !after.nbdTls) return before.nbdTls ?? null;
   return { ...after.nbdTls, mode: before.nbdTls.mode };
+}
+
+/** By whom the node may choose to be fed. */
+function changedChoice(before: NodeConfig, after: NodeConfig): string[] {
+  const parents = String(before.parents ?? []) === String(after.parents ?? []) ? [] : ["parents"];
+  return before.reparentAfterMs === after.reparentAfterMs ? parents : [...parents, "reparentAfter"];
+}
+
+function choiceOf({ parents = [], reparentAfterMs = 0 }: NodeConfig) {
+  return { parents, reparentAfterMs };
 }
 
 /** The link without what takes effect at once. */
@@ -93,6 +109,7 @@ export function withLive(
       tree: tree === null || links === undefined ? null : { ...tree, links },
       tls: next.config.tls,
       nbdTls: liveNbdTls(current, next),
+      ...choiceOf(next.config),
       downstream,
     },
     adminToken: live.includes("adminToken") ? next.adminToken : current.adminToken,
@@ -138,11 +155,15 @@ export function settled(setup: NodeSetup, view: View): NodeSetup {
   const { tree, name } = config;
   if (tree === null) return setup;
   const now = settledTree(tree, view);
-  return { ...setup, config: { ...config, ...placeIn(now, view, name), tree: now } };
+  const home = now.links.find(({ to }) => to === name)?.from;
+  const parents = settledParents(config.parents ?? [], home);
+  return { ...setup, config: { ...config, ...placeIn(now, view, name), tree: now, parents } };
 }
 
 /** A node that runs goes by another declaration; its role and its links stay. */
-export function declareTo(node: CascadeNode, { config: { tree, fileTree } }: NodeSetup): void {
+export function declareTo(node: CascadeNode, { config: declared }: NodeSetup): void {
+  const { tree, fileTree } = declared;
   const { fileTree: _fileTree, ...config } = node.config;
-  node.config = { ...config, tree, ...(fileTree === undefined ? {} : { fileTree }) };
+  const more = { ...choiceOf(declared), ...(fileTree === undefined ? {} : { fileTree }) };
+  node.config = { ...config, tree, ...more };
 }

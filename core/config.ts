@@ -170,6 +170,13 @@ export interface NodeConfig {
   readonly fileTree?: ClusterTree;
   /** Whether a primary serves before any other node could tell it that another was promoted. */
   readonly startAlone: StartAlone;
+  /**
+   * Nodes that may feed this one, the preferred first: it chooses among them by itself. None, or left out: it is fed by
+   * whom it is told to be fed by.
+   */
+  readonly parents?: readonly string[];
+  /** How long the upstream may be away before it does, and how long a better parent has to be well. */
+  readonly reparentAfterMs?: number;
   /** Every node name of the topology: whoever else knocks is refused as unknown. */
   readonly nodeNames: readonly string[];
 }

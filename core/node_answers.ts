@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { CascadeError } from "./errors.ts";
+import { pausedWhy } from "./link/pauses.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeOwnFile } from "./node_files.ts";
 import { standingOf, waitUntil } from "./node_standing.ts";
@@ -102,6 +103,12 @@ export class NodeAnswers {
       to,
     );
     if (upstream === null) throw new CascadeError("usage", `${to} is the primary: nobody feeds it`);
+    const paused = pausedWhy(this.#node, upstream);
+    if (paused !== null) {
+      throw new CascadeError("refused", `the link ${upstream.name} is ${paused}`, {
+        hint: `\`cascade resume --link ${upstream.name}\` lets it go on`,
+      });
+    }
     return hub.offer(upstream, lsn);
   }
 

@@ -46,6 +46,11 @@ export class NodeOrders {
     this.#node = node;
   }
 
+  /** Whether an order is being carried out that changes the tree. */
+  get isBusy(): boolean {
+    return this.#current !== null;
+  }
+
   /** Carries an order out. Throws `refused`, `usage`, `unreachable`, `timed-out`, `not-found`, `locked`. */
   async carryOut(order: Order): Promise<TreeReport> {
     // Files are written as one by those that have them, whoever else is at it.
@@ -264,7 +269,11 @@ export class NodeOrders {
       bytes: 0,
       isDone: false,
     };
-    if (from === to) return { ...done(null), reparent: { ...reparent, isDone: true } };
+    if (from === to) {
+      // Said by an operator it counts for more than as the choice of the node itself.
+      if (!dryRun) await node.tree.reparent(to);
+      return { ...done(null), reparent: { ...reparent, isDone: true } };
+    }
     const lsn = pipeline.appendedLsn;
     const epochId = pipeline.history.idAt(lsn);
     const offer = offerSchema.parse(

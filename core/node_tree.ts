@@ -13,9 +13,10 @@ import { leaveEpoch } from "./rejoin.ts";
 import { isBelow, promotedView } from "./tree/promotion.ts";
 import { canMeet, parentsIn, pathTo } from "./tree/tree.ts";
 import { Seat } from "./tree/seat.ts";
-import { isPromotedOver, nextReign, type View, withParent } from "./tree/view.ts";
+import { isPromotedOver, nextReign, saidBy, type View, withParent } from "./tree/view.ts";
+import { NodeParents } from "./node_parents.ts";
 import { setAside } from "./node_past.ts";
-import type { NodeState } from "./state.ts";
+import type { Moved, NodeState } from "./state.ts";
 
 /** Time between two tries to leave an abandoned epoch that something is in the way of, ms. */
 const LEAVE_RETRY_MS = 10_000;
@@ -45,6 +46,12 @@ export class NodeTree {
   /** A promotion as of an LSN: what goes into the state file with its view. */
   #cut: { readonly reignId: string; readonly state: Partial<NodeState> } | null = null;
   #nextLeaveMs = 0;
+  /** Chooses among the parents that the topology lists. */
+  readonly parents: NodeParents;
+  /** What goes into the state file with the view that follows from it. */
+  #moved: Moved | null = null;
+  /** How often another node came to feed this one, by who had said so. */
+  readonly moves = { operator: 0, promotion: 0, itself: 0 };
 
   constructor(node: CascadeNode, parts: NodeParts) {
     this.#node = node;
@@ -59,16 +66,29 @@ export class NodeTree {
       journal: ports.journal,
       view: parts.state().view,
       save: (view) =>
-        parts.save({ view, ...(view.reignId === this.#cut?.reignId ? this.#cut.state : {}) }),
+        parts.save({
+          view,
+          ...(view.reignId === this.#cut?.reignId ? this.#cut.state : {}),
+          ...(saidBy(view, parts.config.name) === "itself" ? { moved: this.#moved } : {}),
+        }),
       look: (other) => node.hub.look(other),
       isConnected: (other) => node.hub.isConnected(other),
       fence: () => node.front.stop("failed"),
       turn: (why) => void node.turn(why),
       rewire: async (place) => {
+        const isOther = place.upstream?.from !== node.config.upstream?.from;
+        if (isOther) this.moves[saidBy(this.seat.view, node.config.name) ?? "operator"]++;
         node.config = { ...node.config, ...place };
         await node.hub.rewire(place);
       },
     });
+    this.#moved = parts.state().moved ?? null;
+    this.parents = new NodeParents(node, (make, moved) =>
+      this.seat.change((view) => {
+        const next = make(view);
+        if (next !== null) this.#moved = moved;
+        return next;
+      }), () => this.#moved);
   }
 
   /** An abandoned epoch is being left: nothing is to be added to it. */
@@ -79,6 +99,7 @@ export class NodeTree {
   tick(): void {
     const { pipeline, hub } = this.#node;
     this.seat.tick(pipeline.reigns || (hub.upstream?.connected ?? false));
+    this.parents.tick();
   }
 
   /**
@@ -178,12 +199,19 @@ export class NodeTree {
     }
   }
 
-  /** Another node feeds this one from now on: settles when it dials there. Throws `usage`, `not-found`. */
+  /**
+   * Another node feeds this one from now on, as an operator says: settles when it dials there. Where the node chooses its
+   * parents, that it stays is said as well. Throws `usage`, `not-found`.
+   */
   async reparent(to: string): Promise<void> {
-    const { config } = this.#node;
     this.checkParent(to);
-    if (config.upstream?.from === to) return;
-    await this.seat.learn(withParent(this.seat.view, config.name, to));
+    await this.seat.change((view) => {
+      const { config } = this.#node;
+      const isThere = config.upstream?.from === to;
+      const isSaid = (config.parents ?? []).length === 0 ||
+        saidBy(view, config.name) === "operator";
+      return isThere && isSaid ? null : withParent(view, config.name, to);
+    });
   }
 
   /** The node above does not go on with what is here. */
@@ -217,7 +245,15 @@ export class NodeTree {
     const isFit = (other: string) => hasVolumes(other) && canMeet(tree, other, name);
     const to = [...path, ...others].find(isFit);
     if (to === undefined) return;
-    this.reparent(to).catch((error) => this.#parts.onFatal(error));
+    const [home] = this.#node.config.parents ?? [];
+    this.seat.change((view) => {
+      if (this.#node.config.upstream?.from !== upstream.from || view.primary === name) return null;
+      const reason = `${upstream.from} has not the log any more that this node needs`;
+      if (home !== undefined) {
+        this.#moved = { to, reason, atMs: this.#parts.ports.clock.nowMs() };
+      }
+      return withParent(view, name, to, home);
+    }).catch((error) => this.#parts.onFatal(error));
   }
 
   #leave(forkLsn: number): void {

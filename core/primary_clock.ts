@@ -7,6 +7,9 @@
 import type { PrimaryTide } from "./link/sender.ts";
 import type { Clock } from "./ports.ts";
 
+/** Nothing was heard for so long: more than a heartbeat, and its delay, ms. */
+const QUIET_MS = 3_000;
+
 export class PrimaryClock implements PrimaryTide {
   readonly #clock: Clock;
   /** The primary's own log; null elsewhere. */
@@ -52,6 +55,11 @@ export class PrimaryClock implements PrimaryTide {
   timeMs(): number {
     if (this.#own !== null) return Math.floor(this.#clock.nowMs());
     return this.#timeMs === 0 ? 0 : Math.floor(this.#timeMs + this.silenceMs());
+  }
+
+  /** What nodes below are told of it: 0 while nothing is heard from above, so that they know how long that is. */
+  toldTimeMs(): number {
+    return this.silenceMs() > QUIET_MS ? 0 : this.timeMs();
   }
 
   endLsn(): number {

@@ -11,7 +11,8 @@ import type { CascadeNode } from "./node.ts";
 import type { Journal } from "./ports.ts";
 import type { NodeStatus } from "./status.ts";
 import { isDeclaredIn } from "./tree/settled.ts";
-import { parentsIn } from "./tree/tree.ts";
+import { type ClusterTree, parentsIn } from "./tree/tree.ts";
+import { type View, viewAtHome } from "./tree/view.ts";
 import { buildText, VERSION } from "./version.ts";
 
 /** Of the history, the last epochs. */
@@ -80,7 +81,8 @@ function waitingOf({ config, tree: { seat } }: CascadeNode): string | null {
 }
 
 /** The tree as this node knows it. */
-function treeStatusOf({ config, tree: { seat }, deltas }: CascadeNode): NodeStatus["tree"] {
+function treeStatusOf(node: CascadeNode): NodeStatus["tree"] {
+  const { config, tree: { seat, parents, moves }, deltas, pipeline, hub, tide } = node;
   const { tree } = config;
   if (tree === null || tree.nodes.length < 2) return null;
   const { view } = seat;
@@ -93,7 +95,19 @@ function treeStatusOf({ config, tree: { seat }, deltas }: CascadeNode): NodeStat
     conflict: seat.conflict,
     isWaiting: seat.isWaiting,
     isRejoining: deltas.isRejoining,
+    chosen: chosenIn(tree, view),
+    choice: parents.status(),
+    moves: { ...moves },
+    upstreamSilenceSeconds: hub.upstream === null ? null : hub.upstream.silenceMs() / 1000,
+    primarySilenceSeconds: pipeline.reigns ? 0 : tide.known ? tide.silenceMs() / 1000 : null,
   };
+}
+
+/** Nodes that are away from home by their own choice. */
+function chosenIn(tree: ClusterTree, view: View): Record<string, string> {
+  const home = parentsIn(tree, viewAtHome(view));
+  const away = [...parentsIn(tree, view)].filter(([name, parent]) => home.get(name) !== parent);
+  return Object.fromEntries(away.map(([name]) => [name, home.get(name) ?? ""]));
 }
 
 /** Blocks are written to the volumes in place: they are no image that existed until all of them are there. */

@@ -25,6 +25,10 @@ const STATE_BYTES_MAX = 1024 * 1024;
 
 const count = z.number().int().nonnegative();
 
+/** A parent that a node has chosen by itself. */
+const movedSchema = z.object({ to: z.string(), reason: z.string(), atMs: z.number() });
+export type Moved = z.infer<typeof movedSchema>;
+
 const stateSchema = z.object({
   format: z.literal(STATE_FORMAT),
   cluster: z.string(),
@@ -72,6 +76,8 @@ const stateSchema = z.object({
   fed: z.boolean().default(true),
   /** Who reigns and who feeds whom, where that is not as the topology file says. */
   view: viewSchema.nullable().default(null),
+  /** The last parent that this node has chosen by itself, why and when. */
+  moved: movedSchema.nullable().optional(),
   /** What this node had beyond a fork goes: see core/rejoin.ts. */
   rejoin: rejoinSchema.nullable().default(null),
   /** The node was promoted as of this LSN: what its log has beyond goes at the next start, and was kept. */

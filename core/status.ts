@@ -166,6 +166,23 @@ export const certificateStatusSchema = z.object({
   fingerprint: z.string().describe("SHA-256"),
 });
 
+/** How a node chooses among its parents. */
+export const parentChoiceSchema = z.object({
+  parents: z.array(z.string()).describe("as in the topology, the preferred first"),
+  afterMs: z.number().nonnegative().describe("`reparentAfter`"),
+  by: z.enum(["topology", "operator", "promotion", "itself"]).nullable()
+    .describe("who has said whom it is fed by; null: it is the primary"),
+  since: when.nullable().describe("when it chose the node that feeds it now; null: it did not"),
+  reason: z.string().nullable().describe("why it did"),
+  awaySince: when.nullable().describe("since when the node above is away; null: it is there"),
+  candidates: z.array(z.object({
+    name: z.string(),
+    reason: z.string().nullable().describe("why it is not gone to; null: nothing is in the way"),
+    wellSince: when.nullable()
+      .describe("it is gone to once it has been well for `afterMs`; null: it is not yet"),
+  })).describe("what others answered that were asked last; none: the node is where it is to be"),
+});
+
 /** The tree of the cascade, as a node knows it. */
 export const treeStatusSchema = z.object({
   primary: z.string(),
@@ -174,13 +191,32 @@ export const treeStatusSchema = z.object({
   parents: z.record(z.string(), z.string()).describe(
     "each node but the primary, and which one feeds it",
   ),
-  isDeclared: z.boolean().describe("the tree is as the topology file says"),
+  isDeclared: z.boolean().describe(
+    "the tree is as the topology file says, but for what nodes have chosen for the time being",
+  ),
   conflict: z.string().nullable().describe("two nodes were promoted at once"),
   isWaiting: z.boolean().describe(
     "the node reigned, and waits for word of any other before it serves",
   ),
   isRejoining: z.boolean()
     .describe("the volumes are the image of an abandoned epoch until what leads from it is taken"),
+  chosen: z.record(z.string(), z.string()).default({}).describe(
+    "nodes that have chosen another parent by themselves for the time being, and where each is at home",
+  ),
+  choice: parentChoiceSchema.nullable().default(null)
+    .describe("null: the topology gives this node no list of parents"),
+  moves: z.object({
+    operator: z.number().int().nonnegative(),
+    promotion: z.number().int().nonnegative(),
+    itself: z.number().int().nonnegative(),
+  }).default({ operator: 0, promotion: 0, itself: 0 })
+    .describe(
+      "how often another node came to feed this one since it started in its role, by who said so",
+    ),
+  upstreamSilenceSeconds: z.number().nonnegative().nullable().default(null)
+    .describe("since the node above was heard; null: there is none"),
+  primarySilenceSeconds: z.number().nonnegative().nullable().default(null)
+    .describe("since the primary was heard, through all nodes between; null: never"),
 });
 
 /** One node. */
@@ -234,6 +270,7 @@ export const nodeStatusSchema = z.object({
   nowMs: z.number(),
 });
 
+export type ParentChoiceStatus = z.infer<typeof parentChoiceSchema>;
 export type TreeStatus = z.infer<typeof treeStatusSchema>;
 export type CertificateStatus = z.infer<typeof certificateStatusSchema>;
 export type DeltaStatus = z.infer<typeof deltaStatusSchema>;

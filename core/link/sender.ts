@@ -28,6 +28,8 @@ import type { WireSource } from "./wire.ts";
 /** The primary's clock and end of log, as this node knows them. */
 export interface PrimaryTide {
   timeMs(): number;
+  /** The same for nodes below; 0: nothing is heard of it now. */
+  toldTimeMs(): number;
   endLsn(): number;
 }
 
@@ -174,7 +176,7 @@ export class Sender implements WireSource {
     const stableLsn = this.#pipeline.stableLsn;
     writeTide(into, at, {
       stableLsn,
-      primaryTimeMs: this.#tide.timeMs(),
+      primaryTimeMs: this.#tide.toldTimeMs(),
       primaryEndLsn: this.#tide.endLsn(),
       firstLsn,
     });

@@ -73,12 +73,15 @@ export class UpstreamLink {
   #subtreeMs = 0;
   #toldSubtree = "";
   #sentBytes = 0;
+  /** When the upstream was heard last over a connection that has ended, or this link began. */
+  #heardMs: number;
   #delta: DeltaReceiver | null = null;
 
   constructor(host: LinkHost, config: LinkConfig) {
     this.config = config;
     this.#host = host;
     this.#teller = new StateTeller(host.ports.journal, config.name);
+    this.#heardMs = host.ports.clock.monotonicMs();
   }
 
   get peerName(): string {
@@ -87,6 +90,12 @@ export class UpstreamLink {
 
   get connected(): boolean {
     return this.#receiver !== null;
+  }
+
+  /** Since the upstream was heard, or has begun to be looked for, ms. */
+  silenceMs(): number {
+    if (this.#wire !== null && this.connected) return this.#wire.silenceMs();
+    return this.#host.ports.clock.monotonicMs() - this.#heardMs;
   }
 
   /** Why the link is paused at this end, or null. */
@@ -125,9 +134,8 @@ export class UpstreamLink {
     this.#refusal = refusal;
   }
 
-  failed(error: unknown): void {
-    this.#reason = describeError(error);
-  }
+  /** Remembers why it was not reached. */
+  failed = (error: unknown): void => void (this.#reason = describeError(error));
 
   /** Runs a proved connection to its end. Never throws. */
   serve(wire: Wire, peer: Hello): Promise<void> {
@@ -151,6 +159,7 @@ export class UpstreamLink {
     wire.close();
     this.#serving = false;
     this.#sentBytes += wire.sentBytes;
+    if (this.connected) this.#heardMs = this.#host.ports.clock.monotonicMs() - wire.silenceMs();
     this.#wire = null;
     this.#receiver = null;
     this.#delta = null;

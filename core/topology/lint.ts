@@ -8,6 +8,7 @@ import { SECTOR_BYTES, VOLUME_BYTES_MAX } from "../limits.ts";
 import { lintDeltas, lintScanLinks, lintSchedules } from "./lint_deltas.ts";
 import { lintMarks } from "./lint_marks.ts";
 import { lintLine } from "./lint_lines.ts";
+import { lintParents } from "./lint_parents.ts";
 import { lintHosts } from "./lint_hosts.ts";
 import { lintTransports } from "./lint_transports.ts";
 import { lintTree, reportUnknown } from "./lint_tree.ts";
@@ -47,6 +48,7 @@ export function lint(topology: Topology): void {
   }
   lintScanLinks(topology, reporter);
   lintTree(topology, reporter);
+  for (const node of topology.nodes) lintParents(topology, node, reporter);
   // Every path is compared with every other: not for a file that is wrong throughout.
   if (reporter.errors < ERRORS_ENOUGH) {
     lintHosts(topology, reporter);

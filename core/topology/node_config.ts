@@ -10,7 +10,9 @@ import { addressesToDial, dialAddresses, listenAddresses } from "./hosts.ts";
 import { SEGMENT_BYTES_MIN } from "./lint.ts";
 import { nearest, orList } from "./nearest.ts";
 import { quote } from "./problem.ts";
+import { REPARENT_AFTER_DEFAULT } from "./schema.ts";
 import type { Topology, TopologyLink, TopologyNode } from "./topology.ts";
+import { parseDuration } from "./units.ts";
 
 /** The node of that name. Throws `usage`, with the nearest right name. */
 export function nodeNamed(topology: Topology, name: string): TopologyNode {
@@ -95,8 +97,15 @@ export function nodeConfig(topology: Topology, nodeName: string, secret: Uint8Ar
       .map((link) => linkConfig(topology, link)),
     tree: treeOf(topology),
     startAlone: node.startAlone,
+    parents: node.parents ?? [],
+    reparentAfterMs: node.reparentAfterMs ?? reparentAfterDefault(),
     nodeNames: topology.nodes.map(({ name }) => name),
   };
+}
+
+function reparentAfterDefault(): number {
+  const parsed = parseDuration(REPARENT_AFTER_DEFAULT);
+  return parsed.ok ? parsed.value : 0;
 }
 
 /** What every node knows of all of them. */

@@ -25,6 +25,8 @@ const planNodeSchema = z.object({
   log: z.object({ budgetBytes: bytes, segmentBytes: bytes, deltaBudgetBytes: bytes }),
   nbd: z.array(z.string()),
   admin: z.string().nullable(),
+  parents: z.array(z.string()).default([])
+    .describe("whom it chooses among, the preferred first; none: it does not choose"),
 });
 
 const planLinkSchema = z.object({
@@ -83,6 +85,7 @@ function planNode(node: TopologyNode): PlanNode {
     log: { ...node.log },
     nbd: [...node.nbd],
     admin: node.admin,
+    parents: [...node.parents ?? []],
   };
 }
 

@@ -6,7 +6,14 @@
  */
 import type { LinkConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
-import { isDeclaredIn, type SettledLink, settledLinks, settledTree } from "../tree/settled.ts";
+import {
+  isDeclaredIn,
+  type SettledLink,
+  settledLinks,
+  settledParents,
+  settledTree,
+} from "../tree/settled.ts";
+import type { ClusterTree } from "../tree/tree.ts";
 import type { View } from "../tree/view.ts";
 import { dialAddresses } from "./hosts.ts";
 import { nodeNamed, treeOf } from "./node_config.ts";
@@ -45,7 +52,7 @@ export function rewriteTopology(text: string, file: string, folder: string, view
   const wanted = [
     ...settled.nodes.map(({ name, role }): Wanted => ({
       path: ["nodes", name],
-      values: new Map([["role", role]]),
+      values: new Map<string, unknown>([["role", role], ...wantedParents(before, settled, name)]),
       isWhole: false,
     })),
     ...slots.flatMap((slot, index) => wantedLink(before, slot, index) ?? []),
@@ -54,6 +61,21 @@ export function rewriteTopology(text: string, file: string, folder: string, view
   const result = mark + edited(text.slice(mark.length), file, wanted);
   check(before, parseTopology(result, file, folder), settled);
   return result;
+}
+
+/** A list of parents begins with the node that the links put it below. */
+function wantedParents(
+  topology: Topology,
+  settled: ClusterTree,
+  name: string,
+): [string, unknown][] {
+  const { parents } = nodeNamed(topology, name);
+  const wanted = settledParents(parents, upstreamOf(settled, name));
+  return wanted === parents ? [] : [["parents", wanted]];
+}
+
+function upstreamOf({ links }: ClusterTree, name: string): string | undefined {
+  return links.find(({ to }) => to === name)?.from;
 }
 
 /** What is to stand at the place of one link; null: what stands there. */
@@ -117,7 +139,8 @@ function check(
   }
   const now = treeOf(topology);
   const isMeant = canon(now.nodes) === canon(settled.nodes) &&
-    canon(byEnd(now.links)) === canon(byEnd(settled.links)) && restOf(topology) === restOf(before);
+    canon(byEnd(now.links)) === canon(byEnd(settled.links)) &&
+    restOf(topology, settled) === restOf(before, settled);
   if (!isMeant) {
     throw refused("its roles and links are written in a way that cannot be changed here");
   }
@@ -127,8 +150,15 @@ function byEnd(links: readonly LinkConfig[]): LinkConfig[] {
   return links.toSorted((a, b) => a.to < b.to ? -1 : 1);
 }
 
-function restOf({ reporter: _reporter, links: _links, nodes, ...rest }: Topology): string {
-  return canon([rest, nodes.map(({ role: _role, ...node }) => node)]);
+function restOf(
+  { reporter: _reporter, links: _links, nodes, ...rest }: Topology,
+  settled: ClusterTree,
+): string {
+  const listed = nodes.map(({ role: _role, ...node }) => ({
+    ...node,
+    parents: settledParents(node.parents, upstreamOf(settled, node.name)),
+  }));
+  return canon([rest, listed]);
 }
 
 /** The same text for the same data, in whichever order its keys came. */

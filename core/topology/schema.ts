@@ -31,6 +31,8 @@ export const TOPOLOGY_FORMAT = 1;
 
 /** What a link's `timeout` is when it is left out. */
 export const TIMEOUT_DEFAULT = "5s";
+/** How long an upstream node may be away, with `parents`: a reboot is over by then, and little log is spent. */
+export const REPARENT_AFTER_DEFAULT = "1m";
 /** Long enough for a snapshot on a busy host. */
 const HOOK_TIMEOUT_DEFAULT = "5m";
 
@@ -106,6 +108,15 @@ const nodeSchema = z.strictObject({
   startAlone: z.enum(["never", "ask", "always"]).default("ask").describe(
     "When this node was the primary and starts again, and no other node answers that could tell of a " +
       "promotion. ask: wait for one, or for `cascade promote`; never: wait; always: serve",
+  ),
+  parents: z.array(nameSchema, { error: "a list of names, the preferred first: [metro, hq]" })
+    .optional().describe(
+      "Nodes that may feed this one, the preferred first, which is the one that it is linked below. It goes to the next " +
+        "by itself when its upstream stays away, and back",
+    ),
+  reparentAfter: durationSchema.optional().describe(
+    `With parents: how long the upstream node may stay away, and how long a better one has to be well; ${REPARENT_AFTER_DEFAULT} ` +
+      "if left out",
   ),
   capture: z.enum(["nbd", "scan"]).default("nbd").describe(
     "Where the primary's writes come from. nbd: its clients; scan: something else writes the " +

@@ -62,6 +62,10 @@ export interface TopologyNode {
   readonly nbdCerts: TlsFiles | null;
   readonly insecure: boolean;
   readonly startAlone: StartAlone;
+  /** Who may feed it, the preferred first; null: nobody but whom it is told to be fed by. */
+  readonly parents: readonly string[] | null;
+  /** Null: the file does not say. */
+  readonly reparentAfterMs: number | null;
   readonly capture: "nbd" | "scan";
   readonly beforeScan: Hook | null;
   readonly afterScan: Hook | null;
@@ -167,6 +171,8 @@ function buildNode(
     nbdCerts: tlsFiles(name, { ...spec.tls, ...spec.nbdCerts }, certs, folder),
     insecure: spec.insecure,
     startAlone: spec.startAlone,
+    parents: spec.parents ?? null,
+    reparentAfterMs: spec.reparentAfter ?? null,
     capture: spec.capture,
     beforeScan: spec.beforeScan ?? null,
     afterScan: spec.afterScan ?? null,

@@ -137,6 +137,12 @@ class Editor {
   }
 
   #change({ value }: Pair, wanted: unknown): Splice | null {
+    if (Array.isArray(wanted) && isSeq(value) && value.flow === true) {
+      const [from, to] = rangeOf(value);
+      // A comment in it would be lost.
+      if (this.#comments(from, to).length > 0) return null;
+      return { from, to, text: valueText(wanted, undefined) };
+    }
     const isWord = (typeof wanted !== "object" || wanted === null) &&
       (isAlias(value) || (isScalar(value) && !isBlock(value) && rangeOf(value)[1] > 0));
     if (!isWord) return null;

@@ -4,7 +4,7 @@
  * @module
  */
 import { type ClusterTree, declaredPrimary, parentsIn, pathTo } from "./tree.ts";
-import { firstView, type View } from "./view.ts";
+import { firstView, saidBy, type View } from "./view.ts";
 
 /** The reign that begins. */
 export interface NewReign {
@@ -29,7 +29,14 @@ export function promotedView(
   const path = pathTo(before, node);
   const parents: View["parents"] = { ...view.parents };
   const feed = (child: string, to: string) => {
-    parents[child] = { to, reign: reign.number, serial: 0 };
+    const said = view.parents[child];
+    const isSame = said?.to === to;
+    parents[child] = {
+      ...{ to, reign: reign.number, serial: 0 },
+      // What was typed goes on to count, and who is away from home for the time being is so still.
+      ...(isSame && saidBy(view, child) === "operator" ? { typed: true as const } : {}),
+      ...(isSame && said.home !== undefined ? { home: said.home } : {}),
+    };
   };
   /** Who is nearest to `node` on the way, from place `from` on, and not away. */
   const nearest = (from: number) =>

@@ -136,7 +136,15 @@ export class Seat {
 
   /** Takes in what another node knows, or what an operator decided. One after the other. */
   learn(theirs: View): Promise<void> {
-    const done = this.#changing.then(() => this.#learn(theirs));
+    return this.change(() => theirs);
+  }
+
+  /** The same, of what `make` makes of what is known by then; null: nothing is to be changed. */
+  change(make: (view: View) => View | null): Promise<void> {
+    const done = this.#changing.then(async () => {
+      const next = make(this.#view);
+      if (next !== null) await this.#learn(next);
+    });
     this.#changing = done.catch(() => {/* whoever asked for it is told */});
     return done;
   }

@@ -1,11 +1,12 @@
 /**
- * The tree as it is now, told as if it had been declared so; and how it differs from what a topology file says.
+ * The tree as it is now, told as if it had been declared so; and how it differs from what a topology file says. What a
+ * node has chosen by itself for the time being is no matter of a file: it counts as at home.
  *
  * @module
  */
 import type { LinkConfig } from "../config.ts";
 import { type ClusterTree, declaredPrimary, linksIn, modelOf, parentsIn } from "./tree.ts";
-import { firstView, type View } from "./view.ts";
+import { firstView, type View, viewAtHome } from "./view.ts";
 
 /** A link of the file, and which link takes its place. */
 export interface SettledLink {
@@ -19,7 +20,7 @@ export interface SettledLink {
  * came by another parent. Links of the file that are not wanted any more are not among them, and new ones come last.
  */
 export function settledLinks(tree: ClusterTree, view: View): SettledLink[] {
-  const wanted = linksIn(tree, view);
+  const wanted = linksIn(tree, viewAtHome(view));
   const places: (SettledLink | undefined)[] = new Array(tree.links.length);
   const place = (find: (link: LinkConfig) => number | undefined) => {
     for (const link of [...wanted]) {
@@ -59,7 +60,19 @@ export function settledTree(tree: ClusterTree, view: View): ClusterTree {
   };
 }
 
-/** Whether a file says what is so: who reigns, and which node feeds which. */
+/** The list of parents of a node that is at home below `upstream`: that one comes first; null: it has no list. */
+export function settledParents<T extends readonly string[] | null | undefined>(
+  list: T,
+  upstream: string | undefined,
+): T | string[] {
+  if (!list || list.length === 0 || upstream === undefined || list[0] === upstream) return list;
+  return [upstream, ...list.filter((name) => name !== upstream)];
+}
+
+/**
+ * Whether a file says what is so: who reigns, and which node feeds which. Nodes that have chosen another parent for the
+ * time being count as at home.
+ */
 export function isDeclaredIn(tree: ClusterTree, view: View): boolean {
   return disagreement(tree, view) === null;
 }
@@ -77,7 +90,7 @@ export interface Disagreement {
 /** How what a file says (`tree`) differs from what is so; null: it does not. */
 export function disagreement(tree: ClusterTree, view: View): Disagreement | null {
   const declared = declaredPrimary(tree);
-  const now = parentsIn(tree, view);
+  const now = parentsIn(tree, viewAtHome(view));
   const said = parentsIn(tree, firstView(declared));
   const moved = tree.nodes.map(({ name }) => name).filter((name) =>
     now.get(name) !== said.get(name)

@@ -13,6 +13,11 @@ const TREE: TreeStatus = {
   conflict: null,
   isWaiting: false,
   isRejoining: false,
+  chosen: {},
+  choice: null,
+  moves: { operator: 0, promotion: 0, itself: 0 },
+  upstreamSilenceSeconds: null,
+  primarySilenceSeconds: null,
 };
 
 function reportOf(...trees: TreeStatus[]): Report {

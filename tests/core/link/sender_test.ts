@@ -24,7 +24,7 @@ function makeSender(rig: Rig, change: Partial<LinkConfig> = {}, fromLsn = 0): Up
   const link = makeLink(change);
   const policy = new SyncPolicy(link, 0);
   policy.connected(0);
-  const tide = { timeMs: () => 7000, endLsn: () => rig.log.endLsn };
+  const tide = { toldTimeMs: () => 7000, timeMs: () => 7000, endLsn: () => rig.log.endLsn };
   const sender = new Sender(rig.pipeline, link, policy, tide, rig.clock, fromLsn);
   sender.flow(fromLsn);
   return { rig, policy, sender };
