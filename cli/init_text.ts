@@ -80,6 +80,9 @@ function nodeText(name: string, index: number, names: readonly string[]): string
   text += first
     ? line(`volumes: { data: ./${name}.img }`, "a file (made if missing) or a block device")
     : `    volumes: { data: ./${name}.img }\n`;
+  if (name === "dr1" && names.includes("metro")) {
+    text += line("# parents: [metro, hq]", "while metro is away, be fed by hq, and go back");
+  }
   if (first) {
     text += line(
       "log: { budget: 1GiB }",

@@ -217,7 +217,7 @@ export class CascadeNode implements LinkHost {
     return this.hub.folding.alone(work);
   }
 
-  meet(peer: Hello): Promise<Refusal | null> {
+  meet(peer: Pick<Hello, "node" | "view">): Promise<Refusal | null> {
     return this.tree.seat.meet(peer.node, peer.view);
   }
 

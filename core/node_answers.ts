@@ -52,6 +52,9 @@ export class NodeAnswers {
   async #answer(question: Ask): Promise<unknown> {
     const node = this.#node;
     switch (question.ask) {
+      case "view":
+        await node.tree.seat.meet(question.node, question.view);
+        return { view: node.tree.seat.told };
       case "standing":
         return standingOf(node);
       case "hold":

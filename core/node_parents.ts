@@ -34,8 +34,8 @@ import {
 import { parentsIn, pathTo } from "./tree/tree.ts";
 import { saidBy, type View, withParent } from "./tree/view.ts";
 
-/** A connection that ended sooner was none: the upstream counts as away all the while, ms. */
-const STEADY_MS_MAX = 5_000;
+/** A connection that ended sooner was none: the upstream counts as away all the while, ms; or a quarter of `reparentAfter`. */
+const STEADY_MS_MAX = 1_000;
 /** Who has not answered by then is not reachable, ms. */
 const ANSWER_MS = 5_000;
 /** Others are asked this often at the most, and at the least, ms: a quarter of `reparentAfter` in between. */
@@ -139,7 +139,7 @@ export class NodeParents {
       this.#awaySinceMs = this.#thereSinceMs = null;
     } else if (hub.upstream?.connected === true) {
       this.#thereSinceMs ??= nowMs;
-      const isSteady = nowMs - this.#thereSinceMs >= Math.min(STEADY_MS_MAX, this.#afterMs);
+      const isSteady = nowMs - this.#thereSinceMs >= Math.min(STEADY_MS_MAX, this.#afterMs / 4);
       if (isSteady) this.#awaySinceMs = null;
     } else {
       this.#thereSinceMs = null;
@@ -203,9 +203,10 @@ export class NodeParents {
     // What was asked about may be no matter any more.
     if (!this.#chooses || tree === null || this.#upstream !== upstream) return;
     const { stableLsn } = pipeline;
-    const chooser = { tree, view: seat.view, name, stableLsn };
-    this.#candidates = answers.map((answer) => judgeCandidate(chooser, answer));
     const why = this.#whyLeave();
+    // A better one has to come to where this node was, not to where it is: see below.
+    const chooser = { tree, view: seat.view, name, stableLsn: why === null ? 0 : stableLsn };
+    this.#candidates = answers.map((answer) => judgeCandidate(chooser, answer));
     if (why === null) return await this.#improve();
     const isLong = Math.max(this.#awayMs, this.#unheardMs) >= ALL_BLOCKS_FACTOR * this.#afterMs;
     const chosen = replacement(this.#candidates, stableLsn, isLong);

@@ -95,6 +95,9 @@ function treeStatusOf(node: CascadeNode): NodeStatus["tree"] {
     conflict: seat.conflict,
     isWaiting: seat.isWaiting,
     isRejoining: deltas.isRejoining,
+    declared: Object.fromEntries(
+      (config.fileTree ?? tree).links.map((link) => [link.to, link.from]),
+    ),
     chosen: chosenIn(tree, view),
     choice: parents.status(),
     moves: { ...moves },

@@ -200,6 +200,8 @@ export const treeStatusSchema = z.object({
   ),
   isRejoining: z.boolean()
     .describe("the volumes are the image of an abandoned epoch until what leads from it is taken"),
+  declared: z.record(z.string(), z.string()).default({})
+    .describe("each node but the primary of the file, and which one feeds it there"),
   chosen: z.record(z.string(), z.string()).default({}).describe(
     "nodes that have chosen another parent by themselves for the time being, and where each is at home",
   ),

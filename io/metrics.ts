@@ -8,21 +8,20 @@
  */
 import type { LineStatus, LinkRun, LinkStatus, NodeStatus, Verified } from "../core/status.ts";
 import { LINK_STATES, nodeStatusSchema } from "../core/status.ts";
+import {
+  counter,
+  flag,
+  gauge,
+  type Labels,
+  many,
+  type Metric,
+  metricText,
+  type Sample,
+} from "./metric.ts";
+import { treeMetrics } from "./tree_metrics.ts";
 
 /** The content type of {@linkcode metricsText}. */
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-
-type Labels = Readonly<Record<string, string>>;
-
-/** One line: labels beside the node's, and a value. Null values are left out, as unknown. */
-type Sample = readonly [labels: Labels, value: number | null];
-
-interface Metric {
-  readonly name: string;
-  readonly type: "gauge" | "counter";
-  readonly help: string;
-  readonly samples: readonly Sample[];
-}
 
 /** What the process knows of itself. */
 export interface ProcessFigures {
@@ -34,6 +33,7 @@ export interface ProcessFigures {
 export function metricsText(status: NodeStatus, process: ProcessFigures): string {
   const metrics = [
     ...nodeMetrics(status),
+    ...treeMetrics(status),
     ...certificateMetrics(status),
     ...logMetrics(status),
     ...counterMetrics(status),
@@ -344,35 +344,4 @@ function linkLabels(link: LinkStatus): Labels {
 
 function sentBytes(link: LinkStatus): number {
   return link.sentBytes;
-}
-
-function flag(holds: boolean): number {
-  return holds ? 1 : 0;
-}
-
-function gauge(name: string, help: string, value: number | null): Metric {
-  return { name, type: "gauge", help, samples: [[{}, value]] };
-}
-
-function counter(name: string, help: string, value: number): Metric {
-  return { name, type: "counter", help, samples: [[{}, value]] };
-}
-
-function many(name: string, help: string, samples: readonly Sample[]): Metric {
-  return { name, type: "gauge", help, samples };
-}
-
-function metricText({ name, type, help, samples }: Metric, node: string): string {
-  const lines = samples.filter(([, value]) => value !== null)
-    .map(([labels, value]) => `${name}{${labelsText({ node, ...labels })}} ${value}\n`);
-  if (lines.length === 0) return "";
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
-}
-
-function labelsText(labels: Labels): string {
-  return Object.entries(labels).map(([key, value]) => `${key}="${escapeLabel(value)}"`).join(",");
-}
-
-function escapeLabel(text: string): string {
-  return text.replace(/\\/g, "\\\\").replace(/\n/g, "\\n").replace(/"/g, '\\"');
 }

@@ -12,7 +12,7 @@ import { DownstreamLink } from "./downstream.ts";
 import { Folding } from "./folding.ts";
 import type { LinkHost } from "./host.ts";
 import { ANSWER_TIMEOUT_MS, Meetings } from "./meetings.ts";
-import type { Offer, PlainAsk } from "../tree/asks.ts";
+import { type Offer, type PlainAsk, toldSchema } from "../tree/asks.ts";
 import type { Place } from "../tree/tree.ts";
 import { UpstreamLink } from "./upstream.ts";
 
@@ -105,8 +105,16 @@ export class LinkHub {
       await this.#meetings.look(node, addresses, null);
       return this.#dialInstead(node, addresses);
     }
-    // It is one that dials: it does so again, and hears.
-    link.close(new CascadeError("connection-lost", "the tree has changed", { retryable: true }));
+    await this.#exchange(node, link);
+  }
+
+  /** The same with one that only dials, over its link. An older version hangs up over it, dials again, and hears. */
+  async #exchange(node: string, link: Link): Promise<void> {
+    const { config, ports: { clock }, view: told } = this.#host;
+    const question = { ask: "view", node: config.name, view: told } as const;
+    const answer = await link.inquiries.ask(clock, question, ANSWER_TIMEOUT_MS);
+    const refusal = await this.#host.meet({ node, view: toldSchema.parse(answer).view });
+    if (refusal !== null) link.close(new CascadeError("refused", refusal.message));
   }
 
   /**
@@ -177,7 +185,13 @@ export class LinkHub {
     const { deltaBytes } = await planner.preview(lsn, endLsn, config.mode === "periodic");
     if (planner.streamsFrom(lsn)) return { by: "log", bytes: deltaBytes };
     if (planner.goesOnFrom(lsn)) return { by: "delta", bytes: deltaBytes };
-    return { by: planner.reaches(lsn) ? "map" : "all", bytes: deltaBytes };
+    if (planner.reaches(lsn)) return { by: "map", bytes: deltaBytes };
+    if (this.#host.config.volumes.some(({ path }) => path !== null)) {
+      return { by: "all", bytes: deltaBytes };
+    }
+    const { name } = this.#host.config;
+    const message = `${name} has not the log any more that ${config.to} lacks, and no volumes`;
+    throw new CascadeError("refused", message);
   }
 
   /** Other links: those that stay are left alone. One call at a time. */

@@ -42,6 +42,8 @@ export const orderSchema = z.discriminatedUnion("order", [
 export type Order = z.infer<typeof orderSchema>;
 
 const plainAskSchema = z.discriminatedUnion("ask", [
+  /** What the asking node knows of the tree; the answer is the same of the other: {@linkcode toldSchema}. */
+  z.object({ ask: z.literal("view"), node: name, view: viewSchema.nullable() }),
   /** Where the node stands: a {@linkcode Standing}. */
   z.object({ ask: z.literal("standing") }),
   /** The primary takes nothing more from clients for so long, and says where its log ends then. */
@@ -100,6 +102,8 @@ export const standingSchema = z.object({
 });
 export type Standing = z.infer<typeof standingSchema>;
 
+/** The answer to `view`. */
+export const toldSchema = z.object({ view: viewSchema.nullable() });
 /** The answer to `hold`. */
 export const heldSchema = z.object({ endLsn: lsn, epochId: z.string().max(32) });
 /** The answer to `yield`. */

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { changedParts, reloaded, withLive } from "../../cli/serve_reload.ts";
+import { firstView } from "../../core/tree/view.ts";
 import { rewriteTopology } from "../../core/topology/rewrite.ts";
 import { loadSetup, type NodeSetup } from "../../cli/serve_node.ts";
 import { fetchPage, fetchStatus } from "../../io/admin_client.ts";
@@ -262,6 +263,23 @@ Deno.test("what has changed is told by name, and a token that goes needs a resta
     const withToken = { ...setup, adminToken: "token" };
     assertEquals(changedParts(setup, withToken).live, ["adminToken"]);
     assertEquals(changedParts(withToken, setup).restart, ["adminToken"]);
+  }));
+
+Deno.test("whom a node may choose to be fed by changes at once, with a file that is read again", () =>
+  withTopology(async (folder) => {
+    const path = `${folder}/topology.yaml`;
+    const load = async (text: string) => {
+      await Deno.writeTextFile(path, text);
+      return loadSetup({ topology: path, node: "dr" });
+    };
+    const setup = await load(topologyText());
+    assertEquals([setup.config.parents, setup.config.reparentAfterMs], [[], 60_000]);
+    const img = "volumes: { data: ./dr.img }";
+    const text = topologyText().replace(img, `${img}\n    parents: [hq]\n    reparentAfter: 5s`);
+    const after = reloaded(setup, await load(text), firstView("hq"), []);
+    assertEquals([after.live, after.restart], [["parents", "reparentAfter"], []]);
+    const { parents, reparentAfterMs } = after.setup.config;
+    assertEquals([parents, reparentAfterMs], [["hq"], 5_000]);
   }));
 
 Deno.test("a file read again changes no role and no link, and all else of it counts", () =>

@@ -13,6 +13,7 @@ const TREE: TreeStatus = {
   conflict: null,
   isWaiting: false,
   isRejoining: false,
+  declared: {},
   chosen: {},
   choice: null,
   moves: { operator: 0, promotion: 0, itself: 0 },
@@ -44,6 +45,34 @@ Deno.test("what differs from the topology is told, and who has not heard of it",
   assertEquals(treeRemarks(reportOf({ ...declared, isRejoining: true })), [
     "n0: takes what leads from an abandoned epoch to this one",
   ]);
+});
+
+Deno.test("a node that is away from home by its own choice is told of, and differs from no file", () => {
+  const choice = {
+    ...{ parents: ["metro", "hq"], afterMs: 60_000, by: "itself" as const, since: 1 },
+    ...{ reason: "metro was away for 60 s", awaySince: null, candidates: [] },
+  };
+  const away: TreeStatus = {
+    ...TREE,
+    ...{ primary: "hq", reign: 0, isDeclared: true, parents: { metro: "hq", dr: "hq" } },
+    ...{ chosen: { dr: "metro" } },
+  };
+  const report = reportOf(away, { ...away, choice });
+  const [, dr] = report.nodes;
+  Object.assign(dr?.status ?? {}, { name: "dr" });
+  assertEquals(treeRemarks(report), [
+    "dr: fed by hq by its own choice, until metro is well again (metro was away for 60 s)",
+  ]);
+  const candidates = [{ name: "hq", reason: "nobody answers", wellSince: null }];
+  const stuck = { ...choice, by: "topology" as const, reason: null, awaySince: 5, candidates };
+  assertEquals(
+    treeRemarks(
+      reportOf({ ...away, chosen: {}, parents: { metro: "hq", dr: "metro" }, choice: stuck }),
+    ),
+    [
+      "n0: no other parent can feed it: hq: nobody answers",
+    ],
+  );
 });
 
 Deno.test("a node whose file says otherwise is named, though the command's own is right", () => {

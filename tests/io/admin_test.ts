@@ -10,6 +10,9 @@ import {
   linkStatusSchema,
   type NodeStatus,
   nodeStatusSchema,
+  parentChoiceSchema,
+  type TreeStatus,
+  treeStatusSchema,
 } from "../../core/status.ts";
 import type { SyncRunner } from "../../core/sync_report.ts";
 import { startAdmin } from "../../io/admin.ts";
@@ -293,6 +296,7 @@ Deno.test("docs/status.md names every metric, field and state", async () => {
   const status = nodeStatus({
     links: [busyLinkStatus()],
     inconsistentUntil: { lsn: 1, reason: "no room" },
+    tree: TREE,
   });
   const metrics = metricsText(status, { residentBytes: 1 }).matchAll(/^# TYPE (\S+)/gm);
   const words = [
@@ -307,11 +311,50 @@ Deno.test("docs/status.md names every metric, field and state", async () => {
     ...linkRunSchema.shape.outcome.options,
     ...nodeStatusSchema.shape.state.options,
     ...LINK_STATES,
+    ...Object.keys(treeStatusSchema.shape),
+    ...Object.keys(parentChoiceSchema.shape),
     ...Object.keys(nodeStatusSchema.shape.counters.shape),
     ...Object.keys(nodeStatusSchema.shape.lsn.shape),
     ...Object.keys(nodeStatusSchema.shape.log.shape),
   ];
   for (const word of words) assert(docs.includes(`\`${word}\``), word);
+});
+
+const TREE: TreeStatus = {
+  ...{ primary: "hq", reign: 0, parents: { metro: "hq", dr: "hq" } },
+  ...{ declared: { metro: "hq", dr: "metro" }, chosen: { dr: "metro" }, isDeclared: true },
+  ...{ conflict: null, isWaiting: false, isRejoining: false },
+  moves: { operator: 0, promotion: 0, itself: 3 },
+  upstreamSilenceSeconds: 0.25,
+  primarySilenceSeconds: null,
+  choice: {
+    ...{ parents: ["metro", "lab", "hq"], afterMs: 60_000, by: "itself", since: 1, reason: "away" },
+    awaySince: null,
+    candidates: [
+      { name: "metro", reason: null, wellSince: 2 },
+      { name: "lab", reason: "it is starting", wellSince: null },
+    ],
+  },
+};
+
+Deno.test("the tree is in the metrics: who feeds whom, by whose choice, and who is heard", () => {
+  const status = nodeStatus({ name: "dr", role: "secondary", tree: TREE });
+  const lines = metricsText(status, { residentBytes: 1 }).split("\n");
+  for (
+    const line of [
+      'cascade_tree_role{node="dr",role="secondary"} 1',
+      'cascade_tree_reign{node="dr"} 0',
+      'cascade_tree_nodes{node="dr"} 3',
+      'cascade_tree_parent_info{node="dr",of="dr",parent="hq",declared="metro"} 1',
+      'cascade_tree_moves_total{node="dr",by="itself"} 3',
+      'cascade_tree_away_from_home{node="dr"} 1',
+      'cascade_tree_parent_fit{node="dr",parent="metro"} 1',
+      'cascade_tree_parent_fit{node="dr",parent="lab"} 0',
+      'cascade_upstream_silence_seconds{node="dr"} 0.25',
+    ]
+  ) assert(lines.includes(line), line);
+  // Never heard is not heard just now.
+  assert(!lines.some((line) => line.startsWith("cascade_primary_silence_seconds{")));
 });
 
 const LINE: LineStatus = {

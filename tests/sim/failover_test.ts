@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { FILES_SEED, PAST_SEED, runFailoverSeed } from "./failover_world.ts";
+import { FILES_SEED, PARENTS_SEED, PAST_SEED, runFailoverSeed } from "./failover_world.ts";
 
 /** With topology files of all ages. */
 const FILE_SEEDS = [1, 2, 3, 109, 171, 367, 522].map((seed) => FILES_SEED + seed);
@@ -29,7 +29,10 @@ const SEEDS = [
 /** With marks, nodes that apply late, and promotions as of the past. */
 const PAST_SEEDS = [1, 2, 4, 5, 13, 15, 36, 37, 56].map((seed) => PAST_SEED + seed);
 
-for (const seed of [...SEEDS, ...FILE_SEEDS, ...PAST_SEEDS]) {
+/** With nodes that choose among their parents. */
+const PARENTS_SEEDS = [1, 2, 3].map((seed) => PARENTS_SEED + seed);
+
+for (const seed of [...SEEDS, ...FILE_SEEDS, ...PAST_SEEDS, ...PARENTS_SEEDS]) {
   Deno.test(`promotions, returns and new parents keep every promise: seed ${seed}`, async () => {
     const { failure } = await runFailoverSeed(seed, null);
     assertEquals(failure, null, `deno task sim --failover --seed ${seed} tells all`);

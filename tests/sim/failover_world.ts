@@ -18,6 +18,7 @@ import { Ledger } from "./failover_ledger.ts";
 import { type Op, Past, withPast } from "./failover_past.ts";
 import { type CrashKind, isDeath } from "./life.ts";
 import { Prng } from "./prng.ts";
+import { madeUpChoice } from "./parents_plan.ts";
 import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
 import { Violation, World } from "./world.ts";
 
@@ -30,6 +31,8 @@ const CHAOS_MS = 40_000;
 export const FILES_SEED = 1_000_000;
 /** From here on there are marks, nodes that apply late, and promotions as of the past, instead. */
 export const PAST_SEED = 2_000_000;
+/** From here on there are files, and nodes that choose among their parents. */
+export const PARENTS_SEED = 3_000_000;
 /** Between two of them. */
 const WRITE_MS = 2_000;
 const END_MS_MAX = 600_000;
@@ -68,6 +71,7 @@ class FailoverWorld {
   readonly #prng: Prng;
   readonly #orders: Prng;
   readonly #files: Prng;
+  readonly #lists: Prng;
   readonly world: World;
   readonly #hosts: SimHost[];
   readonly #bytes: number;
@@ -84,12 +88,13 @@ class FailoverWorld {
     const prng = this.#prng = new Prng(seed).fork("failover");
     this.#orders = prng.fork("orders");
     this.#files = prng.fork("files");
+    this.#lists = prng.fork("lists");
     this.world = new World(prng.fork("world"));
     this.#bytes = prng.pick([64, 256]) * KIB;
     this.#budget = prng.pick([512, 1024, 4096]) * KIB;
     const past = prng.fork("past");
     const configs = this.#configs();
-    const isPast = seed >= PAST_SEED;
+    const isPast = seed >= PAST_SEED && seed < PARENTS_SEED;
     this.#hosts = (isPast ? withPast(past, configs) : configs).map((config) => this.#host(config));
     this.#past = !isPast ? null : new Past(past, {
       ...{ world: this.world, hosts: this.#hosts, ledger: this.#ledger },
@@ -154,6 +159,7 @@ class FailoverWorld {
       ...{ allowInconsistent: false, applyDelayMs: 0, onMark: null, hookTimeoutMs: 60_000 },
       ...placeIn(tree, firstView("n1"), name),
       tree,
+      ...(this.#seed < PARENTS_SEED ? {} : madeUpChoice(this.#lists, tree, name)),
       startAlone: "ask",
       nodeNames: names,
     }));
@@ -436,7 +442,8 @@ class FailoverWorld {
     this.#write();
     this.#drive();
     this.#migrate();
-    if (this.#seed >= FILES_SEED && this.#seed < PAST_SEED) this.#writeFiles();
+    const hasFiles = this.#seed >= FILES_SEED && this.#seed < PAST_SEED;
+    if (hasFiles || this.#seed >= PARENTS_SEED) this.#writeFiles();
     this.#past?.begin();
     const end = await scheduler.run({
       until: () => this.world.failure !== null || this.#isEqual(),

@@ -6,7 +6,9 @@
  *     deno task sim --seed N               one seed; --verbose prints all that happens
  *
  *     deno task sim --failover ...         the same with promotions, returns and new parents; from seed 1000001 on with
- *                                          topology files, from 2000001 on with promotions as of the past
+ *                                          topology files, from 2000001 on with promotions as of the past, from 3000001 on
+ *                                          with nodes that choose their parents
+ *     deno task sim --parents ...          the same with nodes that choose their parents, and no promotions
  *
  * Prints each seed that fails, why, and how to replay it. Exit code 1 if any did.
  *
@@ -15,6 +17,7 @@
 // deno-lint-ignore-file no-console
 import { parseArgs } from "node:util";
 import { type FailoverResult, runFailoverSeed } from "./failover_world.ts";
+import { runParentsSeed } from "./parents_world.ts";
 import { type RunResult, runSeed } from "./harness.ts";
 
 const { values } = parseArgs({
@@ -23,6 +26,7 @@ const { values } = parseArgs({
     from: { type: "string", default: "1" },
     seed: { type: "string" },
     failover: { type: "boolean", default: false },
+    parents: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
     /** Goes on after a failure. */
     all: { type: "boolean", default: false },
@@ -55,8 +59,9 @@ function summary(totals: Readonly<Record<string, number>>): string {
   return lines.join("\n");
 }
 
-function runFailover(seed: number): Promise<FailoverResult> {
-  return runFailoverSeed(seed, values.verbose ? console.log : null);
+function runTree(seed: number): Promise<FailoverResult> {
+  const print = values.verbose ? console.log : null;
+  return values.parents ? runParentsSeed(seed, print) : runFailoverSeed(seed, print);
 }
 
 async function main(): Promise<number> {
@@ -67,8 +72,8 @@ async function main(): Promise<number> {
   const totals: Record<string, number> = {};
   const startMs = performance.now();
   for (let seed = from; seed < from + count; seed++) {
-    const result = values.failover
-      ? await runFailover(seed)
+    const result = values.failover || values.parents
+      ? await runTree(seed)
       : await runSeed(seed, values.verbose ? { print: console.log } : {});
     for (const [name, figure] of Object.entries(result.figures)) {
       totals[name] = (totals[name] ?? 0) + figure;
@@ -78,7 +83,7 @@ async function main(): Promise<number> {
     failed++;
     if ("plan" in result) report(result);
     else console.error(`\nseed ${seed}: ${result.failure}`);
-    const kind = values.failover ? "--failover " : "";
+    const kind = values.parents ? "--parents " : values.failover ? "--failover " : "";
     console.error(`replay: deno task sim ${kind}--seed ${seed} --verbose`);
     if (!values.all) break;
   }

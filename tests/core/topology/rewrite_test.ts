@@ -100,6 +100,33 @@ Deno.test("a link to a node that is gone goes to the one that feeds it now", () 
   ]);
 });
 
+Deno.test("a list of parents begins with the node that feeds it, and what was chosen for a while is not written", () => {
+  const listed = TRIO.replace("dir: ./dr,", "dir: ./dr, parents: [metro, hq],")
+    .replace(
+      "    dir: ./hq\n",
+      "    dir: ./hq\n    parents: # when another reigns\n      - metro\n      - dr\n",
+    );
+  const away = withParent(firstView("hq"), "dr", "hq", "metro");
+  assertEquals(rewrite(listed, away), listed);
+  const typed = rewrite(listed, withParent(firstView("hq"), "dr", "hq"));
+  assert(typed.includes("dir: ./dr, parents: [hq, metro], listen:"));
+  assertEquals(
+    commentsOf(typed).map(({ source }) => source),
+    commentsOf(listed).map((c) => c.source),
+  );
+  // Of the old primary, the list counts now.
+  const promoted = topologyOf(rewrite(listed, drReigns(listed)));
+  assertEquals(promoted.nodes.map(({ parents }) => parents), [["dr", "metro"], null, [
+    "metro",
+    "hq",
+  ]]);
+});
+
+/** dr reigns, and feeds both others. */
+function drReigns(text: string): View {
+  return promoted(text, "dr", ["metro"]);
+}
+
 Deno.test("a file that says what is so is left alone, whatever its style", () => {
   assertEquals(rewrite(TRIO, firstView("hq")), TRIO);
 });

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { isBelow, promotedView } from "../../../core/tree/promotion.ts";
 import { parentsIn, placeIn } from "../../../core/tree/tree.ts";
-import { firstView, withParent } from "../../../core/tree/view.ts";
+import { firstView, saidBy, withParent } from "../../../core/tree/view.ts";
 import { REIGN, shapeOf, treeOf } from "./made_up_tree.ts";
 
 const TREE = treeOf({ metro: "hq", dr1: "metro", dr2: "metro", lab: "dr1" });
@@ -61,4 +61,19 @@ Deno.test("a node is never fed by one that it cannot meet", () => {
   const view = withParent(firstView("hq"), "dr2", "dr1");
   assertEquals(shapeOf(silent, view).dr2, "metro");
   assertEquals(shapeOf(TREE, view).dr2, "dr1");
+});
+
+Deno.test("what was typed, and who is away from home, is known after a promotion as before", () => {
+  const typed = withParent(firstView("hq"), "dr2", "hq");
+  const view = withParent(typed, "lab", "hq", "dr1");
+  const later = promotedView(TREE, view, "metro", REIGN, new Set());
+  assertEquals(["dr1", "dr2", "lab"].map((name) => saidBy(later, name)), [
+    "promotion",
+    "operator",
+    "itself",
+  ]);
+  assertEquals([later.parents.dr2?.to, later.parents.lab?.home], ["hq", "dr1"]);
+  // Whoever is fed by another one now was told so by the promotion.
+  const away = promotedView(TREE, view, "metro", REIGN, new Set(["hq"]));
+  assertEquals([saidBy(away, "dr2"), saidBy(away, "lab")], ["promotion", "promotion"]);
 });

@@ -7,7 +7,9 @@ import {
   mergeViews,
   nextReign,
   PROMOTION_STEP,
+  saidBy,
   type View,
+  viewAtHome,
   withParent,
 } from "../../../core/tree/view.ts";
 
@@ -50,4 +52,36 @@ Deno.test("a promotion counts beyond all that restarts may have begun", () => {
   assertEquals(nextReign(PROMOTION_STEP + 17), 2 * PROMOTION_STEP);
   assert(isPromotedOver(nextReign(5), 5));
   assert(!isPromotedOver(6, 5));
+});
+
+Deno.test("who has said whom a node is fed by is known to all", () => {
+  const typed = withParent(firstView("hq"), "dr", "hq");
+  const own = withParent(typed, "dr", "lab", "metro");
+  const promoted = { ...typed, parents: { dr: { to: "hq", reign: 4096, serial: 0 } } };
+  assertEquals([firstView("hq"), typed, own, promoted].map((view) => saidBy(view, "dr")), [
+    null,
+    "operator",
+    "itself",
+    "promotion",
+  ]);
+  assertEquals(viewAtHome(own).parents.dr, { to: "metro", reign: 0, serial: 2 });
+  assertEquals(viewAtHome(typed), typed);
+});
+
+Deno.test("what a node has chosen is not lost on the way through one that does not know of that", () => {
+  const own = withParent(firstView("hq"), "dr", "hq", "metro");
+  const stripped = withParent(firstView("hq"), "dr", "hq");
+  // To such a node both say the same: it would be told for ever, else.
+  assertEquals(digestOf(own), digestOf(stripped));
+  for (const merged of [mergeViews(own, stripped), mergeViews(stripped, own)]) {
+    assertEquals(saidBy(merged, "dr"), "itself");
+  }
+});
+
+Deno.test("of two words at once that of an operator counts", () => {
+  const typed = withParent(firstView("hq"), "dr", "hq");
+  const own = withParent(firstView("hq"), "dr", "lab", "metro");
+  for (const merged of [mergeViews(own, typed), mergeViews(typed, own)]) {
+    assertEquals([merged.parents.dr?.to, saidBy(merged, "dr")], ["hq", "operator"]);
+  }
 });
