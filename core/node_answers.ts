@@ -53,6 +53,9 @@ export class NodeAnswers {
     const node = this.#node;
     switch (question.ask) {
       case "view":
+        if (!node.config.nodeNames.includes(question.node)) {
+          throw new CascadeError("refused", `the topology has no node "${question.node}"`);
+        }
         await node.tree.seat.meet(question.node, question.view);
         return { view: node.tree.seat.told };
       case "standing":
