@@ -165,7 +165,8 @@ export class Seat {
     await save(merged);
     this.#view = merged;
     this.#isChanged = true;
-    this.#conflict = null;
+    // Another parent of some node decides nothing.
+    if (isNewReign) this.#conflict = null;
     for (const telling of this.#telling.values()) telling.nextMs = 0;
     // A reign of its own that begins anew is begun by a start, as any other.
     if (reigned !== reigns || (reigns && isNewReign)) return turn(why);
