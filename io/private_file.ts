@@ -75,7 +75,21 @@ function readAll(file: Deno.FsFile): Uint8Array {
   return bytes.slice(0, length);
 }
 
+/** A name of hexadecimal digits or Base64 that is no file: somebody wrote the secret where its place belongs. */
+const SECRET_ITSELF = /(^|\/)(?=[^/]*[0-9])[A-Za-z0-9+]{22,}$|=$/;
+
 function cannotOpen(place: string, path: string, hint: string, cause: unknown): CascadeError {
+  if (SECRET_ITSELF.test(path)) {
+    // It goes into no journal, and so the error has neither the path nor the system's words.
+    return new CascadeError(
+      "topology",
+      "what is to be the name of a file looks like a secret itself",
+      {
+        hint:
+          "Write it into a file that its owner alone may read, and that file's name where it stood",
+      },
+    );
+  }
   if (cause instanceof Deno.errors.NotFound) {
     return new CascadeError("topology", `${place} is not there`, { hint, cause });
   }

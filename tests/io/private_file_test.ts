@@ -38,3 +38,17 @@ Deno.test("what is not there is named, with what to do", () => {
   const error = assertThrows(() => read("/no/such/key"), CascadeError, "is not there");
   assertEquals(error.hint, "Make it");
 });
+
+Deno.test("a secret that stands where its file's name belongs is in no error", () => {
+  const random = crypto.getRandomValues(new Uint8Array(32));
+  for (const secret of [random.toHex(), random.toBase64(), "x".repeat(300) + "1"]) {
+    for (const path of [secret, `/etc/cascade/${secret}`]) {
+      const error = assertThrows(() => read(path), CascadeError, "looks like a secret itself");
+      const said = `${error.message} ${error.hint} ${error.cause} ${JSON.stringify(error)}`;
+      assertEquals(said.includes(secret.slice(0, 12)), false, said);
+    }
+  }
+  for (const path of ["/etc/cascade/payrollproduction/secret", "./payroll-2026-11-30.secret"]) {
+    assertStringIncludes(assertThrows(() => read(path), CascadeError).message, path);
+  }
+});
