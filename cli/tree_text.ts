@@ -34,7 +34,7 @@ export function reportLines(report: TreeReport, order: Order, node: string): str
   if (order.order === "resolve" && plan === null) {
     return [`${node} is the primary already, and knows of no conflict.`];
   }
-  const lost = plan === null ? [] : lossLines(plan);
+  const lost = plan === null ? [] : [...lossLines(plan), ...pastLines(plan)];
   return [`${node} is the primary${where}, ${took}.`, ...(plan?.primary === node ? [] : lost)];
 }
 
@@ -64,6 +64,7 @@ function headLines(plan: TreePlan, order: Order): string[] {
   return [
     `${plan.node} would be the primary in place of ${plan.primary}.`,
     ...lossLines(plan),
+    ...pastLines(plan),
     ...fetched,
   ];
 }
@@ -81,6 +82,13 @@ function lossLines({ lostBytes, lostSeconds, heardSecondsAgo, primary }: TreePla
   }
   const seconds = lostSeconds === null ? "" : ` (${approximateDuration(lostSeconds * 1000)})`;
   return [`Lost: ${approximateSize(lostBytes)}${seconds} that ${primary} had${since}.`];
+}
+
+/** What a promotion as of an earlier moment leaves behind is not gone. */
+function pastLines({ node, asOfLsn, keptBytes = 0 }: TreePlan): string[] {
+  if (asOfLsn === undefined || keptBytes === 0) return [];
+  const size = approximateSize(keptBytes);
+  return [`All beyond LSN ${asOfLsn} is left behind, as ordered: ${node} keeps ${size} of it.`];
 }
 
 const COLUMNS: readonly Column[] = [

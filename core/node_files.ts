@@ -21,6 +21,8 @@ import { digestOf, type View } from "./tree/view.ts";
 const HEAR_MS = 5_000;
 /** How long one that turns, and so does not answer, is asked again, ms. */
 const TURN_MS = 3_000;
+/** The same, of one that answered just before: it may only dial, and be about to, ms. */
+const REDIAL_MS = 10_000;
 /** How long another one is that answers with less or more than is known here, ms. */
 const AGREE_MS = 15_000;
 const AGAIN_MS = 200;
@@ -72,7 +74,8 @@ async function askToWrite(
       const tookMs = clock.monotonicMs() - sinceMs;
       const reason = describeError(error);
       if (isAway(error)) {
-        if (tookMs > TURN_MS) return { ...failedOutcome(null, reason), outcome: "unreachable" };
+        const patienceMs = node.tree.away.has(name) ? TURN_MS : REDIAL_MS;
+        if (tookMs > patienceMs) return { ...failedOutcome(null, reason), outcome: "unreachable" };
       } else if (!isPassing(error) || tookMs > AGREE_MS) return failedOutcome(null, reason);
     }
     await new Promise<void>((go) => clock.after(AGAIN_MS, go));

@@ -143,6 +143,8 @@ export class NodeOrders {
     const away = [...awayOf(ground)];
     if (isInterim(standings.get(this.#view.primary))) {
       node.tree.away = new Set(away);
+      // It may have been started again since, and wait for those that are gone.
+      await this.#tellTo(this.#view.primary, { ask: "reign", away, holdMs: HOLD_MS_MAX });
       return { ...await this.#takeOver(FETCH_MS), plan };
     }
     if (plan.fetchBytes > 0 && !force) {

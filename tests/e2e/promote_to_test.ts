@@ -59,8 +59,13 @@ e2e(
     });
     assertMatch(late.stderr, /applied/);
     const plan = await cluster.cli(["promote", "metro", "--to-mark", "before", "--dry-run"]);
-    assertMatch(plan.stdout, /KiB/);
+    // How much is left behind, in bytes and in seconds, and that it is kept.
+    assertMatch(plan.stdout, /Lost: [\d.]+KiB \([\d.]+ ?m?s\) that hq had/);
+    assertMatch(plan.stdout, /All beyond LSN \d+ is left behind, as ordered: metro keeps .*KiB/);
     await cluster.cli(["promote", "metro", "--to-mark", "before", "--yes"]);
+    // Once more, as whoever was cut off would.
+    const again = await cluster.cli(["promote", "metro", "--to-mark", "before", "--yes"]);
+    assertMatch(again.stdout, /metro is the primary from LSN \d+ on/);
     for (let i = 0; i < 20; i++) assertEquals(await read(cluster, "metro", i), 1, `block ${i}`);
     await write(cluster, "metro", 30, 3);
     const kept = Array.from(Deno.readDirSync(join(cluster.dir("metro"), "abandoned")));
@@ -88,3 +93,36 @@ e2e(
     assertEquals(await read(cluster, "metro", 5), 1);
   },
 );
+
+e2e("a node that takes deltas late is promoted as of before one of them", [], async (cleanup) => {
+  const cluster = Cluster.create(cleanup, {
+    nodes: ["hq", "dr"],
+    links: [{ from: "hq", to: "dr", mode: "periodic", every: "1s" }],
+    exporting: ["dr"],
+    settings: { dr: { applyDelay: "6h" } },
+    tcp: true,
+  });
+  await cluster.start();
+  const ends: number[] = [];
+  for (const value of [1, 2, 3]) {
+    await write(cluster, "hq", 0, value);
+    const end = (await cluster.status("hq")).lsn.appended;
+    await until("it has come", async () => (await cluster.status("dr")).lsn.durable === end);
+    ends.push(end);
+  }
+  await cluster.kill("hq");
+  const within = ["promote", "dr", "--to-lsn", String(ends[1]! - 16), "--yes"];
+  assertMatch((await cluster.cli(within, { codes: null })).stderr, /no record begins at LSN/);
+  await cluster.cli(["promote", "dr", "--to-lsn", String(ends[1]), "--yes"]);
+  assertEquals(await read(cluster, "dr", 0), 2);
+  const [kept] = Array.from(Deno.readDirSync(join(cluster.dir("dr"), "abandoned")));
+  const files = Array.from(Deno.readDirSync(join(cluster.dir("dr"), "abandoned", kept!.name)));
+  assertEquals(files.filter(({ name }) => name.endsWith(".delta")).length, 1);
+  await cluster.start("hq");
+  await until("hq follows", async () => {
+    const [hq, dr] = [await cluster.status("hq"), await cluster.status("dr")];
+    return hq.tree?.isRejoining === false && hq.role !== "primary" &&
+      hq.lsn.applied === dr.lsn.appended && dr.lsn.applied === dr.lsn.appended;
+  });
+  assertEquals(firstDifference(cluster.image("hq"), cluster.image("dr")), null);
+});
