@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { DeltaSource } from "../../../core/delta/delta_source.ts";
 import { DeltaCourier } from "../../../core/link/delta_courier.ts";
 import { Flight } from "../../../core/link/flight.ts";
-import { type DeltaAck } from "../../../core/link/messages.ts";
+import type { DeltaAck } from "../../../core/link/messages.ts";
 import { FrameType } from "../../../core/link/frames.ts";
 import type { Wire } from "../../../core/link/wire.ts";
 import type { Bytes } from "../../../core/ports.ts";
