@@ -173,7 +173,7 @@ export class Past {
     const { host, at, force } = given;
     const { node } = host;
     if (node === null) return;
-    const { history, stableLsn, log } = node.pipeline;
+    const { history, stableLsn, log, reigns: reigned } = node.pipeline;
     const before = { endLsn: stableLsn, epochs: [...history.epochs], gaps: [...log.gaps] };
     let isKnown = false;
     const known = ledger.ordered(host, (reign) => {
@@ -189,6 +189,8 @@ export class Past {
       known();
       isKnown = true;
       if (lsn === null) throw new Violation(`${host.name} does not say as of which LSN it reigns`);
+      // Given again, when it was done: nothing more is left behind.
+      if (reigned) return count("as of the past, done before");
       count("as of the past");
       ledger.noteReign(node.tree.seat.view.reign);
       ledger.giveUp(before.epochs.filter(({ firstLsn }) => firstLsn < lsn), lsn);
