@@ -12,6 +12,7 @@ import { describeError } from "./errors.ts";
 import { makeExports } from "./exports.ts";
 import type { NodeFront } from "./front.ts";
 import type { Tide } from "./link/frames.ts";
+import { Descendants } from "./link/descendants.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
 import { Pauses } from "./link/pauses.ts";
@@ -53,6 +54,7 @@ export class CascadeNode implements LinkHost {
   readonly times = new TimeIndex();
   readonly tide: PrimaryClock;
   readonly pauses: Pauses;
+  readonly descendants: Descendants;
   readonly deltas: NodeDeltas;
   readonly scans: NodeCapture | null;
   readonly hub: LinkHub;
@@ -98,8 +100,8 @@ export class CascadeNode implements LinkHost {
   readonly #end = Promise.withResolvers<NodeEnd>();
 
   /**
-   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`,
-   * `state-corrupt`, `address-in-use`, ...
+   * Opens the node and starts it. Settles when its links run; see {@linkcode CascadeNode.ready}. Throws what is in the
+   * way: `locked`, `wrong-folder`, `wrong-volume`, `log-corrupt`, `state-corrupt`, `address-in-use`, ...
    */
   static async start(
     config: NodeConfig,
@@ -150,17 +152,15 @@ export class CascadeNode implements LinkHost {
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
     this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
     const parts = {
-      config,
-      ports,
-      pipeline: this.pipeline,
-      times: this.times,
-      tide: this.tide,
+      ...{ config, ports, pipeline: this.pipeline, times: this.times, tide: this.tide },
       hub: () => this.hub,
+      descendants: () => this.descendants,
       state: () => this.#state,
       save: (change: Partial<NodeState>) => this.#saveState(change),
       onFatal: (error: unknown) => this.onFatal(error),
     };
-    this.scans = NodeCapture.of({ ...parts, trim: (bytes) => this.deltas.trim(bytes) });
+    this.descendants = new Descendants(this, opened.state.taken);
+    this.scans = NodeCapture.of({ ...parts, deltas: () => this.deltas });
     this.deltas = new NodeDeltas(parts, this.scans);
     this.verify = new NodeVerify(parts);
     this.seeds = new NodeSeeds(parts, this.deltas);
@@ -187,9 +187,7 @@ export class CascadeNode implements LinkHost {
     await takeUp(this.pipeline, exactLsn);
     const { clean } = this.#state;
     await this.#saveState({ clean: false });
-    const { recovery, isNew } = await beginReign(this, clean);
-    this.recovery = recovery;
-    this.#hasBegun = isNew;
+    ({ recovery: this.recovery, isNew: this.#hasBegun } = await beginReign(this, clean));
     await this.hub.start();
     this.#tick();
     this.#serve().catch((error) => this.onFatal(error));
@@ -209,7 +207,8 @@ export class CascadeNode implements LinkHost {
   }
 
   #saveState(change: Partial<NodeState>): Promise<void> {
-    this.#state = { ...this.#state, ...change, history: [...this.pipeline.history.epochs] };
+    const { descendants, pipeline: { history: { epochs } } } = this;
+    this.#state = { ...this.#state, ...change, history: [...epochs], taken: descendants.list() };
     return this.#opened.stateFile.save(this.#state);
   }
 

@@ -9,6 +9,7 @@ import type { NodeConfig } from "./config.ts";
 import type { BlockSet } from "./delta/block_set.ts";
 import type { DeltaHeader, DeltaTrailer } from "./delta/delta_format.ts";
 import { CascadeError, describeError } from "./errors.ts";
+import type { Descendants } from "./link/descendants.ts";
 import type { LinkHub } from "./link/hub.ts";
 import { RUN_RETRY_MAX_MS } from "./link/link_limits.ts";
 import type { TimeIndex } from "./link/time_index.ts";
@@ -22,6 +23,7 @@ import type { BodyTotals } from "./scan/scan_delta.ts";
 import type { ScanGround } from "./scan/scan_ground.ts";
 import { ScanImage } from "./scan/scan_image.ts";
 import { UnsureBlocks } from "./scan/unsure.ts";
+import type { NodeDeltas } from "./node_deltas.ts";
 import type { NodeState } from "./state.ts";
 
 /** The node, as its scans see it. */
@@ -33,8 +35,8 @@ export interface CapturingNode {
   readonly hub: () => LinkHub;
   readonly state: () => NodeState;
   readonly save: (change: Partial<NodeState>) => Promise<void>;
-  /** Gives room on the shelf back for so many bytes more, as far as can be. */
-  readonly trim: (bytes: number) => Promise<void>;
+  readonly descendants: () => Descendants;
+  readonly deltas: () => NodeDeltas;
 }
 
 /** See the module's text. */
@@ -146,11 +148,11 @@ export class NodeCapture {
   }
 
   async #roomFor(bytes: number): Promise<boolean> {
-    const { pipeline, config, trim } = this.#node;
+    const { pipeline, config, deltas } = this.#node;
     const isShort = () => pipeline.shelf.bytes + bytes > config.log.deltaBudgetBytes;
     if (!isShort()) return true;
     await pipeline.checkpoint();
-    await trim(bytes);
+    await deltas().trim(bytes);
     return !isShort();
   }
 
@@ -158,8 +160,7 @@ export class NodeCapture {
   #nextLsn(bytes: number): number {
     const endLsn = this.#node.pipeline.appendedLsn;
     const ahead = Math.ceil(Math.max(bytes, 1) / RECORD_ALIGN_BYTES) * RECORD_ALIGN_BYTES;
-    const folded = this.#node.hub().downstream.map(({ map }) => map.map?.foldLsn ?? 0);
-    return Math.max(endLsn + ahead, ...folded.map((lsn) => lsn + RECORD_ALIGN_BYTES));
+    return Math.max(endLsn + ahead, this.#node.deltas().chain.endLsn + RECORD_ALIGN_BYTES);
   }
 
   #trailer(header: DeltaHeader, toLsn: number, totals: BodyTotals): DeltaTrailer {
@@ -180,14 +181,12 @@ export class NodeCapture {
   }
 
   async #goOn(changed: BlockSet, toLsn: number): Promise<void> {
-    const { hub, pipeline, ports, save } = this.#node;
-    const { downstream, folding } = hub();
-    await folding.alone(async () => {
-      for (const link of downstream) {
-        await link.beginTouched(pipeline.appendedLsn);
-        link.map.addAll(changed);
-        await link.map.save(toLsn);
-      }
+    const { hub, pipeline, ports, save, descendants } = this.#node;
+    const { chain } = this.#node.deltas();
+    await hub().folding.alone(async () => {
+      await chain.begin(pipeline.appendedLsn, descendants().knownLsns);
+      chain.addAll(changed);
+      await chain.save(toLsn);
     });
     this.#note(Math.floor(ports.clock.nowMs()));
     await pipeline.moveTo(toLsn, []);

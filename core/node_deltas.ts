@@ -7,9 +7,11 @@ import { Buffer } from "node:buffer";
 import type { NodeConfig } from "./config.ts";
 import type { BlockSet } from "./delta/block_set.ts";
 import { DeltaTaker } from "./delta/delta_taker.ts";
+import { MapChain } from "./delta/map_chain.ts";
 import type { InPlace } from "./delta/in_place.ts";
 import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
+import type { Descendants } from "./link/descendants.ts";
 import type { LinkHub } from "./link/hub.ts";
 import type { RunLog } from "./link/runs.ts";
 import { SeedMap } from "./link/seed_map.ts";
@@ -30,6 +32,7 @@ export interface NodeParts {
   readonly times: TimeIndex;
   readonly tide: PrimaryClock;
   readonly hub: () => LinkHub;
+  readonly descendants: () => Descendants;
   readonly state: () => NodeState;
   readonly save: (change: Partial<NodeState>) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
@@ -48,6 +51,7 @@ const NO_SCAN = "the peer is given what it lacks with the next scan: run `cascad
 export class NodeDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  readonly chain: MapChain;
   readonly seedMap: SeedMap;
   readonly runLog: RunLog;
   readonly #node: NodeParts;
@@ -80,6 +84,7 @@ export class NodeDeltas {
       seedMap: () => this.seedMap.map,
       isOwn: (id) => node.state().deltaSeries !== undefined && id.startsWith(this.#series),
     };
+    this.chain = new MapChain(this.ground, ports.disk, `${config.dir}/maps`, ports.journal);
     this.seedMap = new SeedMap(this.ground, ports.disk, `${config.dir}/maps`, (lsn) => {
       const { downstream } = node.hub();
       return downstream.every((link) => (link.durableLsn ?? -1) >= lsn);
@@ -230,10 +235,9 @@ export class NodeDeltas {
 
   async #beginTouched(): Promise<void> {
     if (this.isFresh) return;
-    const { hub, pipeline } = this.#node;
-    const { downstream, folding } = hub();
-    await folding.alone(async () => {
-      for (const link of downstream) await link.beginTouched(pipeline.appendedLsn);
+    const { hub, pipeline, descendants } = this.#node;
+    await hub().folding.alone(async () => {
+      await this.chain.begin(pipeline.appendedLsn, descendants().knownLsns);
       // It is not told of what comes in place.
       await this.seedMap.clear();
     });
@@ -257,12 +261,10 @@ export class NodeDeltas {
   }
 
   #touched(records: Uint8Array): void {
-    if (this.isFresh) return;
-    for (const link of this.#node.hub().downstream) link.map.add(records);
+    if (!this.isFresh) this.chain.add(records);
   }
 
   async #saveTouched(toLsn: number | null): Promise<void> {
-    if (this.isFresh) return;
-    for (const link of this.#node.hub().downstream) await link.map.save(toLsn);
+    if (!this.isFresh) await this.chain.save(toLsn);
   }
 }

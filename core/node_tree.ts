@@ -270,7 +270,7 @@ export class NodeTree {
   }
 
   async #leaveEpoch(forkLsn: number): Promise<void> {
-    const { pipeline, hub, deltas } = this.#node;
+    const { pipeline, deltas } = this.#node;
     const { config, ports, save } = this.#parts;
     ports.journal.write("warn", "leaving an abandoned epoch", {
       epoch: pipeline.history.lastNumber,
@@ -285,7 +285,7 @@ export class NodeTree {
       segmentBytes: config.log.segmentBytes,
       ground: deltas.ground,
       before: deltas.isRejoining ? deltas.touched() : null,
-      maps: hub.downstream.flatMap(({ map: { map } }) => map === null ? [] : [map]),
+      chain: deltas.chain,
     }, forkLsn);
     if (rejoin.kept !== null) {
       ports.journal.write("warn", "kept the records of the abandoned epoch", {

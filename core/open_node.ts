@@ -14,6 +14,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { NodeConfig, VolumeConfig } from "./config.ts";
+import { cutTaken } from "./link/descendants.ts";
 import { DeltaShelf } from "./delta/delta_shelf.ts";
 import { CascadeError } from "./errors.ts";
 import { folderOf } from "./folders.ts";
@@ -143,8 +144,9 @@ async function settleRole(
       ? { rejoin: { ...rejoin, isCut: true }, checkpointLsn: forkLsn }
       : { cutLsn: null, cutKept: null };
     const isMarkGone = (state.markFrozen?.endLsn ?? 0) > forkLsn;
+    const taken = cutTaken(state.taken, history, forkLsn);
     next = {
-      ...{ ...next, ...left, history: [...history.epochs] },
+      ...{ ...next, ...left, taken, history: [...history.epochs] },
       ...(isMarkGone ? { markFrozen: null } : {}),
     };
   }
@@ -296,6 +298,7 @@ async function firstState(
     cutKept: null,
     fed: false,
     history: [],
+    taken: [],
     clean: true,
   };
   await stateFile.save(state);

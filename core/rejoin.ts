@@ -16,6 +16,7 @@
 import { BlockSet } from "./delta/block_set.ts";
 import { DirtyMap, DirtyMapFile } from "./delta/dirty_map.ts";
 import { visitExtents } from "./delta/fold.ts";
+import type { MapChain } from "./delta/map_chain.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import { CascadeError } from "./errors.ts";
 import { makeDurableFolder } from "./folders.ts";
@@ -38,8 +39,8 @@ export interface Leaving {
   readonly ground: PlanGround;
   /** What it touched of an epoch that it was leaving already; else null. */
   readonly before: BlockSet | null;
-  /** Maps of what nodes below lack: one may know what the log has forgotten. */
-  readonly maps: readonly DirtyMap[];
+  /** What nodes below lack: it may know what the log has forgotten. */
+  readonly chain: MapChain;
 }
 
 /** Steps 1 and 2; what is returned is to be made durable. Throws what the disk throws, `refused`. */
@@ -76,15 +77,21 @@ function reaches({ log }: Pipeline, lsn: number): boolean {
 
 /** The blocks that all from `forkLsn` on touched; where nobody knows any more: all of them. */
 async function touchedSince(node: Leaving, forkLsn: number): Promise<BlockSet> {
-  const { ground, pipeline, maps } = node;
+  const { ground, pipeline, chain } = node;
   const { log, shelf } = ground;
   const set = new BlockSet(ground.sizes);
+  // It has no image that anything would have to be mended in.
+  if (pipeline.volumes.length === 0) return set;
   if (node.before !== null) set.addAll(node.before);
-  const map = maps.filter(({ fromLsn }) => fromLsn <= forkLsn)
-    .sort((a, b) => b.fromLsn - a.fromLsn)[0];
   const isGone = forkLsn < log.startLsn && shelf.covering(forkLsn) === null;
-  if (isGone && map !== undefined) set.addAll(map.set);
-  const lsn = isGone ? map?.foldLsn : log.gapAt(forkLsn)?.fromLsn ?? forkLsn;
+  const known = isGone ? chain.since(forkLsn) : null;
+  const blocks = known?.blocks() ?? null;
+  if (blocks !== null) set.addAll(blocks);
+  const lsn = !isGone
+    ? log.gapAt(forkLsn)?.fromLsn ?? forkLsn
+    : blocks === null
+    ? undefined
+    : known?.foldLsn;
   try {
     if (lsn === undefined) throw new CascadeError("log-gone", "no map reaches back so far");
     await visitExtents(ground, lsn, pipeline.stableLsn, (volume, offset, length) => {

@@ -5,6 +5,7 @@
  */
 import { eachOnce } from "./link/subtree.ts";
 import type { OnOverflow } from "./config.ts";
+import { keptFor } from "./link/kept.ts";
 import { HEARTBEAT_INTERVAL_MS } from "./link/link_limits.ts";
 import type { Log, RecoveryReport } from "./log/log.ts";
 import type { CascadeNode } from "./node.ts";
@@ -55,6 +56,7 @@ export function reportNode(node: CascadeNode, log: Log): NodeStatus {
     apply: node.marks.status(),
     certificates: [],
     exports: node.nbd.listening,
+    kept: keptFor(node),
     links: eachOnce(hub.upstream === null ? [] : [hub.upstream.status(lag)], node.subtree()),
     counters: { ...front.counters, logFlushes: log.flushCount },
     pid: null,

@@ -12,6 +12,7 @@ import { crc32 } from "node:zlib";
 import * as z from "zod";
 import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
+import { takenSchema } from "./link/descendants.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
 import { markSchema } from "./marks/apply_status.ts";
@@ -84,6 +85,8 @@ const stateSchema = z.object({
   cutLsn: count.nullable().default(null),
   /** The folder that deltas beyond it are moved to; null: there are none. */
   cutKept: z.string().nullable().default(null),
+  /** What the nodes below, and above, had when this was written. */
+  taken: z.array(takenSchema).default([]),
   /** The node was stopped in order: everything it had appended was durable and applied. */
   clean: z.boolean(),
 });

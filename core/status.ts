@@ -116,6 +116,8 @@ export const linkStatusSchema = z.object({
   received: lsn.nullable().describe("appended at the downstream node; null while unknown"),
   durable: lsn.nullable().describe("durable at the downstream node"),
   applied: lsn.nullable().describe("applied at the downstream node"),
+  epochId: z.string().nullable().default(null)
+    .describe("the epoch that `received` lies in; null: told by the downstream node"),
   lagBytes: bytes.nullable().describe("upstream's end less what is durable downstream"),
   lagSeconds: z.number().nonnegative().nullable()
     .describe("age, by the primary's clock, of the oldest record that is not durable downstream"),
@@ -129,11 +131,26 @@ export const linkStatusSchema = z.object({
   schedule: linkScheduleSchema.nullable().default(null)
     .describe("null unless the link is periodic"),
   mapBytes: bytes.nullable().default(null)
-    .describe("bytes in the dirty map of an overflowed link; null: it has not overflowed"),
+    .describe("bytes of the dirty map of an overflowed link; null: it has not overflowed"),
   verify: linkVerifySchema.nullable().default(null)
     .describe("null: its ends were never compared, and are not to be"),
   line: lineStatusSchema.nullable().default(null)
     .describe("null: told by another node than the upstream one of the link"),
+});
+
+/** By what a node below would go on if this one fed it. */
+export const KEPT_MEANS = ["nothing", "log", "map", "all", "none"] as const;
+
+/** What is kept for a node below, at any depth. */
+export const keptStatusSchema = z.object({
+  node: z.string(),
+  durable: lsn.nullable().describe("what it had durably when it told last; null: it never did"),
+  by: z.enum(KEPT_MEANS).describe(
+    "nothing: it has all; log: all since is in the log and in kept deltas; map: the log is gone, and a dirty " +
+      "map has what was touched; all: that is not known, and all blocks are sent; none: nor are there volumes",
+  ),
+  fromLsn: lsn.nullable().describe("where the log, or the map, begins for it"),
+  bytes: bytes.describe("of log, or of blocks"),
 });
 
 /** A scan of volumes that others write, once it has gone to its end. */
@@ -253,6 +270,8 @@ export const nodeStatusSchema = z.object({
   certificates: z.array(certificateStatusSchema).default([])
     .describe("those that links and NBD clients over TLS or QUIC meet; none: it needs none"),
   exports: z.array(z.object({ address: z.string(), clients: z.number().int() })),
+  kept: z.array(keptStatusSchema).default([])
+    .describe("what is kept for each node below, in case this one is to feed it"),
   links: z.array(linkStatusSchema)
     .describe("own links (up and down), then those of the subtree as acks tell of them"),
   counters: z.object({
@@ -279,6 +298,7 @@ export type DeltaStatus = z.infer<typeof deltaStatusSchema>;
 export type LineStatus = z.infer<typeof lineStatusSchema>;
 export type ScanLast = z.infer<typeof scanLastSchema>;
 export type ScanStatus = z.infer<typeof scanStatusSchema>;
+export type KeptStatus = z.infer<typeof keptStatusSchema>;
 export type LinkRun = z.infer<typeof linkRunSchema>;
 export type LinkSchedule = z.infer<typeof linkScheduleSchema>;
 export type Verified = z.infer<typeof verifiedSchema>;

@@ -113,6 +113,11 @@ function logMetrics(status: NodeStatus): Metric[] {
     gauge("cascade_log_segments", "Segments of the log.", status.log.segments),
     gauge("cascade_log_start_lsn_bytes", "Where the kept log begins.", status.log.start),
     many(
+      "cascade_kept_bytes",
+      "What is kept for a node below, at any depth: log, or the blocks of a dirty map.",
+      status.kept.map(({ node: below, by, bytes }) => [{ below, by }, bytes]),
+    ),
+    many(
       "cascade_volume_size_bytes",
       "Size of a volume.",
       status.volumes.map((volume) => [{ volume: volume.name }, volume.size]),

@@ -57,6 +57,21 @@ export class BlockLeaf {
     this.#change(this.#words, start, end, false);
   }
 
+  /** Puts all blocks of a leaf of the same capacity into the set. */
+  addAll(other: BlockLeaf): void {
+    assert(other.capacity === this.capacity, "leaves of one place are united");
+    if (this.#words === null) return;
+    if (other.#words === null) return this.add(0, this.capacity);
+    for (const [i, word] of other.#words.entries()) {
+      const before = this.#words[i]!;
+      const after = (before | word) >>> 0;
+      if (after === before) continue;
+      this.#words[i] = after;
+      this.#count += ones(after) - ones(before);
+    }
+    if (this.isFull) this.#words = null;
+  }
+
   #change(words: Uint32Array, start: number, end: number, value: boolean): void {
     for (let at = start; at < end;) {
       const index = at >>> 5;

@@ -129,7 +129,13 @@ export class BlockSet {
         other.sizes.every((size, volume) => size === this.sizes[volume]),
       "sets of the same volumes are united",
     );
-    for (const { volume, offset, length } of other.extents()) this.add(volume, offset, length);
+    if (other.blockBytes !== this.blockBytes) {
+      for (const { volume, offset, length } of other.extents()) this.add(volume, offset, length);
+      return;
+    }
+    for (const [volume, leaves] of other.#leaves.entries()) {
+      for (const [index, leaf] of leaves) this.#leafToFill(volume, index).addAll(leaf);
+    }
   }
 
   clear(): void {

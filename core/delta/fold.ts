@@ -19,6 +19,18 @@ export interface HistorySource {
   readonly clock: Clock;
 }
 
+/** Whether all that follows `lsn` is kept as it came: log, and the deltas that it goes on behind. */
+export function goesOnFrom(
+  { log, shelf }: HistorySource & { readonly log: { readonly startLsn: number } },
+  lsn: number,
+): boolean {
+  const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
+  return from >= log.startLsn &&
+    log.gaps.every(({ fromLsn, toLsn }) =>
+      toLsn <= from || shelf.covering(Math.max(fromLsn, from)) !== null
+    );
+}
+
 /** Called with every range that was touched, in no order. */
 export type ExtentVisitor = (volume: number, offset: number, length: number) => void;
 

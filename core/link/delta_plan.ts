@@ -12,7 +12,8 @@ import { PASSES_MAX } from "../delta/delta_body.ts";
 import type { DeltaHeader } from "../delta/delta_format.ts";
 import { type DeltaSource, ForwardedDelta } from "../delta/delta_source.ts";
 import type { DirtyMap } from "../delta/dirty_map.ts";
-import { visitExtents } from "../delta/fold.ts";
+import { type Touched, touchedIn } from "../delta/map_chain.ts";
+import { goesOnFrom, visitExtents } from "../delta/fold.ts";
 import { type DeltaGround, MadeDelta } from "../delta/made_delta.ts";
 import type { StagedMessage } from "./messages.ts";
 
@@ -64,16 +65,16 @@ interface Repair {
 /** See the module's text. */
 export class DeltaPlanner {
   readonly ground: PlanGround;
-  /** What the peer lacks of the log that is gone, or null. */
-  readonly #map: () => DirtyMap | null;
+  /** What a peer that stands there lacks of the log that is gone; null: that is not known. */
+  readonly #since: (lsn: number) => Touched | null;
   /** A delta that was cut off with its connection: the next one may go on with it. */
   #kept: MadeDelta | null = null;
   /** Blocks that the peer is to be given once more; the delta that does it, once there is one. */
   #repair: Repair | null = null;
 
-  constructor(ground: PlanGround, map: () => DirtyMap | null) {
+  constructor(ground: PlanGround, since: (lsn: number) => Touched | null) {
     this.ground = ground;
-    this.#map = map;
+    this.#since = since;
   }
 
   /** The log from here on is needed for the delta that was cut off. */
@@ -131,17 +132,12 @@ export class DeltaPlanner {
 
   /** Whether all that follows here is kept as it came: log, and the deltas that it goes on behind. */
   goesOnFrom(lsn: number): boolean {
-    const { log, shelf } = this.ground;
-    const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
-    return from >= log.startLsn &&
-      log.gaps.every(({ fromLsn, toLsn }) =>
-        toLsn <= from || shelf.covering(Math.max(fromLsn, from)) !== null
-      );
+    return goesOnFrom(this.ground, lsn);
   }
 
   /** Whether what a peer that stands here lacks is known: less than all. */
   reaches(lsn: number): boolean {
-    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#mapFrom(lsn) !== null);
+    return this.goesOnFrom(lsn) || (this.hasVolumes && this.#touchedFrom(lsn) !== null);
   }
 
   /** The volumes are about to be read. Throws `refused` when they cannot be now. */
@@ -155,10 +151,11 @@ export class DeltaPlanner {
   }
 
   /** The map that serves a peer which stands here, with the least that it has already; or null. */
-  #mapFrom(lsn: number): DirtyMap | null {
+  #touchedFrom(lsn: number): Touched | null {
     const { history, seedMap } = this.ground;
-    let best: DirtyMap | null = null;
-    for (const map of [this.#map(), seedMap?.() ?? null]) {
+    const seeded = seedMap?.() ?? null;
+    let best: Touched | null = null;
+    for (const map of [this.#since(lsn), seeded === null ? null : touchedIn(seeded)]) {
       if (map === null || lsn < map.fromLsn || map.fromLsn < (best?.fromLsn ?? 0)) continue;
       if (map.fromLsn === 0 || history.idAt(map.fromLsn) === map.epochId) best = map;
     }
@@ -329,9 +326,10 @@ export class DeltaPlanner {
     if (
       fromLsn < log.startLsn || (log.gapAt(fromLsn) !== null && shelf.covering(fromLsn) === null)
     ) {
-      const map = this.#mapFrom(fromLsn);
-      if (map === null) return null;
-      set.addAll(map.set);
+      const map = this.#touchedFrom(fromLsn);
+      const blocks = map?.blocks() ?? null;
+      if (map === null || blocks === null) return null;
+      set.addAll(blocks);
       lsn = map.foldLsn;
     }
     try {

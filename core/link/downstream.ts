@@ -8,7 +8,6 @@ import type { LinkConfig } from "../config.ts";
 import { CascadeError, describeError, isCascadeError } from "../errors.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { BlockSet } from "../delta/block_set.ts";
-import type { DirtyMap } from "../delta/dirty_map.ts";
 import { type Accepted, admit } from "./admission.ts";
 import { PeerClaims } from "./claims.ts";
 import { Closeness } from "./closeness.ts";
@@ -24,7 +23,6 @@ import { GATHER_BYTES, SILENCE_MAX_MS } from "./link_limits.ts";
 import { decodeMessage, type Hello, type Refusal, subtreeSchema } from "./messages.ts";
 import { isFatal, OVERFLOWED_WHY, refusedState } from "./link_state.ts";
 import { pausedWhy } from "./pauses.ts";
-import { PeerMap } from "./peer_map.ts";
 import { type Runs, runsOf } from "./runs.ts";
 import { Sender, SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
@@ -46,16 +44,11 @@ export class DownstreamLink {
   #sender: Sender | null = null;
   #peerInstance = "";
   #ack: Ack | null = null;
-  /** What it needs as long as it has not told: all there is, or from where it was accepted. */
-  #floorLsn = 0;
   #course: Course | null = null;
   readonly #claims = new PeerClaims();
-  /** What the peer lacks of the log that went. */
-  readonly map: PeerMap;
   readonly planner: DeltaPlanner;
   /** Of a periodic link. */
   readonly runs: Runs | null;
-  #forgetting = false;
   #refusal: Refusal | null = null;
   #reason: string | null = null;
   #everConnected = false;
@@ -71,9 +64,8 @@ export class DownstreamLink {
     if (this.pausedWhy !== null) this.policy.pause();
     this.gate = new ShipGate(host.onRequest);
     this.#teller = new StateTeller(host.ports.journal, config.name);
-    const { deltas, ports } = host;
-    this.map = new PeerMap(deltas.ground, ports.disk, `${host.config.dir}/maps`, config.name);
-    this.planner = new DeltaPlanner(deltas.ground, () => this.map.map);
+    const { ground, chain } = host.deltas;
+    this.planner = new DeltaPlanner(ground, (lsn) => chain.since(lsn));
     this.runs = runsOf(host, config);
   }
 
@@ -99,7 +91,7 @@ export class DownstreamLink {
     this.#host.onLinkProgress();
   }
 
-  /** The peer is fed by another node from now on. What it lacked is known from its map alone. */
+  /** The peer is fed by another node from now on. */
   retire(): void {
     this.policy.pause();
     this.runs?.stop();
@@ -204,7 +196,7 @@ export class DownstreamLink {
     this.#everConnected = true;
     this.#closeness.reset();
     this.#reason = this.#ack = null;
-    this.#floorLsn = peer.lsn;
+    this.#host.descendants.heard(config.to, peer.lsn);
     const course = this.#course = this.#newCourse(wire, sender, peer);
     this.inquiries.begin(wire);
     wire.stream(sender, SENDER_BUFFER_BYTES, this.line);
@@ -218,6 +210,7 @@ export class DownstreamLink {
       else if (this.inquiries.take(this.#host, wire, type, body)) continue;
       else if (type === FrameType.SUBTREE) {
         this.#subtree = decodeMessage(subtreeSchema, body, "subtree").links;
+        this.#host.descendants.told(this.#subtree);
       } else if (!course.take(type, body)) throw unexpectedFrame(type);
     }
   }
@@ -243,11 +236,9 @@ export class DownstreamLink {
     // An ack of another epoch, or of a tail that this log does not have, counts for nothing.
     if (!pipeline.history.holds(position, pipeline.appendedLsn)) return;
     this.#ack = ack;
+    this.#host.descendants.heard(this.config.to, ack.durableLsn);
     this.#sender?.acked(ack);
     this.#course?.onAck();
-    const { map } = this.map;
-    const isCovered = map !== null && ack.durableLsn >= map.foldLsn && !this.#host.deltas.isInPlace;
-    if (isCovered && !this.#forgetting) this.#forgetMap(map);
     this.#host.onLinkProgress();
     this.#wire?.kick();
   }
@@ -281,20 +272,19 @@ export class DownstreamLink {
     this.#teller.tell(this.state(), this.#stateReason());
   }
 
-  /** The least LSN that this link needs from the log. */
-  neededLsn(): number {
-    const neededLsn = this.map.map?.foldLsn ?? this.#ack?.durableLsn ?? this.#floorLsn;
-    const heldLsn = Math.min(this.planner.heldLsn, this.map.heldLsn);
-    return Math.min(neededLsn, this.#course?.heldLsn ?? Infinity, heldLsn);
+  /** What the peer has for good, as far as it told. */
+  get takenLsn(): number {
+    return this.#host.descendants.lsnOf(this.config.to);
   }
 
-  /** The peer has all that its map covers. */
-  #forgetMap(map: DirtyMap): void {
-    this.#forgetting = true;
-    this.#host.alone(async () => {
-      const isCovered = (this.durableLsn ?? 0) >= map.foldLsn && !this.#host.deltas.isInPlace;
-      if (isCovered) await this.map.clear();
-    }).then(() => this.#forgetting = false, (error) => this.#host.onFatal(error));
+  /** The log from here on is being read for the peer. */
+  get heldLsn(): number {
+    return Math.min(this.planner.heldLsn, this.#course?.heldLsn ?? Infinity);
+  }
+
+  /** The least LSN that this link needs from the log. */
+  neededLsn(): number {
+    return Math.min(this.#host.deltas.chain.neededFrom(this.takenLsn), this.heldLsn);
   }
 
   /** Whether nothing is on its way that a node which stops should wait for. */
@@ -308,22 +298,15 @@ export class DownstreamLink {
     return this.policy.required || (this.config.onOverflow !== "map" && this.pausedWhy === null);
   }
 
-  /** The log below `lsn` goes: settles when what the peer lacks of it is in its map. To be called alone. */
+  /** The log below `lsn` goes: what is under way does without, or ends. To be called alone. */
   async foldTo(lsn: number): Promise<void> {
-    const { pipeline } = this.#host;
-    const neededLsn = Math.max(this.#ack?.durableLsn ?? this.#floorLsn, pipeline.log.startLsn);
-    const isNew = this.map.map === null;
-    // A map of what the peer has by now holds log, too, until it is forgotten.
-    if (neededLsn < lsn || this.map.map !== null) await this.map.foldTo(lsn, neededLsn);
     await this.#foldCourse(lsn);
     const sender = this.#sender;
     if (sender !== null && sender.isFlowing && sender.cursorLsn < lsn) {
       this.#wire?.close(new CascadeError("log-gone", "the log budget is spent"));
     }
-    if (isNew) this.#teller.tell(this.state(), this.#stateReason());
   }
 
-  /** A delta that cannot do without that log ends. */
   async #foldCourse(lsn: number): Promise<void> {
     try {
       await this.planner.foldTo(lsn);
@@ -336,20 +319,10 @@ export class DownstreamLink {
     }
   }
 
-  /** From here on blocks are written in place that the peer lacks: its map takes them. */
-  async beginTouched(lsn: number): Promise<void> {
-    const neededLsn = Math.max(this.neededLsn(), this.#host.pipeline.log.startLsn);
-    await this.map.foldTo(lsn, neededLsn);
-  }
-
-  /**
-   * Cuts the peer off because this log was cut back: what it acknowledged may be of the tail that
-   * went, so it counts no more, at once, and what the peer may need again is kept.
-   */
+  /** Cuts the peer off because this log was cut back: what it acknowledged may be of the tail that went. */
   cutOff(reason: unknown): void {
     this.#wire?.close(reason);
     this.policy.disconnected(this.#host.ports.clock.monotonicMs());
-    this.#floorLsn = Math.min(this.neededLsn(), this.#host.pipeline.stableLsn);
     this.#ack = null;
   }
 
@@ -369,9 +342,15 @@ export class DownstreamLink {
     return this.#everConnected && !this.planner.isRepairing ? "disconnected" : "connecting";
   }
 
+  /** The log that the peer lacks is gone: it is given what was touched. */
+  get #isMapped(): boolean {
+    const { takenLsn } = this;
+    return this.#host.deltas.chain.since(takenLsn) !== null && !this.planner.goesOnFrom(takenLsn);
+  }
+
   /** The peer needs a delta: the log that it lacks is gone. A node that scans goes on by maps anyhow. */
   get isOverflowed(): boolean {
-    const isMapped = this.map.map !== null && this.#host.scans === null;
+    const isMapped = this.#isMapped && this.#host.scans === null;
     return isMapped || this.#refusal?.code === "delta-needed";
   }
 
@@ -386,6 +365,8 @@ export class DownstreamLink {
   }
 
   status(): LinkStatus {
+    const { chain } = this.#host.deltas;
+    const mapBytes = this.#isMapped ? chain.bytesSince(this.takenLsn) : null;
     return {
       ...linkFields(this.config, this.#wire),
       state: this.state(),
@@ -393,7 +374,7 @@ export class DownstreamLink {
       ...peerFields(this.#host, this.#ack),
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),
       connectedSince: this.#connectedSinceMs,
-      ...deltaFields(this.#course, this.runs, this.map.map, this.state() === "paused"),
+      ...deltaFields(this.#course, this.runs, mapBytes, this.state() === "paused"),
       line: this.line.status(this.connected),
     };
   }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { DirtyMap } from "../delta/dirty_map.ts";
 import type { LinkConfig, LinkMode } from "../config.ts";
 import type { LinkState, LinkStatus } from "../status.ts";
 import type { Course } from "./course.ts";
@@ -38,14 +37,15 @@ export function linkFields(
 export function peerFields(
   { pipeline, times, tide }: Pick<LinkHost, "pipeline" | "times" | "tide">,
   ack: Ack | null,
-): Pick<LinkStatus, "received" | "durable" | "applied" | "lagBytes" | "lagSeconds"> {
+): Pick<LinkStatus, "received" | "durable" | "applied" | "epochId" | "lagBytes" | "lagSeconds"> {
   if (ack === null) {
-    return { received: null, durable: null, applied: null, lagBytes: null, lagSeconds: null };
+    const lag = { lagBytes: null, lagSeconds: null };
+    return { received: null, durable: null, applied: null, epochId: null, ...lag };
   }
-  const { receivedLsn: received, durableLsn: durable, appliedLsn: applied } = ack;
+  const { receivedLsn: received, durableLsn: durable, appliedLsn: applied, epochId } = ack;
   const lagBytes = Math.max(0, pipeline.appendedLsn - durable);
   const lagSeconds = lagBytes === 0 ? 0 : times.ageSeconds(durable, tide.timeMs());
-  return { received, durable, applied, lagBytes, lagSeconds };
+  return { received, durable, applied, epochId, lagBytes, lagSeconds };
 }
 
 /** The delta that is being shipped, or null. */
@@ -76,14 +76,14 @@ function scheduleStatus(runs: Runs | null, isPlanned: boolean): LinkStatus["sche
 export function deltaFields(
   course: Course | null,
   runs: Runs | null,
-  map: DirtyMap | null,
+  mapBytes: number | null,
   isPaused: boolean,
 ): Pick<LinkStatus, "delta" | "schedule" | "mapBytes" | "verify"> {
   const delta = deltaStatus(course);
   return {
     delta,
     schedule: scheduleStatus(runs, delta === null && !isPaused),
-    mapBytes: map?.set.countBytes() ?? null,
+    mapBytes,
     // The node knows, not the link.
     verify: null,
   };

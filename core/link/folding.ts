@@ -24,6 +24,7 @@ export class Folding {
   readonly #holders = new Set<LogHolder>();
   #folding = false;
   #stopped = false;
+  #trimming = false;
   #toldFull = false;
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -33,9 +34,11 @@ export class Folding {
     this.hold(host.deltas.seedMap);
   }
 
-  /** The least LSN that a link below, or another holder, needs. */
+  /** The least LSN that a node below, or another holder, needs. */
   neededLsn(): number {
-    let needed = Math.min(...this.#links.map((link) => link.neededLsn()), Infinity);
+    const { deltas: { chain }, descendants } = this.#host;
+    let needed = Math.min(chain.neededFrom(descendants.leastLsn), chain.heldLsn);
+    for (const link of this.#links) needed = Math.min(needed, link.heldLsn);
     for (const { heldLsn } of this.#holders) needed = Math.min(needed, heldLsn);
     return needed;
   }
@@ -62,12 +65,17 @@ export class Folding {
     return false;
   }
 
-  /** Writes down in the maps of all links what they lack below `lsn`. */
+  /** Writes down what the nodes below lack below `lsn`. */
   foldTo(lsn: number): Promise<void> {
     return this.alone(async () => {
+      if (this.#stopped) return;
+      const { deltas: { chain }, descendants } = this.#host;
+      if (chain.neededFrom(descendants.leastLsn) < lsn) {
+        await chain.foldTo(lsn, descendants.knownLsns);
+      }
       for (const link of [...this.#links]) {
         const isThere = () => this.#links.includes(link);
-        if (link.neededLsn() >= lsn || this.#stopped || !isThere()) continue;
+        if (link.heldLsn >= lsn || this.#stopped || !isThere()) continue;
         await link.foldTo(lsn).catch((error) => {
           // The tree has changed, and no log was kept for its sake any more.
           if (isThere() || !isCascadeError(error, "log-gone")) throw error;
@@ -75,6 +83,20 @@ export class Folding {
       }
       for (const holder of this.#holders) await holder.foldTo(lsn);
     });
+  }
+
+  /** Now and then: what nobody below lacks any more goes from the maps. */
+  tick(): void {
+    const { deltas, descendants } = this.#host;
+    // Blocks that come in place are known from there alone.
+    const isSpare = () =>
+      !deltas.isInPlace && !deltas.chain.isEmpty &&
+      deltas.chain.isSpare(Math.min(...descendants.knownLsns, Infinity));
+    if (this.#trimming || this.#stopped || !isSpare()) return;
+    this.#trimming = true;
+    this.alone(async () => {
+      if (isSpare() && !this.#stopped) await deltas.chain.trim(descendants.knownLsns);
+    }).then(() => this.#trimming = false, (error) => this.#host.onFatal(error));
   }
 
   /** A full disk: writers wait, and it is tried again when room is asked for. */

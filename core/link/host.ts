@@ -16,6 +16,8 @@ import type { DeltaTaker } from "../delta/delta_taker.ts";
 import type { PlanGround } from "./delta_plan.ts";
 import type { Pauses } from "./pauses.ts";
 import type { RunLog } from "./runs.ts";
+import type { MapChain } from "../delta/map_chain.ts";
+import type { Descendants } from "./descendants.ts";
 import type { SeedMap } from "./seed_map.ts";
 import type { PrimaryTide } from "./sender.ts";
 import type { TimeIndex } from "./time_index.ts";
@@ -38,6 +40,8 @@ export interface LinkHost {
   readonly base: Readonly<Record<string, string>> | null;
   /** A log-only node learns from its upstream what the volumes were at LSN 0. */
   adoptBase(base: Readonly<Record<string, string>>): Promise<void>;
+  /** The nodes below, and what each of them has. */
+  readonly descendants: Descendants;
   /** What deltas are made from, and what takes those that come from above. */
   readonly deltas: HostDeltas;
   /** One thing at a time: what reads old log, and what lets it go. */
@@ -98,6 +102,8 @@ export interface HostScans {
 export interface HostDeltas {
   readonly ground: PlanGround;
   readonly taker: DeltaTaker;
+  /** What nodes below lack of the log that went. */
+  readonly chain: MapChain;
   /** What was touched since the last seed file was made here. */
   readonly seedMap: SeedMap;
   /** Settles when nothing that an earlier life committed is left to be taken. */

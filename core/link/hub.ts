@@ -60,10 +60,10 @@ export class LinkHub {
     return this.#listeners.map((listener) => listener.address);
   }
 
-  /** Before {@linkcode LinkHub.start}: what the links know of their peers from an earlier life. */
+  /** Before {@linkcode LinkHub.start}: what is known of nodes below from an earlier life. */
   async load(): Promise<void> {
-    const { ports, deltas } = this.#host;
-    for (const { map } of this.downstream) await map.load(ports.journal, deltas.isInPlace);
+    const { deltas } = this.#host;
+    await deltas.chain.load(deltas.isInPlace);
   }
 
   /** Opens the ports and begins to dial. Throws when an address cannot be listened on. */
@@ -174,12 +174,8 @@ export class LinkHub {
 
   /** By what a node that stands at `lsn` would go on if `config` were its link to this one, and how much that is. */
   async offer(config: LinkConfig, lsn: number): Promise<Offer> {
-    const link = this.downstream.find(({ config: { to } }) => to === config.to) ??
-      new DownstreamLink(this.#host, config);
-    if (!this.downstream.includes(link)) {
-      await link.map.load(this.#host.ports.journal, this.#host.deltas.isInPlace);
-    }
-    const { planner } = link;
+    const link = this.downstream.find(({ config: { to } }) => to === config.to);
+    const { planner } = link ?? new DownstreamLink(this.#host, config);
     const endLsn = this.#host.pipeline.stableLsn;
     if (lsn >= endLsn) return { by: "nothing", bytes: 0 };
     const { deltaBytes } = await planner.preview(lsn, endLsn, config.mode === "periodic");
@@ -215,8 +211,6 @@ export class LinkHub {
     for (const config of downstream) {
       if (this.downstream.some((link) => isSame(config, link.config))) continue;
       const link = new DownstreamLink(host, config);
-      await link.map.load(host.ports.journal, host.deltas.isInPlace);
-      if (this.#stopped) return;
       this.downstream.push(link);
       this.#begin(link);
     }
@@ -286,6 +280,7 @@ export class LinkHub {
     // That the links of a node which stops are cut is no news.
     if (this.#stopped) return;
     for (const link of this.#links()) link.tick();
+    this.folding.tick();
   }
 
   /** How far all sync peers that count have come; Infinity without any. */
@@ -341,6 +336,7 @@ export class LinkHub {
   /** Closes the links below: they shake hands anew. */
   closeDownstream(reason: string): void {
     const error = new CascadeError("connection-lost", reason, { retryable: true });
+    this.#host.descendants.cutBack(this.#host.pipeline.stableLsn);
     for (const link of this.downstream) link.cutOff(error);
   }
 

@@ -14,3 +14,13 @@ export function eachOnce(own: readonly LinkStatus[], told: readonly LinkStatus[]
   for (const link of told) if (!byName.has(link.name)) byName.set(link.name, link);
   return [...byName.values()];
 }
+
+/** A link as it is told upward: without what is null anyhow unless it is said. */
+export function brief(link: LinkStatus): Partial<LinkStatus> {
+  // What the line is like is told by the node itself: it would take half of the message.
+  const { line: _, ...told } = link;
+  for (const field of ["delta", "schedule", "mapBytes", "verify", "fallback"] as const) {
+    if (told[field] === null) delete (told as Partial<LinkStatus>)[field];
+  }
+  return told;
+}

@@ -43,6 +43,7 @@ import { pausedWhy } from "./pauses.ts";
 import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
 import { SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
+import { brief } from "./subtree.ts";
 import { sendTouched, TailSource } from "./upward.ts";
 import type { Wire } from "./wire.ts";
 
@@ -157,6 +158,7 @@ export class UpstreamLink {
       }
     }
     wire.close();
+    this.#noteAbove();
     this.#serving = false;
     this.#sentBytes += wire.sentBytes;
     if (this.connected) this.#heardMs = this.#host.ports.clock.monotonicMs() - wire.silenceMs();
@@ -331,6 +333,7 @@ export class UpstreamLink {
         this.#receiver.heartbeat();
         wire.kick();
       }
+      this.#noteAbove();
       this.#tellSubtree(wire);
     }
     this.#teller.tell(this.state(), this.#stateReason());
@@ -340,14 +343,17 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    // What the line is like is told by the node itself: it would take half of the message.
-    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX)
-      .map((link) => ({ ...link, line: null }));
+    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX).map(brief);
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
     const frame = jsonFrame(FrameType.SUBTREE, { links });
     if (frame.length <= CONTROL_BODY_BYTES_MAX) wire.send(frame);
+  }
+
+  /** What the node above is known to have, since it feeds this one. */
+  #noteAbove(): void {
+    if (this.#receiver !== null) this.#host.descendants.noteAbove(this.config.from);
   }
 
   /** Asks the node above for the history to go on beyond `lsn`. */
@@ -386,6 +392,7 @@ export class UpstreamLink {
       received: pipeline.appendedLsn,
       durable: Math.min(pipeline.durableLsn, pipeline.appendedLsn),
       applied: pipeline.appliedLsn,
+      epochId: null,
       lagBytes: lag.bytes,
       lagSeconds: lag.seconds,
       sentBytes: this.#sentBytes + (this.#wire?.sentBytes ?? 0),

@@ -36,6 +36,7 @@ Deno.test("a hook that fails is told to the node above, and nothing is taken in 
     times,
     tide: new PrimaryClock(rig.clock, null),
     hub: unused,
+    descendants: unused,
     state: makeState,
     save: unused,
     onFatal: unused,

@@ -27,6 +27,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     cutKept: null,
     fed: false,
     history: [makeEpoch(1, 0)],
+    taken: [],
     clean: false,
     ...change,
   };

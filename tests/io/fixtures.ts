@@ -28,6 +28,7 @@ export function nodeStatus(change: Partial<NodeStatus> = {}): NodeStatus {
     history: [],
     certificates: [],
     exports: [{ address: "unix:/run/hq.sock", clients: 1 }],
+    kept: [],
     links: [],
     counters: {
       writes: 10,
@@ -104,6 +105,7 @@ export function linkStatus(change: Partial<LinkStatus> = {}): LinkStatus {
     received: at,
     durable: at,
     applied: at,
+    epochId: null,
     lagBytes: 0,
     lagSeconds: 0,
     sentBytes: at,

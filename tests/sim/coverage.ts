@@ -158,7 +158,7 @@ export function phasesOf(node: CascadeNode): Phase[] {
   for (const link of hub.downstream) {
     const phase = link.state() === "delta" ? link.status().delta?.phase : undefined;
     if (phase !== undefined) phases.push(`sender ${phase}`);
-    if (link.map.map !== null) phases.push("sender with a map");
+    if (link.status().mapBytes !== null) phases.push("sender with a map");
   }
   if (deltas.isInPlace) phases.push("receiver in place");
   else if (shelf.incoming !== null) phases.push("receiver staging");

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { NodeConfig } from "../../core/config.ts";
+import type { LinkConfig, NodeConfig } from "../../core/config.ts";
+import { Descendants } from "../../core/link/descendants.ts";
 import type { LinkHost } from "../../core/link/host.ts";
 import { Pauses } from "../../core/link/pauses.ts";
 import { TimeIndex } from "../../core/link/time_index.ts";
@@ -11,6 +12,7 @@ import { NodeDeltas } from "../../core/node_deltas.ts";
 import type { Journal, Network, Ports } from "../../core/ports.ts";
 import { PrimaryClock } from "../../core/primary_clock.ts";
 import { type NodeState, STATE_FORMAT } from "../../core/state.ts";
+import { firstView } from "../../core/tree/view.ts";
 import type { Rig } from "./rig.ts";
 import { CountingRandom, makeLink, noHooks } from "./small.ts";
 
@@ -47,12 +49,18 @@ export function makeState(): NodeState {
     cutKept: null,
     fed: false,
     history: [],
+    taken: [],
     clean: true,
   };
 }
 
 /** A node "b" below "a", as its links see it. */
-export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY): LinkHost {
+export function makeHost(
+  rig: Rig,
+  journal: Journal,
+  network: Network = NOBODY,
+  downstream: readonly LinkConfig[] = [],
+): LinkHost {
   const { pipeline, disk, clock } = rig;
   const none = () => {};
   const times = new TimeIndex();
@@ -77,7 +85,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     onMark: null,
     hookTimeoutMs: 60_000,
     upstream: makeLink(),
-    downstream: [],
+    downstream,
     nodeNames: ["a", "b"],
     tree: null,
     startAlone: "always",
@@ -90,7 +98,10 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     network,
     hooks: noHooks,
   };
+  const view = firstView("a");
+  const descendants = new Descendants({ config, pipeline, tree: { seat: { view } } }, []);
   const deltas = new NodeDeltas({
+    descendants: () => descendants,
     config,
     ports,
     pipeline,
@@ -105,6 +116,7 @@ export function makeHost(rig: Rig, journal: Journal, network: Network = NOBODY):
     config,
     ports,
     pipeline,
+    descendants,
     deltas,
     alone: (work) => work(),
     scans: null,

@@ -4,6 +4,7 @@ import type { DeltaHeader } from "../../../core/delta/delta_format.ts";
 import { DeltaShelf } from "../../../core/delta/delta_shelf.ts";
 import { ForwardedDelta } from "../../../core/delta/delta_source.ts";
 import { DirtyMap } from "../../../core/delta/dirty_map.ts";
+import { touchedIn } from "../../../core/delta/map_chain.ts";
 import { MadeDelta } from "../../../core/delta/made_delta.ts";
 import { RECORD_BYTES_MAX } from "../../../core/limits.ts";
 import { DeltaPlanner, type PeerPlace, type Planned } from "../../../core/link/delta_plan.ts";
@@ -27,7 +28,7 @@ const RECORDS: MadeUp[] = Array.from({ length: 40 }, (_, i) => ({
 function makeNode(at: number, map: DirtyMap | null = null, shelf?: DeltaShelf) {
   const ground = new MadeUpGround(RECORDS, SIZES, shelf);
   ground.goTo(ground.made.startOf(at));
-  return { ground, planner: new DeltaPlanner(ground, () => map) };
+  return { ground, planner: new DeltaPlanner(ground, () => map === null ? null : touchedIn(map)) };
 }
 
 function place(lsn: number, change: Partial<PeerPlace> = {}): PeerPlace {
@@ -65,7 +66,7 @@ Deno.test("a peer below the log is given the blocks of its map, and the log behi
     const [from, fold] = [ground.made.startOf(5), ground.made.startOf(12)];
     const map = new DirtyMap(set, ground.history.idAt(from), from, fold);
     ground.startLsn = fold;
-    const planner = new DeltaPlanner(ground, () => map);
+    const planner = new DeltaPlanner(ground, () => touchedIn(map));
     // Below the map nothing tells what is missing: all blocks go, holes too.
     const count = isKnown ? 5 : 3;
     const planned = await planner.plan(place(ground.made.startOf(count)), false);
@@ -81,7 +82,7 @@ Deno.test("the map of another history is of no use", async () => {
   const from = ground.made.startOf(5);
   const map = new DirtyMap(new BlockSet(SIZES), "ee".repeat(16), from, ground.made.startOf(12));
   ground.startLsn = ground.made.startOf(12);
-  const planned = await new DeltaPlanner(ground, () => map).plan(place(from), false);
+  const planned = await new DeltaPlanner(ground, () => touchedIn(map)).plan(place(from), false);
   assertEquals(planned?.source.header.fromLsn, 0);
   await shipAll(planned, peerAt(5), ground);
 });
@@ -175,7 +176,7 @@ Deno.test("a peer that a seed file filled lacks what was touched since, not what
   const [all, seed] = [mapFrom(0, 25), mapFrom(20, 25)];
   ground.startLsn = ground.made.startOf(25);
   const seeded: MadeUpGround = Object.create(ground, { seedMap: { value: () => seed } });
-  const planner = new DeltaPlanner(seeded, () => all);
+  const planner = new DeltaPlanner(seeded, () => touchedIn(all));
   const planned = await planner.plan(place(ground.made.startOf(20)), false);
   assertEquals(planned?.source.header.fromLsn, ground.made.startOf(20));
   assert((planned?.source.bytesExpected ?? 0) < 1_200_000);

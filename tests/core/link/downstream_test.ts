@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { DownstreamLink } from "../../../core/link/downstream.ts";
+import { Folding } from "../../../core/link/folding.ts";
 import { FrameType, jsonFrame } from "../../../core/link/frames.ts";
 import type { Hello, PositionMessage } from "../../../core/link/messages.ts";
 import { PROTOCOL_VERSION } from "../../../core/link/link_limits.ts";
@@ -49,23 +50,23 @@ function positionAt(lsn: number): PositionMessage {
 Deno.test("log goes that a map of what the peer has by now still held, before the peer tells", async () => {
   const rig = await makeRig();
   rig.disk.makeFolder("/b");
-  const link = new DownstreamLink(
-    makeHost(rig, new MemoryJournal()),
-    makeLink({ name: "b-c", from: "b", to: "c" }),
-  );
+  const config = makeLink({ name: "b-c", from: "b", to: "c" });
+  const host = makeHost(rig, new MemoryJournal(), undefined, [config]);
+  const link = new DownstreamLink(host, config);
+  const folding = new Folding(host, [link]);
   const mappedLsn = await beginReign(rig, 5);
   const goneLsn = await write(rig);
   const peerLsn = await write(rig);
-  await link.foldTo(mappedLsn);
-  assertEquals(link.neededLsn(), mappedLsn);
+  await folding.foldTo(mappedLsn);
+  assertEquals([link.neededLsn(), folding.neededLsn()], [mappedLsn, mappedLsn]);
 
   const [near, far] = connectionPair();
   const peer = new Wire(far, rig.clock);
   const served = link.serve(new Wire(near, rig.clock), HELLO);
   peer.send(jsonFrame(FrameType.POSITION, positionAt(peerLsn)));
   await until(() => link.connected, "the peer is accepted", rig.clock);
-  await link.foldTo(goneLsn);
-  assert(link.neededLsn() >= goneLsn, `it holds on to LSN ${link.neededLsn()}`);
+  await folding.foldTo(goneLsn);
+  assert(folding.neededLsn() >= goneLsn, `LSN ${folding.neededLsn()} is held on to`);
   peer.close();
   await served;
 });
