@@ -17,6 +17,8 @@ import { firstView, isPromotedOver } from "../../core/tree/view.ts";
 import { Ledger } from "./failover_ledger.ts";
 import { type Op, Past, withPast } from "./failover_past.ts";
 import { type CrashKind, isDeath } from "./life.ts";
+import { hotOffset, rescue } from "./long_deaths.ts";
+import { MovedBytes } from "./moved_bytes.ts";
 import { Prng } from "./prng.ts";
 import { madeUpChoice } from "./parents_plan.ts";
 import { HOST_FOLDERS, type HostEvents, SimHost } from "./sim_host.ts";
@@ -33,6 +35,8 @@ export const FILES_SEED = 1_000_000;
 export const PAST_SEED = 2_000_000;
 /** From here on there are files, and nodes that choose among their parents. */
 export const PARENTS_SEED = 3_000_000;
+/** From here on nodes stay dead for long, logs are small, and writes leave most of the volume alone. */
+export const LONG_DEATHS_SEED = 4_000_000;
 /** Between two of them. */
 const WRITE_MS = 2_000;
 const END_MS_MAX = 600_000;
@@ -82,6 +86,8 @@ class FailoverWorld {
   #stamp = 0;
   readonly #counts: Record<string, number> = {};
   readonly #budget: number;
+  readonly #isLong: boolean;
+  readonly #moved: MovedBytes;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -90,8 +96,12 @@ class FailoverWorld {
     this.#files = prng.fork("files");
     this.#lists = prng.fork("lists");
     this.world = new World(prng.fork("world"));
-    this.#bytes = prng.pick([64, 256]) * KIB;
-    this.#budget = prng.pick([512, 1024, 4096]) * KIB;
+    this.#isLong = seed >= LONG_DEATHS_SEED;
+    this.#bytes = this.#isLong ? 4096 * KIB : prng.pick([64, 256]) * KIB;
+    this.#budget = this.#isLong ? 512 * KIB : prng.pick([512, 1024, 4096]) * KIB;
+    const count = (what: string, by = 1) =>
+      void (this.#counts[what] = (this.#counts[what] ?? 0) + by);
+    this.#moved = new MovedBytes(this.world, () => this.#hosts, this.#ops, [this.#bytes], count);
     const past = prng.fork("past");
     const configs = this.#configs();
     const isPast = seed >= PAST_SEED && seed < PARENTS_SEED;
@@ -216,7 +226,9 @@ class FailoverWorld {
       const ops = this.#ops.get(epochId) ?? [];
       this.#ops.set(epochId, ops);
       for (let i = this.#prng.between(1, 5); i > 0; i--) {
-        const offset = 512 * this.#prng.below(this.#bytes / 512 - 16);
+        const offset = this.#isLong
+          ? hotOffset(this.#prng, this.world.scheduler.nowMs, this.#bytes)
+          : 512 * this.#prng.below(this.#bytes / 512 - 16);
         const length = 512 * this.#prng.between(1, 16);
         if (this.#prng.chance(0.15)) {
           ops.push({ offset, length, payload: null, endLsn: volume.zero(offset, length, true) });
@@ -389,11 +401,16 @@ class FailoverWorld {
         () => this.#count("new parents"),
         () => this.#count("new parents refused"),
       );
+    } else if (action === 13 && this.#isLong) {
+      rescue(this.#hosts, () => this.#count("new parents in place of dead ones"));
     } else if (action === 13) {
       // Somebody is hasty.
       this.#promote(host, false);
     } else if (action < 17 && reigning === null) this.#promote(this.#best(), false);
-    else for (const one of this.#hosts) if (!one.isAlive && prng.chance(0.5)) one.start();
+    else {
+      const chance = this.#isLong ? 0.1 : 0.5;
+      for (const one of this.#hosts) if (!one.isAlive && prng.chance(chance)) one.start();
+    }
   }
 
   #drive(): void {
@@ -437,6 +454,15 @@ class FailoverWorld {
   }
 
   async run(): Promise<FailoverResult> {
+    const over = this.#isLong ? this.#moved.watch() : () => {};
+    try {
+      return await this.#run();
+    } finally {
+      over();
+    }
+  }
+
+  async #run(): Promise<FailoverResult> {
     const { scheduler, trace } = this.world;
     for (const host of this.#hosts) host.start();
     this.#write();

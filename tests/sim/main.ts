@@ -7,7 +7,8 @@
  *
  *     deno task sim --failover ...         the same with promotions, returns and new parents; from seed 1000001 on with
  *                                          topology files, from 2000001 on with promotions as of the past, from 3000001 on
- *                                          with nodes that choose their parents
+ *                                          with nodes that choose their parents, from 4000001 on with nodes that stay
+ *                                          dead for longer than logs last
  *     deno task sim --parents ...          the same with nodes that choose their parents, and no promotions
  *
  * Prints each seed that fails, why, and how to replay it. Exit code 1 if any did.
