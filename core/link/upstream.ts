@@ -28,7 +28,6 @@ import {
   HEARTBEAT_INTERVAL_MS,
   SILENCE_MAX_MS,
   SUBTREE_INTERVAL_MS,
-  SUBTREE_LINKS_MAX,
 } from "./link_limits.ts";
 import {
   acceptSchema,
@@ -43,7 +42,7 @@ import { pausedWhy } from "./pauses.ts";
 import { Receiver, RECEIVER_BUFFER_BYTES } from "./receiver.ts";
 import { SENDER_BUFFER_BYTES } from "./sender.ts";
 import { StateTeller } from "./state_teller.ts";
-import { brief } from "./subtree.ts";
+import { briefly } from "./subtree.ts";
 import { sendTouched, TailSource } from "./upward.ts";
 import type { Wire } from "./wire.ts";
 
@@ -158,7 +157,6 @@ export class UpstreamLink {
       }
     }
     wire.close();
-    this.#noteAbove();
     this.#serving = false;
     this.#sentBytes += wire.sentBytes;
     if (this.connected) this.#heardMs = this.#host.ports.clock.monotonicMs() - wire.silenceMs();
@@ -333,7 +331,7 @@ export class UpstreamLink {
         this.#receiver.heartbeat();
         wire.kick();
       }
-      this.#noteAbove();
+      this.#host.descendants.noteAbove(this.config.from);
       this.#tellSubtree(wire);
     }
     this.#teller.tell(this.state(), this.#stateReason());
@@ -343,17 +341,12 @@ export class UpstreamLink {
     const nowMs = this.#host.ports.clock.monotonicMs();
     if (nowMs - this.#subtreeMs < SUBTREE_INTERVAL_MS) return;
     this.#subtreeMs = nowMs;
-    const links = this.#host.subtree().slice(0, SUBTREE_LINKS_MAX).map(brief);
+    const links = briefly(this.#host.subtree());
     const text = JSON.stringify(links);
     if (text === this.#toldSubtree) return;
     this.#toldSubtree = text;
     const frame = jsonFrame(FrameType.SUBTREE, { links });
     if (frame.length <= CONTROL_BODY_BYTES_MAX) wire.send(frame);
-  }
-
-  /** What the node above is known to have, since it feeds this one. */
-  #noteAbove(): void {
-    if (this.#receiver !== null) this.#host.descendants.noteAbove(this.config.from);
   }
 
   /** Asks the node above for the history to go on beyond `lsn`. */
