@@ -47,7 +47,7 @@ e2e(
     const seed = seedOf(cleanup, () => what);
     await cluster.start();
     const load = new RovingLoad(cluster, 16 * MIB, seed);
-    for (const cut of drawn(CUTS, 4, seed)) {
+    for (const cut of drawn(CUTS, 2, seed)) {
       what = describeCut(cut);
       await until("hq-metro is in step", async () => {
         return (await cluster.link("hq-metro", "hq")).state === "streaming";

@@ -166,10 +166,13 @@ export function drawn<T>(list: readonly T[], count: number, seed: number): T[] {
   });
 }
 
-/** A seed of its own for this run, told when it fails. */
+/**
+ * The seed of this run, told when it fails: the same for every run of the gate, or what `CASCADE_SEED` names; `random`:
+ * one that nobody knows before.
+ */
 export function seedOf(cleanup: Cleanup, tell: () => string): number {
-  const named = Deno.env.get("CASCADE_SEED");
-  const seed = named === undefined ? crypto.getRandomValues(new Uint32Array(1))[0]! : Number(named);
+  const named = Deno.env.get("CASCADE_SEED") ?? "1";
+  const seed = named === "random" ? crypto.getRandomValues(new Uint32Array(1))[0]! : Number(named);
   cleanup.onFailure(() => {
     // deno-lint-ignore no-console -- the seed of a failed run
     console.error(`CASCADE_SEED=${seed}: ${tell()}`);
