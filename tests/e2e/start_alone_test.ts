@@ -35,7 +35,9 @@ async function waits(cluster: Cluster): Promise<void> {
   await until("hq says that it waits", () => {
     return /waiting for any other node/.test(cluster.output("hq"));
   });
-  assertEquals((await cluster.status("hq")).state, "starting");
+  // It says so before it answers anybody.
+  const { state } = await until("hq answers", () => cluster.status("hq"));
+  assertEquals(state, "starting");
 }
 
 e2e("a primary that hears of nobody waits until it is told to go on", [], async (cleanup) => {
