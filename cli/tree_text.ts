@@ -129,12 +129,14 @@ const MEANS: Readonly<Record<ReparentReport["by"], string>> = {
   log: "from the log, record by record",
   delta: "by a delta that is kept there",
   map: "by the blocks that were touched since",
-  all: "by all blocks: what was touched since is not known any more",
+  all:
+    "by all blocks that differ, compared by their hashes: what was touched since is not known any more",
 };
 
 function reparentLine({ node, from, to, by, bytes, isDone }: ReparentReport): string {
   if (from === to) return `${node} is fed by ${to} already.`;
-  const size = by === "nothing" ? "" : `, about ${approximateSize(bytes)}`;
+  const least = by === "all" ? "at most" : "about";
+  const size = by === "nothing" ? "" : `, ${least} ${approximateSize(bytes)}`;
   return `${node} ${isDone ? "is" : "would be"} fed by ${to} instead of ${from ?? "nobody"}: ${
     MEANS[by]
   }${size}.`;

@@ -147,7 +147,7 @@ export const keptStatusSchema = z.object({
   durable: lsn.nullable().describe("what it had durably when it told last; null: it never did"),
   by: z.enum(KEPT_MEANS).describe(
     "nothing: it has all; log: all since is in the log and in kept deltas; map: the log is gone, and a dirty " +
-      "map has what was touched; all: that is not known, and all blocks are sent; none: nor are there volumes",
+      "map has what was touched; all: that is not known, and all blocks are compared; none: nor are there volumes",
   ),
   fromLsn: lsn.nullable().describe("where the log, or the map, begins for it"),
   bytes: bytes.describe("of log, or of blocks"),

@@ -67,6 +67,8 @@ type Stage =
 /** See the module's text. */
 export class MadeDelta implements DeltaSource {
   readonly header: DeltaHeader;
+  /** It is not known what its receiver lacks: all blocks are in the set. */
+  readonly isBlind: boolean;
   readonly #ground: DeltaGround;
   #stage: Stage;
   /** Blocks that are to be read (again) in the next pass. */
@@ -90,8 +92,9 @@ export class MadeDelta implements DeltaSource {
   #turn: Promise<unknown> = Promise.resolve();
 
   /** `set`: blocks to be read from the volume; null: the log from `fromLsn` to `toLsn` alone. */
-  constructor(ground: DeltaGround, header: DeltaHeader, set: BlockSet | null) {
+  constructor(ground: DeltaGround, header: DeltaHeader, set: BlockSet | null, isBlind = false) {
     this.#ground = ground;
+    this.isBlind = isBlind;
     this.header = header;
     this.#sinceLsn = header.sinceLsn;
     if (set !== null) {

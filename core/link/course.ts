@@ -14,6 +14,7 @@ import { DELTA_RETRY_MS } from "./link_limits.ts";
 import { PeerHashes } from "./hashes.ts";
 import { advanceSchema, decodeMessage, deltaAckSchema } from "./messages.ts";
 import type { LinkHost } from "./host.ts";
+import { PeerImage } from "./peer_image.ts";
 import type { Runs } from "./runs.ts";
 import type { Sender } from "./sender.ts";
 import type { ShipGate } from "./ship_gate.ts";
@@ -256,7 +257,9 @@ export class Course {
   async #ship(planned: Planned): Promise<{ trailer: DeltaTrailer; sentBytes: number }> {
     const { wire, host, sender } = this.#parts;
     this.#hasShipped = true;
-    const courier = new DeltaCourier(planned.source, wire, sender.flight);
+    const { sizes } = this.#parts.planner.ground;
+    const image = planned.isBlind ? new PeerImage(this.hashes, sizes, this.#peer.lsn) : null;
+    const courier = new DeltaCourier(planned.source, wire, sender.flight, image);
     this.#courier = courier;
     this.#startedAtMs = host.ports.clock.nowMs();
     this.#parts.host.onLinkProgress();

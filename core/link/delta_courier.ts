@@ -10,6 +10,7 @@ import type { DeltaSource } from "../delta/delta_source.ts";
 import {
   DELTA_HEAD_BYTES,
   FLAG_FLUSH_WANTED,
+  FLAG_PATCHED,
   FRAME_HEADER_BYTES,
   FrameType,
   jsonFrame,
@@ -19,6 +20,8 @@ import type { Flight } from "./flight.ts";
 import { DATA_RECORDS_BYTES_MAX, DELTA_FRAMES_QUEUED_MAX } from "./link_limits.ts";
 import type { Bytes } from "../ports.ts";
 import type { DeltaAck, StagedMessage } from "./messages.ts";
+import { makePatch } from "./patch.ts";
+import type { PeerImage } from "./peer_image.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a delta is doing, for the status. */
@@ -51,6 +54,8 @@ export class DeltaCourier {
   readonly source: DeltaSource;
   readonly #wire: Wire;
   readonly #flight: Flight;
+  /** What the peer has is not sent to it; null: it is known what it lacks. In the first pass alone. */
+  #image: PeerImage | null;
   readonly #buffers = new FrameBuffers();
   /** Frames on their way, and where in the body they end. */
   readonly #frames: { readonly buffer: Bytes; readonly end: number }[] = [];
@@ -62,8 +67,9 @@ export class DeltaCourier {
   #refused: string | null = null;
   #wake: () => void = () => {};
 
-  constructor(source: DeltaSource, wire: Wire, flight: Flight) {
+  constructor(source: DeltaSource, wire: Wire, flight: Flight, image: PeerImage | null = null) {
     this.source = source;
+    this.#image = image;
     this.#wire = wire;
     this.#flight = flight;
     flight.reset();
@@ -78,7 +84,7 @@ export class DeltaCourier {
     return this.#acked;
   }
 
-  /** Bytes of the body that went over this connection. */
+  /** Bytes of the body, or of patches that it is made from, that went over this connection. */
   get sentBytes(): number {
     return this.#sentBytes;
   }
@@ -106,6 +112,8 @@ export class DeltaCourier {
       await this.#until(() => this.#durable >= this.#sent);
       const trailer = await source.endPass();
       this.check();
+      // What follows was written meanwhile: the peer has none of it.
+      this.#image = null;
       if (trailer === null) continue;
       this.#phase = "committing";
       this.#wire.send(jsonFrame(FrameType.DELTA_END, trailer));
@@ -128,16 +136,34 @@ export class DeltaCourier {
       // On a slow line in small frames: heartbeats and questions go between them.
       const bytes = await this.source.next(buffer.subarray(head), this.#flight.frameBytes);
       this.check();
-      const frame = this.#framed(buffer, head + bytes);
-      sealDeltaFrame(frame, this.#sent, bytes === 0 ? FLAG_FLUSH_WANTED : 0);
+      const patch = await this.#patchOf(buffer.subarray(head, head + bytes));
+      this.check();
+      const frame = patch === null
+        ? this.#framed(buffer, head + bytes)
+        : this.#patched(buffer, patch);
+      const flags = patch === null ? 0 : FLAG_PATCHED;
+      sealDeltaFrame(frame, this.#sent, flags | (bytes === 0 ? FLAG_FLUSH_WANTED : 0));
       this.#wire.send(frame);
       if (bytes === 0) return;
       lastBytes = bytes;
       this.#sent += bytes;
       this.#flight.sent(bytes);
       if (frame.buffer === buffer.buffer) this.#frames.push({ buffer, end: this.#sent });
-      this.#sentBytes += bytes;
+      this.#sentBytes += patch?.length ?? bytes;
     }
+  }
+
+  #patchOf(records: Bytes): Promise<Bytes | null> {
+    return this.#image === null || records.length === 0
+      ? Promise.resolve(null)
+      : makePatch(records, this.#image.lacksOf);
+  }
+
+  #patched(buffer: Bytes, patch: Bytes): Bytes {
+    this.#buffers.give(buffer);
+    const frame = new Uint8Array(FRAME_HEADER_BYTES + DELTA_HEAD_BYTES + patch.length);
+    frame.set(patch, FRAME_HEADER_BYTES + DELTA_HEAD_BYTES);
+    return frame;
   }
 
   /** A frame in its buffer; a small one by itself: many are under way then. */

@@ -53,6 +53,8 @@ export interface PlanGround extends DeltaGround {
 export interface Planned {
   readonly source: DeltaSource;
   readonly staged: StagedMessage | null;
+  /** It is not known what the peer lacks: it is given all blocks that it does not have already. */
+  readonly isBlind?: boolean;
 }
 
 /** Blocks that a peer is to be given; `mends`: since it wrote them itself, in an abandoned epoch. */
@@ -214,7 +216,7 @@ export class DeltaPlanner {
     if (kept?.header.id === header.id && kept.canSeek(position, cursor)) {
       this.#kept = null;
       kept.seek(position, cursor);
-      return { source: kept, staged };
+      return { source: kept, staged, isBlind: kept.isBlind && cursor.pass === 1 };
     }
     const held = this.ground.shelf.deltas.find((delta) => delta.header.id === header.id);
     if (held !== undefined) {
@@ -226,7 +228,7 @@ export class DeltaPlanner {
     }
     const source = await this.#remake(header, peer, cursor.pass);
     source?.seek(position, cursor);
-    return source === null ? null : { source, staged };
+    return source === null ? null : { source, staged, isBlind: source.isBlind };
   }
 
   /** What a peer says to have is believed as far as it can be: nothing is read where nothing begins. */
@@ -314,7 +316,7 @@ export class DeltaPlanner {
       this.#repair.deltaId = header.id;
       if (set !== null) addAll(set, this.#repair.blocks);
     }
-    if (set === null) return { source: this.#ofAll(header), staged: null };
+    if (set === null) return { source: this.#ofAll(header), staged: null, isBlind: true };
     return { source: new MadeDelta(this.ground, header, set), staged: null };
   }
 
@@ -348,7 +350,8 @@ export class DeltaPlanner {
   #ofAll(header: DeltaHeader): MadeDelta {
     const set = new BlockSet(this.ground.sizes);
     for (const [number, sizeBytes] of this.ground.sizes.entries()) set.add(number, 0, sizeBytes);
-    return new MadeDelta(this.ground, header, set);
+    // A node without an image has nothing to be compared with.
+    return new MadeDelta(this.ground, header, set, !header.full);
   }
 
   /** All of the volumes that is not a hole. */

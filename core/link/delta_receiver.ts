@@ -6,9 +6,17 @@
  */
 import { deltaTrailerSchema } from "../delta/delta_format.ts";
 import { describeError, isCascadeError } from "../errors.ts";
-import { FLAG_FLUSH_WANTED, type Frame, FrameType, jsonFrame, readDeltaData } from "./frames.ts";
+import {
+  FLAG_FLUSH_WANTED,
+  FLAG_PATCHED,
+  type Frame,
+  FrameType,
+  jsonFrame,
+  readDeltaData,
+} from "./frames.ts";
 import type { LinkHost } from "./host.ts";
 import { decodeMessage, type DeltaAck, deltaSchema } from "./messages.ts";
+import { applyPatch } from "./patch.ts";
 import type { Receiver } from "./receiver.ts";
 import type { Wire } from "./wire.ts";
 
@@ -82,10 +90,11 @@ export class DeltaReceiver {
   }
 
   async #onData(frame: Frame): Promise<void> {
-    const { taker } = this.#host.deltas;
+    const { deltas: { taker }, pipeline: { volumes } } = this.#host;
     const { position, records } = readDeltaData(frame.body);
     await this.#try(async () => {
-      await taker.take(position, records);
+      const isPatched = (frame.flags & FLAG_PATCHED) !== 0;
+      await taker.take(position, isPatched ? applyPatch(records, volumes) : records);
       if ((frame.flags & FLAG_FLUSH_WANTED) !== 0) await taker.makeDurable();
     });
     this.#tellStaged();

@@ -88,6 +88,9 @@ export const FLAG_FLUSH_WANTED = 1;
 /** On DATA and DELTA_DATA: the records are packed; see packing.ts. */
 export const FLAG_PACKED = 2;
 
+/** On DELTA_DATA: a patch to the peer's volumes, of which it makes the records; see patch.ts. */
+export const FLAG_PATCHED = 4;
+
 export const ECHO_BYTES = 8;
 
 /** One frame as decoded; a view that the next call of {@linkcode FrameReader.next} makes invalid. */

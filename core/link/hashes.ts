@@ -46,6 +46,8 @@ export const hashSchema = z.object({
   data: z.string().max(16 * 1024).nullable(),
   /** Why this node cannot tell. */
   refused: z.string().max(200).nullable(),
+  /** It understands patches; older versions do not say so. */
+  patches: z.boolean().default(false),
 });
 export type HashAnswer = z.infer<typeof hashSchema>;
 
@@ -73,7 +75,7 @@ export function differentBlocks(mine: Uint8Array, theirs: Uint8Array): number[] 
 export function answerHash(pipeline: Pipeline, isWhole: boolean, body: Uint8Array): HashAnswer {
   const ask = decodeMessage(hashAskSchema, body, "question for hashes");
   const { id, volume: number, offset, length, wantsData } = ask;
-  const none = { id, isHole: false, digests: null, data: null };
+  const none = { id, isHole: false, digests: null, data: null, patches: true };
   const volume = pipeline.volumes[number];
   if (volume === undefined) {
     return { ...none, appliedLsn: null, refused: "this node has no volumes to compare" };
@@ -88,9 +90,8 @@ export function answerHash(pipeline: Pipeline, isWhole: boolean, body: Uint8Arra
   const bytes = new Uint8Array(length);
   volume.readApplied(bytes, offset);
   return {
-    id,
+    ...none,
     appliedLsn,
-    isHole,
     digests: Buffer.from(digestsOf(bytes)).toString("base64"),
     data: wantsData && length <= HASH_BLOCK_BYTES ? Buffer.from(bytes).toString("base64") : null,
     refused: null,

@@ -110,5 +110,5 @@ export function preferredTo(list: readonly string[], upstream: string | null): r
 export function whyNot({ flaw, hears, offer }: Candidate): string | null {
   if (flaw !== null) return flaw;
   if (!hears) return "it does not hear the primary, either";
-  return offer?.by === "all" ? "it could only send all blocks" : null;
+  return offer?.by === "all" ? "it would have to compare all blocks" : null;
 }

@@ -58,7 +58,7 @@ export const reparentReportSchema = z.object({
   to: name,
   by: z.enum(REPARENT_MEANS).describe(
     "log: record by record; delta: a delta that is kept; map: the blocks that were touched since; all: " +
-      "all blocks; nothing: it has all",
+      "all blocks that differ, found by their hashes: so many bytes at the most; nothing: it has all",
   ),
   bytes: bytes,
   isDone: z.boolean(),

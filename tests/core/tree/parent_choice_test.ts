@@ -47,7 +47,7 @@ Deno.test("what a node cannot be fed by is told, each with its reason", () => {
     [answer("far", { stableLsn: 999 }), "it is at LSN 999, behind this node"],
     [{ ...answer("far"), offer: null, error: "of another history" }, "of another history"],
     [answer("far", { silenceMs: 60_000 }), "it does not hear the primary, either"],
-    [answer("far", {}, "all"), "it could only send all blocks"],
+    [answer("far", {}, "all"), "it would have to compare all blocks"],
   ];
   for (const [one, why] of cases) assertEquals(whyNot(judge(one)), why);
 });
