@@ -22,8 +22,7 @@ interface Promised {
 /** An order of which nobody knows what became of it. */
 interface Open {
   readonly host: SimHost;
-  /** The life of the host in which it was given; null: it has ended, with an error. */
-  life: number | null;
+  readonly life: number;
   /** The last reign that the node knew of. */
   readonly afterNumber: number;
   readonly onEffect: (reign: Epoch) => void;
@@ -49,23 +48,14 @@ export class Ledger {
     this.#promised = this.#promised.filter((one) => isIn(one, epochs, endLsn));
   }
 
-  /**
-   * An order to promote that node was given. What is returned says that it is known what became of it; with `failed`, that
-   * it ended with an error: it may have had its effect all the same.
-   */
-  ordered(
-    host: SimHost,
-    onEffect: (reign: Epoch) => void = () => {},
-  ): (failed?: boolean) => void {
+  /** An order to promote that node was given. What is returned says what became of it, once that is known. */
+  ordered(host: SimHost, onEffect: (reign: Epoch) => void = () => {}): () => void {
     const { node } = host;
     if (node === null) return () => {};
     const afterNumber = Math.max(node.tree.seat.view.reign, node.pipeline.history.lastNumber);
-    const open: Open = { host, life: host.lives, afterNumber, onEffect };
+    const open = { host, life: host.lives, afterNumber, onEffect };
     this.#open.push(open);
-    return (failed = false) => {
-      if (failed) open.life = null;
-      else this.#open = this.#open.filter((other) => other !== open);
-    };
+    return () => void (this.#open = this.#open.filter((other) => other !== open));
   }
 
   /** Looks after orders that were cut off: what a node came back with tells what became of them. */
@@ -78,12 +68,11 @@ export class Ledger {
       this.#open = this.#open.filter((other) => other !== open);
       const { epochs } = node.pipeline.history;
       const place = epochs.findIndex((epoch) =>
-        // Whoever was furthest may have begun to reign for its sake, and handed on to somebody else.
-        (life === null || epoch.node === host.name) && isPromotedOver(epoch.number, afterNumber)
+        epoch.node === host.name && isPromotedOver(epoch.number, afterNumber)
       );
       const reign = epochs[place];
       // One that is known was another order's.
-      if (reign === undefined || (life !== null && reign.number <= this.reign)) continue;
+      if (reign === undefined || reign.number <= this.reign) continue;
       this.giveUp(epochs.slice(0, place), reign.firstLsn);
       this.noteReign(reign.number);
       // Of two that were cut off at once nobody knows which one it was.

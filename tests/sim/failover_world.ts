@@ -371,7 +371,7 @@ class FailoverWorld {
       }
       this.#ledger.giveUp(epochs, appendedLsn);
     }, (error) => {
-      isKnown(true);
+      isKnown();
       this.#count("advised promotions that failed");
       this.world.trace.note("driver", "promotion failed", describeError(error));
     });
