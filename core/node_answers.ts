@@ -68,6 +68,7 @@ export class NodeAnswers {
       case "yield":
         return await this.#yield(question.to, question.endLsn);
       case "reign":
+        this.#checkReign(question.reignId);
         node.heldForMs = question.holdMs;
         await node.tree.promote({
           away: question.away,
@@ -90,6 +91,15 @@ export class NodeAnswers {
       case "write":
         return await writeOwnFile(node, question.view, question.id);
     }
+  }
+
+  /** Throws `refused` when another reign began since somebody decided what is asked for. */
+  #checkReign(reignId: string | undefined): void {
+    if (reignId === undefined || reignId === this.#node.tree.seat.view.reignId) return;
+    throw new CascadeError("refused", "another reign began since this was decided", {
+      hint: "Give the order again",
+      retryable: true,
+    });
   }
 
   #linkTo(to: string): string {

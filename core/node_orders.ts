@@ -36,6 +36,9 @@ const HOLD_MS = 20_000;
 /** How long a node may take to reign that has records which the one to be promoted lacks, ms. */
 const FETCH_MS = 120_000;
 
+/** How often nodes are asked how they stand when the primary changes meanwhile. */
+const ASK_TURNS = 3;
+
 /** See the module's text. */
 export class NodeOrders {
   readonly #node: CascadeNode;
@@ -109,8 +112,23 @@ export class NodeOrders {
     return this.#node.tree.seat.view;
   }
 
-  /** How all nodes stand that answer. */
+  /**
+   * How all nodes stand that answer, under one reign. A node that does not answer is waited for: when another reign began
+   * meanwhile, what was told before is no ground to act on, and all are asked anew. Throws `refused`.
+   */
   async #standings(): Promise<Map<string, Standing | string>> {
+    for (let turn = 0; turn < ASK_TURNS; turn++) {
+      const { reignId } = this.#view;
+      const standings = await this.#askAll();
+      if (this.#view.reignId === reignId) return standings;
+    }
+    throw new CascadeError("refused", "the primary changed while the nodes were asked", {
+      hint: "Look at `cascade status`, and give the order again",
+      retryable: true,
+    });
+  }
+
+  async #askAll(): Promise<Map<string, Standing | string>> {
     const standings = new Map<string, Standing | string>([[this.#name, standingOf(this.#node)]]);
     await Promise.all(this.#tree.nodes.map(async ({ name }) => {
       if (name === this.#name) return;
@@ -141,15 +159,16 @@ export class NodeOrders {
       throw new CascadeError("refused", plan.blocked);
     }
     const away = [...awayOf(ground)];
+    const { reignId } = ground.view;
     if (isInterim(standings.get(this.#view.primary))) {
       node.tree.away = new Set(away);
       // It may have been started again since, and wait for those that are gone.
-      await this.#tellTo(this.#view.primary, { ask: "reign", away, holdMs: HOLD_MS_MAX });
+      await this.#tellTo(this.#view.primary, { ask: "reign", away, holdMs: HOLD_MS_MAX, reignId });
       return { ...await this.#takeOver(FETCH_MS), plan };
     }
     if (plan.fetchBytes > 0 && !force) {
       node.tree.away = new Set(away);
-      await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX });
+      await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX, reignId });
       await waitUntil(this.#node, FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
         const { reigns, state } = await this.#standingOf(plan.furthest);
         return reigns && state === "running" && this.#view.primary === plan.furthest;

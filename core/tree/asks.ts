@@ -53,7 +53,13 @@ const plainAskSchema = z.discriminatedUnion("ask", [
   /** A primary that is held, and whose log ends here, hands its reign to `to`. */
   z.object({ ask: z.literal("yield"), to: name, endLsn: lsn }),
   /** The node reigns, without those that are away, and holds its clients for a hand-over that follows. */
-  z.object({ ask: z.literal("reign"), away: z.array(name).max(128), holdMs: ms.max(HOLD_MS_MAX) }),
+  z.object({
+    ask: z.literal("reign"),
+    away: z.array(name).max(128),
+    holdMs: ms.max(HOLD_MS_MAX),
+    /** The reign that this was decided under: not over a later one. Older versions do not say. */
+    reignId: z.string().max(32).optional(),
+  }),
   /** Ships what is pending on its link to a node below: a periodic one does not wait for its time. */
   z.object({ ask: z.literal("ship"), to: name }),
   /** What it would send to a node that stands here, were it fed by this one. */
