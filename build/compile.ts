@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { PERMISSIONS, PERMISSIONS_DEVICES, UNSTABLE } from "./permissions.ts";
+import { PERMISSIONS, PERMISSIONS_DEVICES, RUNTIME } from "./permissions.ts";
 
 /** What `deno` is called with. Each target and kind has a file name of its own. */
 export function compileArgs(args: readonly string[]): string[] {
@@ -16,7 +16,7 @@ export function compileArgs(args: readonly string[]): string[] {
   return [
     "compile",
     ...(devices ? PERMISSIONS_DEVICES : PERMISSIONS),
-    ...UNSTABLE,
+    ...RUNTIME,
     "--include",
     "dist/js",
     "--output",

@@ -15,11 +15,9 @@ import { formatHostPort } from "./address.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { SocketStream } from "./socket_stream.ts";
 import { listenError } from "./stream.ts";
-import { asSystemError, keyOf, listening } from "./tls.ts";
+import { asSystemError, keyOf, listening, NO_TIMER_MS } from "./tls.ts";
 import { vouchedNames } from "./tls_peer.ts";
 
-/** What is left of a handshake that failed is held so long by the runtime. */
-const HANDSHAKE_MS = 5_000;
 /** Clients come with distributions that are years old; what TLS 1.2 has left of ciphers here is sound. */
 export const VERSION_MIN = "TLSv1.2";
 
@@ -191,7 +189,7 @@ class NbdGreeter {
     if (this.#made?.identity === identity) return this.#made;
     const { caPem: ca, certPem: cert, keyPem: key } = identity;
     const server = tls.createServer({
-      ...{ ca, cert, key, minVersion: VERSION_MIN, handshakeTimeout: HANDSHAKE_MS },
+      ...{ ca, cert, key, minVersion: VERSION_MIN, handshakeTimeout: NO_TIMER_MS },
       requestCert: true,
       rejectUnauthorized: true,
     });
@@ -203,7 +201,6 @@ class NbdGreeter {
       upgrade?.refuse(
         refused(upgrade.remote, why ? `its certificate is not believed: ${why}` : error.message),
       );
-      // The runtime holds on to it for a while: to as little as can be.
       socket.destroy();
     });
     return this.#made = { identity, server };

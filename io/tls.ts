@@ -24,6 +24,12 @@ import { certifiedPeer } from "./tls_peer.ts";
 export const ALPN = "cascade/1";
 /** A client that has not shown its certificate after this is cut off. */
 export const TLS_HANDSHAKE_MS = 5_000;
+/**
+ * For the runtime, whose own timer of a handshake keeps all that there was of it until the time is over, also when the
+ * client has long gone: half a hundred megabytes in a flood. Less than nothing: it sets none; whoever begins a
+ * handshake limits its time.
+ */
+export const NO_TIMER_MS = -1;
 /** Handshakes at one time; who has to go when there are more: see the doorkeeper. */
 export const TLS_HANDSHAKES_MAX = 256;
 
@@ -301,8 +307,7 @@ class TlsGreeter {
       ...optionsOf(identity),
       requestCert: true,
       rejectUnauthorized: true,
-      // The runtime holds what is left of a handshake that failed until this is over: 14 KB for two minutes.
-      handshakeTimeout: TLS_HANDSHAKE_MS,
+      handshakeTimeout: NO_TIMER_MS,
     });
     server.on("secureConnection", (socket) => this.#secured(socket, identity));
     server.on("tlsClientError", (error, socket) => this.#failed(error, socket));

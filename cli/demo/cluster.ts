@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { PERMISSIONS, UNSTABLE } from "../../build/permissions.ts";
+import { PERMISSIONS, RUNTIME } from "../../build/permissions.ts";
 import { delay } from "@std/async/delay";
 import { CascadeError } from "../../core/errors.ts";
 import type { Topology } from "../../core/topology/topology.ts";
@@ -29,7 +29,7 @@ const POLL_MS = 50;
 export function selfCommand(): string[] {
   if (Deno.build.standalone) return [Deno.execPath()];
   const main = new URL("../../mod.ts", import.meta.url).href;
-  return [Deno.execPath(), "run", ...PERMISSIONS, ...UNSTABLE, "--quiet", main];
+  return [Deno.execPath(), "run", ...PERMISSIONS, ...RUNTIME, "--quiet", main];
 }
 
 /** Sends a signal to a process that may have ended by itself. */

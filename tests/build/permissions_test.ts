@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { compileArgs } from "../../build/compile.ts";
+import { RUNTIME } from "../../build/permissions.ts";
 import { LIBC_PATHS } from "../../io/libc_path.ts";
 
 /** What of an argument list bears on what the program may do. */
@@ -22,6 +23,14 @@ Deno.test("the compiled program may do this and nothing more", () => {
   ];
   assertEquals(rights(compileArgs([])), expected);
   assertEquals(rights(compileArgs(["--target", "aarch64-unknown-linux-gnu"])), expected);
+});
+
+Deno.test("the compiled program keeps its memory as the tested one does", () => {
+  for (const args of [[], ["--devices"]]) {
+    const line = compileArgs(args);
+    assertEquals(line.filter((arg) => RUNTIME.includes(arg)), [...RUNTIME]);
+    assertEquals(line.filter((arg) => arg.startsWith("--v8-flags=")).length, 1);
+  }
 });
 
 Deno.test("only the program for block devices may do everything", () => {

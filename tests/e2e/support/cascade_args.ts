@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { PERMISSIONS, UNSTABLE } from "../../../build/permissions.ts";
+import { PERMISSIONS, RUNTIME } from "../../../build/permissions.ts";
 
 /** The command line; CASCADE_E2E_MOD names another file to be put to the same tests. */
 const MOD = Deno.env.get("CASCADE_E2E_MOD") ??
@@ -20,5 +20,5 @@ export function cascadeArgsWith(
   permissions: readonly string[],
   ...args: readonly string[]
 ): string[] {
-  return ["run", ...permissions, ...UNSTABLE, "--no-check", "--config", CONFIG, MOD, ...args];
+  return ["run", ...permissions, ...RUNTIME, "--no-check", "--config", CONFIG, MOD, ...args];
 }
