@@ -20,8 +20,8 @@ export function limitCommand() {
   return new Command("limit")
     .summary("limit how fast a link sends, while it runs")
     .description(
-      "Limit how fast a link sends, at once and until its upstream node is started again; without an " +
-        "option, show what holds. A limit for good is `bandwidth` in the topology.",
+      "Limit how fast a link sends, at once and until `--reset`, also across restarts and whatever becomes of " +
+        "`bandwidth` in the topology; without an option, show what holds.",
     )
     .addOption(topologyOption())
     .requiredOption("--link <name>", "the link")
@@ -101,7 +101,7 @@ async function ask(
 }
 
 function describe(link: string, { limit, limitedBy }: LineStatus): string {
-  const by = limitedBy === "operator" ? "until `--reset` or the next start" : "by the topology";
+  const by = limitedBy === "operator" ? "until `--reset`" : "by the topology";
   if (limit !== null) return `link ${link} sends at most ${formatRate(limit)}, ${by}`;
   return `link ${link} has no limit${limitedBy === "operator" ? `, ${by}` : ""}`;
 }

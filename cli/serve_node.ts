@@ -151,7 +151,7 @@ async function openAdmin(
   const control: AdminControl = {
     pause: (link, reason) => life.node.hub.pause(link, reason),
     resume: (link) => life.node.hub.resume(link),
-    limit: (link, limit) => limitLink(name, life.node.hub, link, limit),
+    limit: (link, limit) => limitLink(life.node, link, limit),
     order: (target, order) => life.order(target ?? name, order),
   };
   const sync: SyncRunner = { sync: (links, options) => life.node.sync.sync(links, options) };

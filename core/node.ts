@@ -15,7 +15,7 @@ import type { Tide } from "./link/frames.ts";
 import { Descendants } from "./link/descendants.ts";
 import type { LinkHost } from "./link/host.ts";
 import { LinkHub } from "./link/hub.ts";
-import { Pauses } from "./link/pauses.ts";
+import { ByHand } from "./link/by_hand.ts";
 import type { Hello, Refusal } from "./link/messages.ts";
 import { TimeIndex } from "./link/time_index.ts";
 import type { ExportBackend } from "./nbd/backend.ts";
@@ -53,7 +53,7 @@ export class CascadeNode implements LinkHost {
   readonly pipeline: Pipeline;
   readonly times = new TimeIndex();
   readonly tide: PrimaryClock;
-  readonly pauses: Pauses;
+  readonly byHand: ByHand;
   readonly descendants: Descendants;
   readonly deltas: NodeDeltas;
   readonly scans: NodeCapture | null;
@@ -150,7 +150,7 @@ export class CascadeNode implements LinkHost {
     this.#roomQueue = new RoomQueue(this.pipeline);
     this.#roomTeller = new VolumeRoomTeller(ports.journal, ports.clock);
     this.tide = new PrimaryClock(ports.clock, reigns ? this.pipeline : null);
-    this.pauses = new Pauses(opened.state.paused, (list) => this.#saveState({ paused: [...list] }));
+    this.byHand = new ByHand(opened.state, (change) => this.#saveState(change));
     const parts = {
       ...{ config, ports, pipeline: this.pipeline, times: this.times, tide: this.tide },
       hub: () => this.hub,

@@ -289,6 +289,7 @@ async function firstState(
     inPlace: null,
     deltaSeries: Buffer.from(ports.random.bytes(8)).toString("hex"),
     paused: [],
+    limited: [],
     runs: [],
     scan: config.capture === "scan" ? { isOpen: false, last: null } : null,
     verified: [],

@@ -13,6 +13,7 @@ import * as z from "zod";
 import { inPlaceSchema } from "./delta/in_place.ts";
 import { CascadeError } from "./errors.ts";
 import { takenSchema } from "./link/descendants.ts";
+import { limitSchema } from "./link/by_hand.ts";
 import { pauseSchema } from "./link/pauses.ts";
 import type { Disk } from "./ports.ts";
 import { markSchema } from "./marks/apply_status.ts";
@@ -58,6 +59,8 @@ const stateSchema = z.object({
   deltaSeries: z.string().regex(/^[0-9a-f]{16}$/).optional(),
   /** Links that an operator has paused at this node. */
   paused: z.array(pauseSchema).default([]),
+  /** Links to nodes below that an operator has limited. */
+  limited: z.array(limitSchema).default([]),
   /** When the last run of each periodic link that sent something began: ms since 1970. */
   runs: z.array(z.object({ link: z.string(), startedAtMs: z.number() })).default([]),
   /** Scans of volumes that others write; null: clients write them through this node. */

@@ -36,12 +36,12 @@ import { CONTROL_HEADER, NODE_HEADER } from "./admin_headers.ts";
 import { answerMarks, isMarksChange, type MarksGiver } from "./admin_marks.ts";
 import { answerSeed, type SeedGiver } from "./admin_seed.ts";
 
-/** Pauses and limits of links. A pause settles when it is durable, or throws why not. */
+/** Pauses and limits of links. A change settles when it is durable, or throws why not. */
 export interface AdminControl {
   pause(link: string, reason: string | null): Promise<void>;
   resume(link: string): Promise<void>;
   /** Null: what the topology says holds again. Throws `not-found`, `usage`. */
-  limit(link: string, limit: LimitOverride | null): LineStatus;
+  limit(link: string, limit: LimitOverride | null): Promise<LineStatus>;
   /** `target`: the node that is meant; null: this one. Throws `not-found`, `usage`, `refused`, ... */
   order(target: string | null, order: Order): Promise<TreeReport>;
 }
@@ -131,16 +131,20 @@ async function change({ pathname, searchParams }: URL, { control }: Controls): P
     return { code: 404, body: "There is /links/NAME/pause, resume and limit.\n" };
   }
   const link = decodeURIComponent(match[1]!);
-  if (match[2] === "limit") return limit(link, searchParams.get("bandwidth"), control);
+  if (match[2] === "limit") return await limit(link, searchParams.get("bandwidth"), control);
   if (match[2] === "pause") await control.pause(link, searchParams.get("reason"));
   else await control.resume(link);
   return { code: 204, body: "" };
 }
 
-function limit(link: string, text: string | null, control: AdminControl): Answer {
+async function limit(
+  link: string,
+  text: string | null,
+  control: AdminControl,
+): Promise<Answer> {
   const parsed = text === null ? null : parseLimit(text);
   if (text !== null && parsed === null) return { code: 400, body: "A rate is such as 5MiB/s.\n" };
-  const body = JSON.stringify(control.limit(link, parsed)) + "\n";
+  const body = JSON.stringify(await control.limit(link, parsed)) + "\n";
   return { code: 200, body, type: "application/json" };
 }
 

@@ -59,7 +59,7 @@ export class DownstreamLink {
   constructor(host: LinkHost, config: LinkConfig) {
     this.config = config;
     this.#host = host;
-    this.line = new Line(host.ports, config);
+    this.line = new Line(host.ports, config, host.byHand.limits.of(config.name));
     this.policy = new SyncPolicy(config, host.ports.clock.monotonicMs());
     if (this.pausedWhy !== null) this.policy.pause();
     this.gate = new ShipGate(host.onRequest);

@@ -10,11 +10,11 @@ import type { LinkStatus } from "../status.ts";
 import type { Tide } from "./frames.ts";
 import type { Ask, AskAnswer } from "../tree/asks.ts";
 import type { View } from "../tree/view.ts";
+import type { ByHand } from "./by_hand.ts";
 import type { Hello, Refusal } from "./messages.ts";
 import type { BlockSet } from "../delta/block_set.ts";
 import type { DeltaTaker } from "../delta/delta_taker.ts";
 import type { PlanGround } from "./delta_plan.ts";
-import type { Pauses } from "./pauses.ts";
 import type { RunLog } from "./runs.ts";
 import type { MapChain } from "../delta/map_chain.ts";
 import type { Descendants } from "./descendants.ts";
@@ -28,8 +28,8 @@ export interface LinkHost {
   readonly pipeline: Pipeline;
   readonly times: TimeIndex;
   readonly tide: PrimaryTide;
-  /** The links that are paused at this node. */
-  readonly pauses: Pauses;
+  /** What an operator has set on links of this node. */
+  readonly byHand: ByHand;
   /** With `capture: scan`; else null. */
   readonly scans: HostScans | null;
   /** Links to nodes below ship when a sync asks for it, and not by themselves. */

@@ -227,9 +227,9 @@ export class LinkHub {
    * that it needs is kept as long as the budget allows. Throws `not-found`, `usage`.
    */
   async pause(name: string, reason: string | null): Promise<void> {
-    const { pauses, ports } = this.#host;
+    const { byHand, ports } = this.#host;
     const link = this.#linkNamed(name);
-    const durable = pauses.add({ link: name, reason, sinceMs: ports.clock.nowMs() });
+    const durable = byHand.pauses.add({ link: name, reason, sinceMs: ports.clock.nowMs() });
     link.pause();
     await durable;
   }
@@ -239,7 +239,7 @@ export class LinkHub {
     // One that the tree does not have just now may be there again, and be paused still.
     const isDeclared = this.#host.config.tree?.links.some((declared) => declared.name === name) ??
       false;
-    const isKept = isDeclared || this.#host.pauses.of(name) !== null;
+    const isKept = isDeclared || this.#host.byHand.pauses.of(name) !== null;
     const link = isKept
       ? this.#links().find(({ config }) => config.name === name)
       : this.#linkNamed(name);
@@ -248,7 +248,7 @@ export class LinkHub {
         hint: "Remove `paused: true` there, and start the node again",
       });
     }
-    await this.#host.pauses.remove(name);
+    await this.#host.byHand.pauses.remove(name);
     for (const dialler of this.#diallers) dialler.wake();
   }
 

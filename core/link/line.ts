@@ -31,11 +31,17 @@ export class Line {
   #flight: Flight;
   #throttledMs = 0;
 
-  constructor({ clock, compress }: Pick<Ports, "clock" | "compress">, settings: LineSettings) {
+  /** `override`: what an operator had set before. */
+  constructor(
+    { clock, compress }: Pick<Ports, "clock" | "compress">,
+    settings: LineSettings,
+    override: LimitOverride | null = null,
+  ) {
     this.#clock = clock;
     this.#packer = new Packer(compress ?? null);
     this.#rates = new RateOfDay(settings.bandwidth);
     this.#compress = settings.compress;
+    this.#override = override;
     this.#flight = this.#newFlight();
     this.look();
   }

@@ -7,6 +7,7 @@
 import * as z from "zod";
 import { CascadeError } from "../errors.ts";
 import type { LinkConfig } from "../config.ts";
+import { ByLink } from "./by_link.ts";
 import type { LinkHost } from "./host.ts";
 import { REASON_LENGTH_MAX } from "./link_limits.ts";
 
@@ -22,45 +23,14 @@ export const pauseSchema = z.object({
 export type Pause = z.infer<typeof pauseSchema>;
 
 /** See the module's text. */
-export class Pauses {
-  #list: readonly Pause[];
-  /** Settles when the list is durable; null when that failed. */
-  #saved: Promise<void> | null = Promise.resolve();
-  readonly #save: (list: readonly Pause[]) => Promise<void>;
-
-  /** `save` makes the list durable. */
-  constructor(list: readonly Pause[], save: (list: readonly Pause[]) => Promise<void>) {
-    this.#list = list;
-    this.#save = save;
-  }
-
-  of(link: string): Pause | null {
-    return this.#list.find((pause) => pause.link === link) ?? null;
-  }
-
-  /** Settles when it is durable; it counts at once. Pausing again replaces the reason. */
+export class Pauses extends ByLink<Pause> {
+  /** The same as {@linkcode ByLink.set}. Throws `usage` when the reason is too long. */
   async add(pause: Pause): Promise<void> {
     if (pause.reason !== null && pause.reason.length > REASON_LENGTH_MAX) {
       const message = `the reason has more than ${REASON_LENGTH_MAX} characters`;
       throw new CascadeError("usage", message, { where: { link: pause.link } });
     }
-    await this.#replace([...this.#list.filter(({ link }) => link !== pause.link), pause]);
-  }
-
-  /** Settles when it is durable; it counts at once. Done again after a failure, it is saved again. */
-  remove(link: string): Promise<void> {
-    if (this.of(link) === null && this.#saved !== null) return this.#saved;
-    return this.#replace(this.#list.filter((pause) => pause.link !== link));
-  }
-
-  #replace(list: readonly Pause[]): Promise<void> {
-    this.#list = list;
-    const saved = this.#save(list);
-    this.#saved = saved;
-    saved.catch(() => {
-      if (this.#saved === saved) this.#saved = null;
-    });
-    return saved;
+    await this.set(pause);
   }
 }
 
@@ -73,6 +43,6 @@ function describePause(pause: Pause, node: string): string {
 /** Why a link is paused at this node, or null when it is not. */
 export function pausedWhy(host: LinkHost, link: LinkConfig): string | null {
   if (link.paused) return `paused by the topology of ${host.config.name}`;
-  const pause = host.pauses.of(link.name);
+  const pause = host.byHand.pauses.of(link.name);
   return pause === null ? null : describePause(pause, host.config.name);
 }

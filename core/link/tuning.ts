@@ -9,19 +9,26 @@ import { linksNamed } from "../link_access.ts";
 import type { LineStatus } from "../status.ts";
 import { RATE_MIN } from "../topology/lint_lines.ts";
 import { formatRate } from "../topology/units.ts";
+import type { ByHand } from "./by_hand.ts";
 import type { LinkHub } from "./hub.ts";
 import type { LimitOverride } from "./line.ts";
 
+/** A node whose links are limited. */
+export interface Limiting {
+  readonly config: { readonly name: string };
+  readonly hub: LinkHub;
+  readonly byHand: ByHand;
+}
+
 /**
- * Limits the link `name` of `node` in place of its topology, until the node is started again; null: the
- * topology's limit holds again. Returns what holds now. Throws `not-found`, `usage`.
+ * Limits the link `name` of a node in place of its topology, also across restarts; null: the topology's limit holds
+ * again. It counts at once; settles with what holds now when that is durable. Throws `not-found`, `usage`.
  */
-export function limitLink(
-  node: string,
-  hub: LinkHub,
+export async function limitLink(
+  { config: { name: node }, hub, byHand: { limits } }: Limiting,
   name: string,
   limit: LimitOverride | null,
-): LineStatus {
+): Promise<LineStatus> {
   if (hub.upstream?.config.name === name) {
     const { from } = hub.upstream.config;
     throw new CascadeError("usage", `${node} receives on link ${name}, and does not send`, {
@@ -36,6 +43,7 @@ export function limitLink(
   }
   const [link] = linksNamed(node, hub, [name]);
   link!.line.override(limit);
+  await (limit === null ? limits.remove(name) : limits.set({ link: name, rate: limit.rate }));
   return link!.line.status(link!.connected);
 }
 

@@ -17,6 +17,7 @@ function makeState(change: Partial<NodeState> = {}): NodeState {
     base: { data: "blank" },
     inPlace: null,
     paused: [],
+    limited: [],
     runs: [],
     scan: null,
     verified: [],
@@ -51,7 +52,8 @@ Deno.test("a folder without a state file has no state", () => {
 
 Deno.test("a state comes back as it was saved", async () => {
   const disk = makeDisk();
-  const states = [makeState(), makeState({ base: null, clean: true, history: [] })];
+  const limited = [{ link: "hq-dr", rate: 2 ** 20 }, { link: "hq-lab", rate: null }];
+  const states = [makeState(), makeState({ base: null, clean: true, history: [], limited })];
   for (const state of states) {
     await new StateFile(disk, FOLDER).save(state);
     assertEquals(new StateFile(disk, FOLDER).load(), state);

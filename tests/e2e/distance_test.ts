@@ -136,7 +136,7 @@ e2e("a limit holds on the wire, changes live, and is told", [], async (cleanup) 
   assertEquals([before.limit, before.limitedBy, before.level], [2 * MIB, "topology", null]);
   await until("the limit held something up", async () => (await lineOf(cluster)).throttledMs > 0);
   const none = await cluster.cli(["limit", "--link", "hq-dr", "--bandwidth", "none"]);
-  assertEquals(none.stdout, "link hq-dr has no limit, until `--reset` or the next start\n");
+  assertEquals(none.stdout, "link hq-dr has no limit, until `--reset`\n");
   await cluster.converged();
   const after = await cluster.cli(["limit", "--link", "hq-dr", "--reset"]);
   assertEquals(after.stdout, "link hq-dr sends at most 2MiB/s, by the topology\n");
@@ -146,6 +146,37 @@ e2e("a limit holds on the wire, changes live, and is told", [], async (cleanup) 
   await until("the new limit holds", async () => (await lineOf(cluster)).limit === 3 * MIB);
   assertSameImages(cluster);
 });
+
+e2e(
+  "a limit by hand outlives a node and a changed topology, until it is taken back",
+  [],
+  async (cleanup) => {
+    const { cluster } = await farPair(cleanup, { bandwidth: "20MiB/s", compress: "none" });
+    await cluster.start();
+    const held = async () => {
+      const { limit, limitedBy } = await lineOf(cluster);
+      return `${limit === null ? limit : limit / MIB} by ${limitedBy}`;
+    };
+    for (
+      const [rate, told] of [["4MiB/s", "4 by operator"], ["none", "null by operator"]] as const
+    ) {
+      await cluster.cli(["limit", "--link", "hq-dr", "--bandwidth", rate]);
+      await cluster.kill("hq");
+      await cluster.start("hq");
+      assertEquals(await held(), told);
+    }
+    const text = Deno.readTextFileSync(cluster.topologyPath);
+    Deno.writeTextFileSync(cluster.topologyPath, text.replace("20MiB/s", "30MiB/s"));
+    cluster.process("hq").signal("SIGHUP");
+    await until("the topology was read", () => cluster.output("hq").includes("was reloaded"));
+    assertEquals(await held(), "null by operator");
+    const reset = await cluster.cli(["limit", "--link", "hq-dr", "--reset"]);
+    assertEquals(reset.stdout, "link hq-dr sends at most 30MiB/s, by the topology\n");
+    await cluster.kill("hq");
+    await cluster.start("hq");
+    assertEquals(await held(), "30 by topology");
+  },
+);
 
 e2e(
   "what is compressed arrives as it was, and what does not shrink goes as it is",

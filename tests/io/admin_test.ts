@@ -376,7 +376,7 @@ function noted(asked: string[]): AdminControl {
     limit: (link, limit) => {
       if (link === "missing") throw new CascadeError("not-found", 'hq has no link "missing"');
       asked.push(`limit ${link} ${JSON.stringify(limit)}`);
-      return LINE;
+      return Promise.resolve(LINE);
     },
     order: (target, order) => {
       if (target === "missing") throw new CascadeError("not-found", 'no node "missing"');

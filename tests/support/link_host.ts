@@ -6,7 +6,7 @@
 import type { LinkConfig, NodeConfig } from "../../core/config.ts";
 import { Descendants } from "../../core/link/descendants.ts";
 import type { LinkHost } from "../../core/link/host.ts";
-import { Pauses } from "../../core/link/pauses.ts";
+import { ByHand } from "../../core/link/by_hand.ts";
 import { TimeIndex } from "../../core/link/time_index.ts";
 import { NodeDeltas } from "../../core/node_deltas.ts";
 import type { Journal, Network, Ports } from "../../core/ports.ts";
@@ -40,6 +40,7 @@ export function makeState(): NodeState {
     checkpointLsn: 0,
     inPlace: null,
     paused: [],
+    limited: [],
     runs: [],
     scan: null,
     verified: [],
@@ -124,7 +125,7 @@ export function makeHost(
     times,
     tide,
     onRequest: false,
-    pauses: new Pauses([], () => Promise.resolve()),
+    byHand: new ByHand({ paused: [], limited: [] }, () => Promise.resolve()),
     instance: "1",
     base: { data: "blank" },
     adoptBase: () => Promise.resolve(),
