@@ -223,9 +223,10 @@ export class DeltaShelf {
   }
 
   /** Settles when the delta is committed, durably. Throws `protocol`, or what the disk throws. */
-  async commit(trailer: DeltaTrailer): Promise<Delta> {
+  async commit(told: DeltaTrailer): Promise<Delta> {
     const incoming = this.#incoming;
     assert(incoming !== null, "a delta is being received");
+    const trailer = incoming.counted(told);
     const { header, bodyAt } = incoming;
     const fileBytes = await incoming.seal(trailer);
     incoming.close();

@@ -92,6 +92,15 @@ export class IncomingDelta {
     this.#durableBytes = fileBytes;
   }
 
+  /**
+   * The trailer as it is kept, with what is here counted: a sender that was cut off counts what it sent twice, and one
+   * that went on in another life only what it sent in that one.
+   */
+  counted(trailer: DeltaTrailer): DeltaTrailer {
+    const { records, payloadBytes } = this.#checker;
+    return { ...trailer, records, payloadBytes };
+  }
+
   /** Steps of a commit that concern the file; see the module's text. */
   async seal(trailer: DeltaTrailer): Promise<number> {
     this.#isCommitting = true;

@@ -4,8 +4,10 @@
  * are.
  *
  * What changed is known from the writes of clients, by epoch. A node must know what was touched for every node that
- * is below it by the topology file, since the LSN that this one told last: but for one that has gone back since, as it
- * left an epoch that all had; and from where its own history is whole: it may have been filled itself.
+ * is below it, by the view or by the topology file, since the LSN that this one told last: but for one that has gone
+ * back since, as it left an epoch that all had; from where its log was whole when that one came to be below it; and from
+ * where its own history is whole: it may have been filled itself. One that leaves an epoch knows it from where it knew
+ * the other side to be: what that was given without a word of it is touched, too.
  *
  * @module
  */
@@ -13,6 +15,7 @@ import { BLOCK_BYTES_DEFAULT, BlockSet } from "../../core/delta/block_set.ts";
 import { type Delta, DeltaShelf } from "../../core/delta/delta_shelf.ts";
 import { MadeDelta } from "../../core/delta/made_delta.ts";
 import type { Epoch } from "../../core/history.ts";
+import { MapChain } from "../../core/delta/map_chain.ts";
 import { DeltaPlanner, type PeerPlace, type Planned } from "../../core/link/delta_plan.ts";
 import { Descendants, namesBelow } from "../../core/link/descendants.ts";
 import { Pipeline } from "../../core/pipeline.ts";
@@ -32,6 +35,14 @@ export interface Touching {
 const SLACK = 1.1;
 const SLACK_BYTES = 4 * BLOCK_BYTES_DEFAULT;
 
+/** A delta that was taken. */
+interface Jump {
+  readonly from: number;
+  readonly to: number;
+  readonly mends: boolean;
+  readonly isOfAll: boolean;
+}
+
 /** See the module's text. */
 export class MovedBytes {
   readonly #world: World;
@@ -42,7 +53,9 @@ export class MovedBytes {
   /** Below this LSN a host's log and maps tell nothing: it was filled. */
   readonly #filledTo = new Map<string, number>();
   /** Ranges that came to a host as deltas. */
-  readonly #jumps = new Map<string, { from: number; to: number; mends: boolean }[]>();
+  readonly #jumps = new Map<string, Jump[]>();
+  /** Ids of deltas that are of all blocks: what is made from them is so, too. */
+  readonly #ofAll = new Set<string>();
 
   constructor(
     world: World,
@@ -61,7 +74,10 @@ export class MovedBytes {
   readonly #planned = new Map<string, number>();
   /** What was known of a node before it was heard last; and where it was last that a map could begin. */
   readonly #heard = new WeakMap<Descendants, Map<string, { knownLsn: number; baseLsn: number }>>();
-  readonly #reigned = new Set<string>();
+  /** By host: those below it, each with the LSN that the host's log was whole from when it came to be so. */
+  readonly #below = new Map<string, ReadonlyMap<string, number>>();
+  /** By host and LSN: where the map of what it touched from there on began. */
+  readonly #bases = new Map<string, number>();
 
   /** From now on all that is planned and taken is judged, until what is returned is called. */
   watch(): () => void {
@@ -69,6 +85,10 @@ export class MovedBytes {
     const { commit } = DeltaShelf.prototype;
     const { moveTo } = Pipeline.prototype;
     const { heard } = Descendants.prototype;
+    const { since } = MapChain.prototype;
+    const lsns = Object.getOwnPropertyDescriptor(Descendants.prototype, "lsns");
+    const lsnsOf = lsns?.get;
+    if (lsns === undefined || lsnsOf === undefined) throw new Error("descendants have no LSNs");
     // deno-lint-ignore no-this-alias
     const judge = this;
     DeltaPlanner.prototype.plan = async function (peer, coalesce) {
@@ -90,7 +110,25 @@ export class MovedBytes {
       judge.#onHeard(this, node, lsn);
       heard.call(this, node, lsn);
     };
+    // Whatever is let go is let go by these.
+    Object.defineProperty(Descendants.prototype, "lsns", {
+      configurable: true,
+      get(this: Descendants) {
+        judge.#onAsked(this);
+        return lsnsOf.call(this);
+      },
+    });
+    MapChain.prototype.since = function (lsn) {
+      const touched = since.call(this, lsn);
+      const host = judge.#hosts().find(({ node }) => node?.deltas.chain === this);
+      if (host !== undefined && touched !== null) {
+        judge.#bases.set(`${host.name} ${lsn}`, touched.fromLsn);
+      }
+      return touched;
+    };
     return () => {
+      MapChain.prototype.since = since;
+      Object.defineProperty(Descendants.prototype, "lsns", lsns);
       Descendants.prototype.heard = heard;
       DeltaPlanner.prototype.plan = plan;
       DeltaShelf.prototype.commit = commit;
@@ -98,11 +136,24 @@ export class MovedBytes {
     };
   }
 
+  #onAsked(descendants: Descendants): void {
+    const host = this.#hosts().find(({ node }) => node?.descendants === descendants);
+    const pipeline = host?.node?.pipeline;
+    if (host === undefined || pipeline === undefined) return;
+    const before = this.#below.get(host.name);
+    const { names } = descendants;
+    if (before?.size === names.length && names.every((name) => before.has(name))) return;
+    const { log, shelf } = pipeline;
+    const gone = log.gaps.filter((gap) => shelf.covering(gap.fromLsn) === null);
+    const keptFromLsn = gone.at(-1)?.toLsn ?? log.startLsn;
+    const now = names.map((name): [string, number] => [name, before?.get(name) ?? keptFromLsn]);
+    this.#below.set(host.name, new Map(now));
+  }
+
   #onHeard(descendants: Descendants, node: string, lsn: number): void {
     const all = this.#heard.get(descendants) ?? new Map();
     this.#heard.set(descendants, all);
     const at = this.#hosts().find((host) => host.node?.descendants === descendants)?.node ?? null;
-    if (at !== null) this.#reigned.add(at.tree.seat.view.primary);
     // What a map holds of the time before that is not parted any more; nor is anything for those above.
     const isExact = at !== null && lsn >= at.deltas.chain.endLsn &&
       descendants.names.includes(node);
@@ -149,10 +200,11 @@ export class MovedBytes {
     return set;
   }
 
-  #onPlan(planner: DeltaPlanner, peer: PeerPlace, { source, staged }: Planned): void {
+  #onPlan(planner: DeltaPlanner, peer: PeerPlace, { source, staged, isBlind }: Planned): void {
     const host = this.#hosts().find(({ node }) => node?.deltas.ground === planner.ground);
     const node = host?.node ?? null;
     const { header } = source;
+    if (source.bytesExpected >= this.#allBytes) this.#ofAll.add(header.id);
     if (host === undefined || node === null || staged !== null) return;
     if (peer.needsSeed || peer.inPlace || header.source !== "volume") return;
     // One that is forwarded was judged where it was made.
@@ -160,22 +212,28 @@ export class MovedBytes {
     const to = node.hub.downstream.find((one) => one.planner === planner)?.config.to ?? "";
     const what = `${host.name} to ${to}, which stands at ${peer.lsn}`;
     const known = this.#heard.get(node.descendants)?.get(to);
-    if (header.fromLsn === 0 && peer.lsn > 0) {
+    if (isBlind === true) {
       this.#count("deltas of all");
-      // Whoever reigned meanwhile was above, for a while, and nothing was kept for it.
-      const isKnown = this.#isDeclaredBelow(to, host) && (known?.knownLsn ?? 0) <= peer.lsn &&
-        !this.#reigned.has(to);
+      const keptFromLsn = this.#below.get(host.name)?.get(to) ?? Infinity;
+      const isKnown = peer.lsn >= Math.max(keptFromLsn, known?.knownLsn ?? 0);
       if (!isKnown || peer.lsn < this.#filledToOf(host.name)) return;
+      if (this.#wasGivenAll(host.name, peer.lsn)) return;
       throw new Violation(`${what}: all blocks are sent, though a map must tell which`);
     }
     const { epochs } = node.pipeline.history;
     if (header.mends === true && this.#tellsAll(to, peer.lsn, epochs)) return;
-    const beganLsn = known?.baseLsn ?? node.deltas.chain.since(peer.lsn)?.fromLsn ?? 0;
+    const mapLsn = node.deltas.chain.since(peer.lsn)?.fromLsn ?? 0;
+    // It told more once than it says to have now: what it had received, and is not sure to be final.
+    const beganLsn = known === undefined || known.knownLsn > peer.lsn ? mapLsn : known.baseLsn;
     const fromLsn = this.#widened(host.name, Math.min(peer.lsn, beganLsn));
     if (this.#wasGivenAll(host.name, fromLsn)) return this.#count("deltas of what came as all");
     const changed = this.#touched(epochs, fromLsn, header.sinceLsn);
     if (header.mends === true || this.#mended(host.name, fromLsn)) {
       changed.addAll(this.#abandoned(epochs));
+    }
+    if (header.mends === true) {
+      const touchedFromLsn = this.#bases.get(`${to} ${peer.lsn}`) ?? peer.lsn;
+      changed.addAll(this.#touched(epochs, this.#widened(to, touchedFromLsn), peer.lsn));
     }
     this.#count("deltas of maps");
     this.#planned.set(header.id, source.bytesExpected);
@@ -225,7 +283,7 @@ export class MovedBytes {
 
   /** A delta of all blocks tells nothing of what was touched. */
   #wasGivenAll(host: string, fromLsn: number): boolean {
-    return (this.#jumps.get(host) ?? []).some(({ from, to }) => from === 0 && to > fromLsn);
+    return (this.#jumps.get(host) ?? []).some(({ isOfAll, to }) => isOfAll && to > fromLsn);
   }
 
   #mended(host: string, fromLsn: number): boolean {
@@ -242,7 +300,12 @@ export class MovedBytes {
     const host = this.#hosts().find(({ node }) => node?.pipeline.shelf === shelf);
     if (host === undefined) return;
     const jumps = this.#jumps.get(host.name) ?? [];
-    jumps.push({ from: header.fromLsn, to: toLsn, mends: header.mends === true });
+    jumps.push({
+      from: header.fromLsn,
+      to: toLsn,
+      mends: header.mends === true,
+      isOfAll: header.fromLsn === 0 || this.#ofAll.has(header.id),
+    });
     this.#jumps.set(host.name, jumps);
     this.#count("delta bytes", trailer.payloadBytes);
     const plannedBytes = this.#planned.get(header.id);

@@ -21,3 +21,16 @@ Deno.test("volumes take deltas in the order in which they came, peers the one th
   assertEquals(to(60), [300, 300]);
   assertEquals(to(300), [undefined, undefined]);
 });
+
+Deno.test("what a kept delta counts is what is there, whatever its sender counted", async () => {
+  const world = new LogWorld();
+  const shelf = await world.settle(DeltaShelf.open(world.disk, "/log/delta", world.clock));
+  const body = makeBody([{ volume: 0, offset: 0, length: 512, fill: 1 }]);
+  const incoming = shelf.begin(makeDeltaHeader());
+  incoming.append(body.bytes);
+  const sentTwice = { records: 2, payloadBytes: 1024 };
+  const { trailer } = await world.settle(
+    shelf.commit(makeDeltaTrailer(body.bytes.length, sentTwice)),
+  );
+  assertEquals([trailer.records, trailer.payloadBytes], [1, 512]);
+});
