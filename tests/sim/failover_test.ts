@@ -1,5 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { FILES_SEED, PARENTS_SEED, PAST_SEED, runFailoverSeed } from "./failover_world.ts";
+import {
+  FILES_SEED,
+  LONG_DEATHS_SEED,
+  PARENTS_SEED,
+  PAST_SEED,
+  runFailoverSeed,
+} from "./failover_world.ts";
 
 /** With topology files of all ages. */
 const FILE_SEEDS = [1, 2, 3, 109, 171, 367, 522].map((seed) => FILES_SEED + seed);
@@ -32,7 +38,17 @@ const PAST_SEEDS = [1, 2, 4, 5, 13, 15, 36, 37, 56, 103, 109].map((seed) => PAST
 /** With nodes that choose among their parents. */
 const PARENTS_SEEDS = [1, 2, 3].map((seed) => PARENTS_SEED + seed);
 
-for (const seed of [...SEEDS, ...FILE_SEEDS, ...PAST_SEEDS, ...PARENTS_SEEDS]) {
+/** With nodes that stay dead for long, and small logs: what deltas move is held against what changed. */
+const LONG_DEATHS_SEEDS = [2, 8, 19].map((seed) => LONG_DEATHS_SEED + seed);
+
+const ALL = [
+  ...SEEDS,
+  ...FILE_SEEDS,
+  ...PAST_SEEDS,
+  ...PARENTS_SEEDS,
+  ...LONG_DEATHS_SEEDS,
+];
+for (const seed of ALL) {
   Deno.test(`promotions, returns and new parents keep every promise: seed ${seed}`, async () => {
     const { failure } = await runFailoverSeed(seed, null);
     assertEquals(failure, null, `deno task sim --failover --seed ${seed} tells all`);
