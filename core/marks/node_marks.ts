@@ -96,11 +96,14 @@ export class NodeMarks {
     this.#limit();
   }
 
-  /** Tells the pipeline how far it may apply. */
+  /**
+   * Tells the pipeline how far it may apply. While the node stops, records still come, and marks with them, which
+   * hold back like any other: but nothing is let go any more.
+   */
   #limit(): void {
-    if (this.#isStopped) return;
     const { pipeline } = this.#host;
     const limits = [this.#delay?.limitLsn, this.#hook?.limitLsn, this.views.limitLsn, this.#capLsn];
+    if (this.#isStopped) limits.push(pipeline.heldAtLsn);
     const lsn = Math.min(...limits.map((limit) => limit ?? Infinity));
     pipeline.holdAt(Math.max(lsn, pipeline.appliedLsn));
   }

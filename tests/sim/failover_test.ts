@@ -33,7 +33,7 @@ const SEEDS = [
 ];
 
 /** With marks, nodes that apply late, and promotions as of the past. */
-const PAST_SEEDS = [1, 2, 4, 5, 13, 15, 36, 37, 56, 103, 109].map((seed) => PAST_SEED + seed);
+const PAST_SEEDS = [1, 2, 4, 5, 7, 13, 15, 36, 37, 56, 103, 109].map((seed) => PAST_SEED + seed);
 
 /** With nodes that choose among their parents. */
 const PARENTS_SEEDS = [1, 2, 3].map((seed) => PARENTS_SEED + seed);

@@ -83,6 +83,20 @@ Deno.test("a hook that was cut short runs again over the same image", async () =
   assertEquals(again.journal.lines.filter(({ level }) => level === "error").length, 1);
 });
 
+Deno.test("a mark that comes while the node stops holds back what lies behind it", async () => {
+  const node = await makeMarks({ onMark: ["snap"] });
+  await node.marks.start();
+  await node.write(0, 1);
+  await node.marks.stop();
+  const mark = await node.mark("m");
+  await node.write(0, 2);
+  await node.rig.pipeline.applyDue();
+  await pass(node, 200);
+  assertEquals([node.image()[0], node.rig.pipeline.heldAtLsn], [1, mark.endLsn]);
+  // Its command is for the next life.
+  assertEquals(node.hooks.length, 0);
+});
+
 Deno.test("a delay applies what is old enough by the primary's clock, and a crash nothing earlier", async () => {
   const node = await makeMarks({ applyDelayMs: 5000 });
   await node.marks.start();
