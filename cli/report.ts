@@ -12,6 +12,7 @@ import { fetchStatus } from "../io/admin_client.ts";
 import { readToken } from "../io/secret_source.ts";
 import { type EndState, endState, endText } from "./certificate_ends.ts";
 import { EXIT } from "./exit.ts";
+import { scanTrouble } from "./ui/scan_view.ts";
 
 /** How long a node may take to answer. */
 const ASK_TIMEOUT_MS = 2_000;
@@ -185,8 +186,10 @@ export function ailments(report: Report): string[] {
     } else if (status.state !== "starting" && status.state !== "draining") {
       const ailment = ailmentOf(status);
       if (ailment !== null) lines.push(`${node.name}: ${ailment}`);
-      const hook = markTrouble(status);
-      if (hook !== null) lines.push(`${node.name}: ${hook}`);
+      const troubles = [markTrouble(status), scanTrouble(status)];
+      for (const trouble of troubles) {
+        if (trouble !== null) lines.push(`${node.name}: ${trouble}`);
+      }
       lines.push(...certificateEnds(status, (end) => end !== "good" && end !== "soon"));
     }
   }

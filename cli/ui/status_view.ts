@@ -19,6 +19,7 @@ import {
 import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
+import { scanRemarks } from "./scan_view.ts";
 import { treeRemarks } from "./tree_view.ts";
 import { type Cell, clip, type Column, drawTable } from "./table.ts";
 
@@ -246,6 +247,9 @@ function remarks(report: Report): string[] {
   const ofApplying = report.nodes.flatMap(({ status }) =>
     status === null ? [] : applyRemarks(status).map((text) => `${status.name}: ${text}`)
   );
+  const ofScans = report.nodes.flatMap(({ status }) =>
+    status === null ? [] : scanRemarks(status).map((text) => `${status.name}: ${text}`)
+  );
   const ofCertificates = report.nodes.flatMap(({ status }) =>
     status === null ? [] : certificateEnds(status, (end) => end === "soon")
   );
@@ -253,6 +257,7 @@ function remarks(report: Report): string[] {
     ...treeRemarks(report),
     ...ofNodes,
     ...ofApplying,
+    ...ofScans,
     ...ofCertificates,
     ...ofLinks,
     ...ofFallbacks,

@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import type { NodeStatus } from "../../core/status.ts";
 import { jsonOf, type Report, verdictOf } from "../../cli/report.ts";
 import { paint } from "../../cli/output.ts";
 import { LivePicture } from "../../cli/ui/live.ts";
@@ -209,6 +210,37 @@ Deno.test("runs, deltas and maps of periodic links are shown, and troubles with 
   const waiting = busyLinkStatus({ delta: null, mapBytes: null, state: "streaming" });
   const between = report({ ...well, metro: { ...well.metro, links: [waiting] } });
   assertEquals(cells(view(between), "metro-dr2")[5], "15m");
+});
+
+Deno.test("scans are shown while they run and after, and one that failed is a trouble", () => {
+  const well = allWell();
+  const { nowMs } = well.hq;
+  const last = {
+    ...{ startedAtMs: nowMs - 65_000, endedAtMs: nowMs - 60_000, lsn: 4096 },
+    ...{ readBytes: 1024 ** 3, changedBytes: 10 * 1024 ** 2 },
+  };
+  const idle = {
+    ...{ state: "idle" as const, startedAtMs: null, bytesTotal: 4 * 1024 ** 3, bytesDone: 0 },
+    ...{ last, reason: null },
+  };
+  const show = (scan: NodeStatus["scan"]) => report({ ...well, hq: { ...well.hq, scan } });
+  const lastText = "hq: last scan 1m ago: 10MiB changed of 1GiB read, in 5s";
+  assertEquals(view(show(idle)).at(-1), lastText);
+  const running = { ...idle, state: "scanning" as const, startedAtMs: nowMs - 2_000 };
+  assertEquals(
+    view(show({ ...running, bytesDone: 1024 ** 3 })).at(-1),
+    "hq: scans 4GiB: 25%, for 2s now",
+  );
+  assertEquals(
+    view(show({ ...idle, last: null })).at(-1),
+    "hq: not scanned yet: `cascade sync` does",
+  );
+  const failed = show({ ...idle, reason: "beforeScan ended with 1" });
+  assertEquals(view(failed).slice(-2), [
+    "hq: the last scan failed: beforeScan ended with 1",
+    lastText,
+  ]);
+  assertEquals(verdictOf(failed), 1);
 });
 
 Deno.test("the JSON document has the statuses as they came, and who did not answer", () => {
