@@ -248,6 +248,8 @@ class TlsGreeter {
   readonly #address: string;
   readonly #strangers: StrangerJournal | null;
   readonly #underway = new Map<string, Handshake>();
+  /** What was ended here, and told of: that its TLS breaks off then is no news. */
+  readonly #ended = new WeakSet<Socket>();
   readonly #door = new Doorkeeper(new DenoClock(), TLS_HANDSHAKES_MAX);
   #made: { readonly identity: TlsIdentity; readonly server: tls.Server } | null = null;
 
@@ -262,11 +264,11 @@ class TlsGreeter {
     plain.on("error", () => {/* its TLS tells of it */});
     const key = keyOf(plain);
     const pass = this.#door.enter(addressOf(`tls://${key}`), () => {
-      this.#tell(key, "others came meanwhile, and all places for strangers were taken");
+      this.#tell(key, "crowded", "others came meanwhile, and all places for strangers were taken");
       handshake.end();
     });
     const timer = setTimeout(() => {
-      this.#tell(key, `no TLS handshake within ${TLS_HANDSHAKE_MS} ms`);
+      this.#tell(key, "timed-out", `no TLS handshake within ${TLS_HANDSHAKE_MS} ms`);
       pass.failed();
       handshake.end();
     }, TLS_HANDSHAKE_MS);
@@ -274,6 +276,7 @@ class TlsGreeter {
       pass,
       end: () => {
         this.#done(key);
+        this.#ended.add(plain);
         plain.destroy();
       },
       timer,
@@ -287,7 +290,7 @@ class TlsGreeter {
     try {
       this.#server().emit("connection", plain);
     } catch (error) {
-      this.#tell(key, describeError(error));
+      this.#tell(key, codeOf(error), describeError(error));
       this.#underway.get(key)?.end();
     }
   }
@@ -325,7 +328,7 @@ class TlsGreeter {
       const { cluster } = this.#what.self;
       connection = tlsConnection(socket, `tls://${key}`, identity, cluster, "listen");
     } catch (error) {
-      this.#tell(key, describeError(error));
+      this.#tell(key, codeOf(error), describeError(error));
       socket.destroy();
       return;
     }
@@ -335,17 +338,20 @@ class TlsGreeter {
   #failed(error: Error, socket: tls.TLSSocket): void {
     // The runtime does not say otherwise whose handshake it was.
     const { _parent: plain } = socket as { _parent?: Socket };
+    if (plain !== undefined && this.#ended.has(plain)) return;
     const { authorizationError: why } = socket;
-    const reason = why ? `its certificate is not believed: ${why}` : describeError(error);
+    const reason = why ? `its certificate is not believed: ${why}` : reasonOf(error);
     const key = plain?.remotePort === undefined ? "" : keyOf(plain);
     // Who hangs up was not wrong.
-    if ((error as { code?: unknown }).code !== "ECONNRESET") this.#underway.get(key)?.pass.failed();
-    this.#tell(key, reason);
+    if (codeOf(error) !== "ECONNRESET") this.#underway.get(key)?.pass.failed();
+    this.#tell(key, why ? String(why) : codeOf(error), reason);
   }
 
-  #tell(remote: string, reason: string): void {
+  /** `code`: what kind of failure it is; each kind is told of, however many there are of another. */
+  #tell(remote: string, code: string, reason: string): void {
     this.#strangers?.write("warn", "a TLS handshake failed", {
       ...(remote === "" ? {} : { remote }),
+      code,
       reason,
     });
   }
@@ -354,6 +360,19 @@ class TlsGreeter {
     for (const handshake of [...this.#underway.values()]) handshake.end();
     this.#strangers?.close();
   }
+}
+
+/** The runtime's codes are as few as ours. */
+function codeOf(error: unknown): string {
+  const { code } = error as { code?: unknown };
+  return typeof code === "string" ? code : "failed";
+}
+
+/** Of an alert the runtime tells the name alone. */
+function reasonOf(error: Error): string {
+  const [, alert] = /^received fatal alert: (\w+)/.exec(error.message) ?? [];
+  if (alert === undefined) return describeError(error);
+  return `the client hung up with the alert ${alert}: it may not believe this node's certificate`;
 }
 
 interface Handshake {

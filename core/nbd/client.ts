@@ -11,6 +11,7 @@ import type { ExportBackend, Front, Refusal } from "./backend.ts";
 import { type BlockPool, ReceiveBuffer } from "./buffers.ts";
 import { Command, REQUEST_HEADER_BYTES, REQUEST_MAGIC } from "./constants.ts";
 import { Handshake, type Session, type TlsMode } from "./handshake.ts";
+import { type Parting, WITHOUT_TLS } from "./parting.ts";
 import { OWN_BYTES_FIRST, RECEIVE_BYTES } from "./nbd_limits.ts";
 import { ReplyBuffer } from "./reply_buffer.ts";
 import { type Lack, Transmission } from "./transmission.ts";
@@ -27,7 +28,7 @@ export interface ClientOptions {
   /** Called when it chose an export; with the names in its certificate if it is connected over TLS. */
   onServing(exportName: string, certifiedNames: readonly string[] | null): void;
   /** Called once, when it is gone for good. `unexpected` tells of a fault here, not of the client. */
-  onClosed(reason: string, unexpected: boolean): void;
+  onClosed(reason: string, unexpected: boolean, code: Parting): void;
 }
 
 /** One client of the server. */
@@ -53,6 +54,7 @@ export class NbdClient {
   #closed = false;
   #reason = "";
   #unexpected = false;
+  #code: Parting = "done";
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -73,13 +75,14 @@ export class NbdClient {
       const session = await this.#shakeHands();
       if (session !== null && !this.#closed) await this.#serve(session);
     } catch (error) {
-      this.#close(describeError(error), !isOfClient(error));
+      this.#close(describeError(error), !isOfClient(error), codeOf(error));
     }
-    this.#close("the client hung up", false);
+    if (this.#handshake.isDenied) this.#close(WITHOUT_TLS, false, "no-tls");
+    this.#close("the client hung up", false, "hung-up");
     await this.#reading?.catch(() => {/* the connection is closed: no more of it is wanted */});
     // No read of the socket is under way any more.
     this.#input.release();
-    this.#options.onClosed(this.#reason, this.#unexpected);
+    this.#options.onClosed(this.#reason, this.#unexpected, this.#code);
   }
 
   /** Refuses what is new, answers what is in flight, then closes. */
@@ -92,14 +95,15 @@ export class NbdClient {
   }
 
   /** Hangs up at once. */
-  close(reason: string): void {
-    this.#close(reason, false);
+  close(reason: string, code: Parting): void {
+    this.#close(reason, false, code);
   }
 
-  #close(reason: string, unexpected: boolean): void {
+  #close(reason: string, unexpected: boolean, code: Parting): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#reason = reason;
+    this.#code = code;
     this.#unexpected = unexpected;
     this.#unsubscribe();
     this.#connection.close();
@@ -111,7 +115,7 @@ export class NbdClient {
     const { clock, handshakeTimeoutMs } = this.#options;
     const deadline = clock.after(
       handshakeTimeoutMs,
-      () => this.close("the handshake took too long"),
+      () => this.close("the handshake took too long", "timed-out"),
     );
     try {
       const handshake = this.#handshake;
@@ -124,7 +128,7 @@ export class NbdClient {
         if (replies.length > 0) await this.#connection.write(replies);
         if (handshake.phase === "ready") return handshake.session;
         if (handshake.phase === "closed") {
-          this.close(handshake.reason);
+          this.close(handshake.reason, handshake.code);
           return null;
         }
         const { bytes, start, end } = this.#input;
@@ -147,7 +151,7 @@ export class NbdClient {
    */
   async #startTls(replies: Bytes): Promise<boolean> {
     if (this.#input.available > 0) {
-      this.close("it sent more in plain after it asked for TLS");
+      this.close("it sent more in plain after it asked for TLS", "no-tls");
       return false;
     }
     assert(this.#connection.startTls !== undefined, "TLS was offered where it is to be had");
@@ -239,7 +243,7 @@ export class NbdClient {
       const lack = this.#isHeld(front) ? "nothing" : transmission.advance(this.#input);
       transmission.commit();
       if (transmission.phase === "broken") {
-        this.close("a read failed in the middle of its reply");
+        this.close("a read failed in the middle of its reply", "disk-failed");
         return lack;
       }
       const hasRoom = this.#send();
@@ -264,7 +268,7 @@ export class NbdClient {
 
   readonly #onSendFailed = (error: unknown): void => {
     this.#replies.sent();
-    this.#close(describeError(error), !isCascadeError(error, "connection-lost"));
+    this.#close(describeError(error), !isCascadeError(error, "connection-lost"), codeOf(error));
   };
 
   /** Positions moved, clients are welcome again, or there is room for replies. */
@@ -300,8 +304,13 @@ export class NbdClient {
     const isLast = transmission.phase === "ended" || this.#draining;
     if (!isLast || !transmission.idle) return;
     if (this.#replies.isSending || this.#replies.length > 0) return;
-    this.close(this.#draining ? "the server stops" : "the client is done");
+    if (this.#draining) this.close("the server stops", "stopping");
+    else this.close("the client is done", "done");
   }
+}
+
+function codeOf(error: unknown): Parting {
+  return isCascadeError(error) ? error.code : "bug";
 }
 
 /** It went, or does not speak as it should, or nobody vouches for it. */

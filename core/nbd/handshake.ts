@@ -33,6 +33,7 @@ import {
   TransmissionFlag,
 } from "./constants.ts";
 import { OPTION_BYTES_MAX, OPTION_SKIP_BYTES_MAX, OPTIONS_MAX } from "./nbd_limits.ts";
+import { type Parting, WITHOUT_TLS } from "./parting.ts";
 import { parseContextRequest, parseExportName, parseInfoRequest } from "./option_data.ts";
 import { OptionReplies } from "./option_replies.ts";
 
@@ -73,6 +74,8 @@ export class Handshake {
   readonly #replies = new OptionReplies();
   #phase: HandshakePhase = "flags";
   #reason = "";
+  #code: Parting = "protocol";
+  #isDenied = false;
   #session: Session | null = null;
   /** `done`: all of this goes over TLS. */
   #tls: TlsMode | "done";
@@ -99,6 +102,16 @@ export class Handshake {
     return this.#reason;
   }
 
+  /** What kind of reason that is. */
+  get code(): Parting {
+    return this.#code;
+  }
+
+  /** It was told that nothing goes without TLS, and has not begun that since. */
+  get isDenied(): boolean {
+    return this.#isDenied;
+  }
+
   /** Set in phase `ready`. */
   get session(): Session | null {
     return this.#session;
@@ -113,6 +126,7 @@ export class Handshake {
   secured(): void {
     assert(this.#phase === "upgrade", "TLS was asked for");
     this.#tls = "done";
+    this.#isDenied = false;
     this.#structured = false;
     this.#allocationOf = null;
     this.#phase = "options";
@@ -238,6 +252,7 @@ export class Handshake {
   }
 
   #demandTls(option: number): void {
+    this.#isDenied = true;
     this.#replies.error(option, OptionReply.ERR_TLS_REQD, "this server speaks over TLS alone");
   }
 
@@ -251,18 +266,21 @@ export class Handshake {
 
   #abort(): void {
     this.#replies.ack(Option.ABORT);
-    this.#close("the client ended the handshake");
+    if (this.#isDenied) this.#close(WITHOUT_TLS, "no-tls");
+    else this.#close("the client ended the handshake", "done");
   }
 
   #takeExportName(data: Uint8Array): void {
     // This option has no answer but the export.
     if (this.#lacksTls(Option.EXPORT_NAME)) {
-      return this.#close("it did not ask for TLS, as it has to");
+      return this.#close(WITHOUT_TLS, "no-tls");
     }
     const name = parseExportName(data);
     const backend = name === null ? null : this.#find(name);
     if (backend === null || this.draining) {
-      return this.#close(this.draining ? "the server stops" : "no such export");
+      return this.draining
+        ? this.#close("the server stops", "stopping")
+        : this.#close("no such export", "not-found");
     }
     const flags = transmissionFlags(backend, this.#structured);
     this.#replies.exportName(backend.sizeBytes, flags, this.#zeroes);
@@ -358,9 +376,10 @@ export class Handshake {
     this.#replies.error(option, OptionReply.ERR_UNKNOWN, message);
   }
 
-  #close(reason: string): void {
+  #close(reason: string, code: Parting = "protocol"): void {
     this.#phase = "closed";
     this.#reason = reason;
+    this.#code = code;
   }
 }
 

@@ -112,7 +112,7 @@ export class NbdServer {
   /** Closes everything at once, answered or not. */
   abort(): void {
     this.#shutDoors();
-    for (const client of [...this.#clients]) client.close("the server stops");
+    for (const client of [...this.#clients]) client.close("the server stops", "stopping");
     this.#strangers.close();
   }
 
@@ -164,7 +164,7 @@ export class NbdServer {
     const { remote } = connection;
     let teller: Journal = this.#strangers;
     const crowd = "others came meanwhile, and all places of those who chose no export were taken";
-    const pass = this.#strangersDoor.enter(addressOf(remote), () => client.close(crowd));
+    const pass = this.#strangersDoor.enter(addressOf(remote), () => client.close(crowd, "crowded"));
     const client = new NbdClient({
       connection,
       exports,
@@ -181,11 +181,12 @@ export class NbdServer {
           ...(certifiedNames === null ? {} : { tls: certifiedNames.join(" ") }),
         });
       },
-      onClosed: (reason, unexpected) => {
+      onClosed: (reason, unexpected, code) => {
         this.#clients.delete(client);
         pass.left();
         door.clients--;
-        teller.write(unexpected ? "error" : "info", "NBD client gone", { remote, reason });
+        const how = { remote, ...(code === "done" ? {} : { code }), reason };
+        teller.write(unexpected ? "error" : "info", "NBD client gone", how);
         this.#onLeft();
       },
     });

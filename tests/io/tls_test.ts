@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { connect } from "node:net";
 import tls from "node:tls";
 import { CascadeError } from "../../core/errors.ts";
 import type { Connection, Listener } from "../../core/ports.ts";
@@ -304,4 +305,32 @@ Deno.test("over QUIC a connection outlives a change of the client's address", as
   accepted?.close();
   far.listener.close();
   nat.close();
+});
+
+Deno.test("each kind of failure is told of, among many of another", async () => {
+  const codes: unknown[] = [];
+  const network = new DenoNetwork({
+    tls: { cluster: "prod", identity: () => hq },
+    journal: { write: (_, __, fields) => void codes.push(fields?.["code"]) },
+  });
+  const listener = await network.listen("tls://127.0.0.1:0", (connection) => connection.close());
+  const { hostname, port } = new URL(listener.address.replace("tls", "http"));
+  const visit = (options: tls.ConnectionOptions | null) =>
+    new Promise<void>((done) => {
+      const where = { host: hostname, port: Number(port) };
+      const socket = options === null
+        ? connect(where, () => void socket.write("GET / HTTP/1.1\r\n\r\n"))
+        : tls.connect({ ...where, rejectUnauthorized: false, ...options });
+      for (const event of ["error", "data"]) socket.on(event, () => {});
+      socket.once("close", () => done());
+    });
+  const other = foreign.issue("prod", "dr1");
+  await visit(null);
+  await visit(null);
+  await visit({ minVersion: "TLSv1.3" });
+  await visit({ maxVersion: "TLSv1.2" });
+  await visit(null);
+  await visit({ cert: other.certPem, key: other.keyPem, minVersion: "TLSv1.3" });
+  listener.close();
+  assertEquals(new Set(codes).size, 4, codes.join());
 });

@@ -40,7 +40,7 @@ Deno.test("large buffers come back when a client is lost in the middle of a larg
       await far.end.write(bytes);
       await until(() => pool.lent > 0, "a large buffer is in use");
       await settle();
-      if (isHere) client.close("the test");
+      if (isHere) client.close("the test", "stopping");
       else far.end.close();
       await done;
       await settle();
@@ -63,7 +63,7 @@ Deno.test("a client costs little memory until it sends much", async () => {
   await far.end.write(concat(u32(3), option(99, new Uint8Array(60_000)).subarray(0, 50_000)));
   await settle();
   assert(largest <= 80 * 1024, `${largest} bytes for a stranger with a long option`);
-  client.close("the test");
+  client.close("the test", "stopping");
   await done;
   largest = 0;
   const next = join(MIB);
@@ -79,7 +79,7 @@ Deno.test("a client costs little memory until it sends much", async () => {
     assertEquals(await next.far.write(0, filled(100 * 1024)), 0);
   }
   assert(largest >= 100 * 1024, `${largest} bytes for one that does much`);
-  next.client.close("the test");
+  next.client.close("the test", "stopping");
   await next.done;
 });
 
@@ -93,7 +93,7 @@ Deno.test("a client is told of once, with what happened", async () => {
     await far.enter("data");
     await act(far);
     await done;
-    client.close("again");
+    client.close("again", "stopping");
     client.drain();
     assertEquals(gone, [reason]);
     assert(near.closed);

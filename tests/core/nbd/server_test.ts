@@ -148,6 +148,26 @@ Deno.test("a flood of strangers is a line a second in the journal, with a count"
   await house.close();
 });
 
+Deno.test("of strangers who go for another reason the journal tells at once, too", async () => {
+  const house = await House.open({});
+  const visit = async (says: Uint8Array<ArrayBuffer>) => {
+    const stranger = new TestClient(house.network.connect(HERE));
+    await stranger.readBytes(18);
+    if (says.length > 0) await stranger.end.write(says);
+    stranger.end.close();
+    await until(() => house.clients[0] === 0, "the stranger is gone");
+  };
+  const nonsense = new Uint8Array(20).fill(255);
+  for (const says of [new Uint8Array(0), nonsense, new Uint8Array(0), nonsense]) await visit(says);
+  const gone = house.journal.lines.filter((line) => line.includes("NBD client gone"));
+  assertEquals(
+    gone.map((line) => /"code":"([^"]+)"/.exec(line)?.[1]),
+    ["hung-up", "protocol"],
+    gone.join(),
+  );
+  await house.close();
+});
+
 Deno.test("a client that does not choose in time is cut off, one that chose is not", async () => {
   const house = await House.open();
   const chosen = await house.client();
