@@ -183,6 +183,15 @@ function refuseMissing(folder: CertificateFolder, kind: Holder["kind"], name: st
   });
 }
 
+/** A client's name where a node's is expected: the one that is meant is known. */
+function refuseClient(topology: Topology, folder: CertificateFolder, name: string): void {
+  const isNode = topology.nodes.some((node) => node.name === name);
+  if (isNode || !folder.clients().includes(name)) return;
+  throw new CascadeError("usage", `${name} is no node, but an NBD client`, {
+    hint: `Name it with --client ${name}`,
+  });
+}
+
 /** Those that the command line names. Throws `usage` for one whose files are people's own. */
 function holdersNamed(
   topology: Topology,
@@ -191,6 +200,7 @@ function holdersNamed(
 ): Holder[] {
   return [
     ...nodes.map((name) => {
+      refuseClient(topology, folder, name);
       const node = nodeNamed(topology, name);
       refuseOwn(folder, node);
       return nodeHolder(node, hosts);
@@ -262,7 +272,10 @@ function tellRenewed(
   const files = holders.map((holder) => shown(folder.filesOf(holder).cert));
   const all = [...(ca ? [shown(folder.caPath)] : []), ...files];
   const which = all.length > 2 ? "each" : all.join(" and ");
-  tell(`\nCopy ${which}${newKey ? ", with its key," : ""} to where it is used, then have the`);
+  const copy = `\nCopy ${which}${newKey ? ", with its key," : ""} to where it is used`;
+  // Clients read theirs each time that they connect.
+  if (!ca && holders.every(({ kind }) => kind === "client")) return tell(`${copy}.`);
+  tell(`${copy}, then have the`);
   tell("node read it: systemctl reload cascade-NODE, or kill -HUP. No connection is lost.");
 }
 

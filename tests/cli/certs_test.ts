@@ -118,6 +118,12 @@ Deno.test("a name that is none, a topology without certs, an expired CA: each sa
     assertEquals(client.code, 2);
     const nobody = await cascade(folder, ["certs", "renew", "--client", "backup"]);
     assertStringIncludes(nobody.stderr, "cascade certs issue --client backup");
+    await cascade(folder, ["certs", "issue", "--client", "backup"]);
+    const asNode = await cascade(folder, ["certs", "renew", "backup"]);
+    assertEquals(asNode.code, 2);
+    assertStringIncludes(asNode.stderr, "Name it with --client backup");
+    const renewed = await cascade(folder, ["certs", "renew", "--client", "backup"]);
+    assertEquals(renewed.stderr.includes("have the"), false, renewed.stderr);
     const text = read(`${folder}/topology.yaml`);
     Deno.writeTextFileSync(
       `${folder}/topology.yaml`,
