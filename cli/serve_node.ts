@@ -153,6 +153,7 @@ async function openAdmin(
     resume: (link) => life.node.hub.resume(link),
     limit: (link, limit) => limitLink(life.node, link, limit),
     order: (target, order) => life.order(target ?? name, order),
+    progress: (target) => life.progress(target ?? name),
   };
   const sync: SyncRunner = { sync: (links, options) => life.node.sync.sync(links, options) };
   return await startAdmin({

@@ -31,13 +31,16 @@ export function statusCommand() {
     )
     .option(
       "--what-if <node>",
-      "tell what a promotion of this node would cost now, and change nothing",
+      "tell what a promotion of this node would cost now; of the primary: who would be promoted if it were gone",
     )
     .addHelpText(
       "after",
       examples(
         ["How is the cascade?", "cascade status"],
-        ["What would be lost if its primary were gone?", "cascade status --what-if metro"],
+        [
+          "Who would take over if hq were gone, and what would be lost?",
+          "cascade status --what-if hq",
+        ],
         ["Watch it work", "cascade status --watch"],
         ["Is anything wrong? (for cron and probes)", "cascade status >/dev/null || echo look"],
         ["Lag of every link", "cascade status --json | jq '.nodes[].links[] | {name, lagBytes}'"],
@@ -46,7 +49,7 @@ export function statusCommand() {
     .action(async (options) => {
       const json = options.json === true;
       if (options.whatIf !== undefined) {
-        const { showWhatIf } = await import("./tree_run.ts");
+        const { showWhatIf } = await import("./what_if.ts");
         return await showWhatIf(options.topology, options.whatIf, json);
       }
       await showStatus(options.topology, {

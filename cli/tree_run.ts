@@ -9,16 +9,21 @@ import type { Topology } from "../core/topology/topology.ts";
 import type { Order } from "../core/tree/asks.ts";
 import type { FileReport } from "../core/tree/file_report.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
-import { orderTree } from "../io/admin_client.ts";
+import { type AdminTarget, fetchProgress, orderTree } from "../io/admin_client.ts";
 import { readToken } from "../io/secret_source.ts";
 import { loadTopology } from "../io/topology_file.ts";
 import { writeTopology } from "../io/topology_write.ts";
 import { EXIT, ExitWith } from "./exit.ts";
 import { printJson, printLine, tell } from "./output.ts";
+import { ProgressView, stderrOut } from "./ui/order_view.ts";
 import { fileLines, planLines, reportLines } from "./tree_text.ts";
 
 /** What a node may take to answer, beside the time that the order itself gives it, ms. */
 const PATIENCE_MS = 180_000;
+
+/** Time between two looks at how far an order is, and how long an answer to that may take, ms. */
+const LOOK_MS = 250;
+const ASK_MS = 2_000;
 
 /** What the command line says. */
 export interface OrderOptions {
@@ -40,18 +45,18 @@ export async function runOrder(options: OrderOptions): Promise<void> {
   const isAsked = order.order === "promote" || order.order === "resolve";
   if (isAsked && !order.dryRun && !yes) {
     const { report } = await give(topology, options.node, { ...order, dryRun: true });
-    for (const line of planLines(report, order)) tell(line);
+    for (const line of planLines(report, order, dirsOf(topology))) tell(line);
     const isForced = order.order === "promote" && order.force;
     if (isBlocked(report) && !isForced && order.order === "promote") {
       throw new ExitWith(EXIT.failed);
     }
     confirmOrLeave(order);
   }
-  const { report, through } = await give(topology, options.node, order);
+  const { report, through } = await give(topology, options.node, order, true);
   if (!json) {
     const lines = order.dryRun
-      ? planLines(report, order)
-      : reportLines(report, order, options.node);
+      ? planLines(report, order, dirsOf(topology))
+      : reportLines(report, order, options.node, dirsOf(topology));
     for (const line of lines) printLine(line);
     if (through !== options.node) tell(`(asked through ${through})`);
   }
@@ -83,16 +88,33 @@ function isOf({ node }: FileReport): (other: FileReport) => boolean {
   return (other) => other.node === node;
 }
 
-/** Prints what a promotion of `node` would cost now, for `cascade status --what-if`. */
-export async function showWhatIf(path: string, node: string, json: boolean): Promise<void> {
-  const topology = loadTopology(path);
-  nodeNamed(topology, node);
-  const order = { order: "promote", dryRun: true, force: false, at: null } as const;
-  const { report } = await give(topology, node, order);
-  if (json) return printJson(report);
-  // That the primary answers is no news here.
-  const plan = report.plan === null ? null : { ...report.plan, blocked: null };
-  for (const line of planLines({ ...report, plan }, order)) printLine(line);
+/** Settles when the order is over, however it ended. */
+async function showProgress(
+  target: AdminTarget,
+  node: string,
+  report: Promise<unknown>,
+): Promise<void> {
+  const view = new ProgressView(stderrOut(), node);
+  const over = report.then(() => true, () => true);
+  try {
+    for (;;) {
+      const { promise, resolve } = Promise.withResolvers<false>();
+      const timer = setTimeout(() => resolve(false), LOOK_MS);
+      const isOver = await Promise.race([over, promise]);
+      clearTimeout(timer);
+      if (isOver) return;
+      // Nobody who can tell: the order itself says what is wrong.
+      const asked = fetchProgress({ ...target, timeoutMs: ASK_MS }, node).catch(() => null);
+      const progress = await Promise.race([over.then(() => null), asked]);
+      if (progress !== null) view.show(progress);
+    }
+  } finally {
+    view.end();
+  }
+}
+
+function dirsOf({ nodes }: Topology): ReadonlyMap<string, string> {
+  return new Map(nodes.map(({ name, dir }) => [name, dir]));
 }
 
 function isBlocked({ plan }: TreeReport): boolean {
@@ -109,12 +131,13 @@ function confirmOrLeave(order: Order): void {
 
 /**
  * The node that is meant is asked first, then the others: the admin side of most listens on its own host alone, and any
- * node passes an order on.
+ * node passes an order on. `isShown`: how far it is, on stderr, while it is waited for.
  */
 export async function give(
   topology: Topology,
   meant: string,
   order: Order,
+  isShown = false,
 ): Promise<{ report: TreeReport; through: string }> {
   const withAdmin = topology.nodes.filter(({ admin }) => admin !== null);
   const nodes = [
@@ -129,10 +152,10 @@ export async function give(
     const timeoutMs = PATIENCE_MS + (order.order === "migrate" ? order.timeoutMs : 0);
     try {
       const token = adminToken === null ? null : readToken(adminToken);
-      return {
-        report: await orderTree({ address: admin, token, timeoutMs }, meant, order),
-        through: name,
-      };
+      const target = { address: admin, token, timeoutMs };
+      const report = orderTree(target, meant, order);
+      if (isShown && !order.dryRun) await showProgress(target, meant, report);
+      return { report: await report, through: name };
     } catch (error) {
       if (!isCascadeError(error, "unreachable")) throw error;
       failures.push(`${name}: ${describeError(error)}`);

@@ -7,13 +7,25 @@ import { approximateDuration, approximateSize } from "../core/topology/units.ts"
 import type { Order } from "../core/tree/asks.ts";
 import type { FileReport } from "../core/tree/file_report.ts";
 import type { PlanNode, ReparentReport, TreePlan, TreeReport } from "../core/tree/tree_report.ts";
+import { conflictLines } from "./ui/conflict_view.ts";
 import { type Cell, type Column, drawTable } from "./ui/table.ts";
 
 const WIDTH = 120;
 
 /** What would follow. */
-export function planLines({ plan, reparent }: TreeReport, order: Order): string[] {
+export function planLines(
+  { plan, reparent, conflict }: TreeReport,
+  order: Order,
+  dirs: ReadonlyMap<string, string> = new Map(),
+): string[] {
   if (reparent !== null) return [reparentLine(reparent)];
+  if (conflict !== undefined) {
+    const blocked = plan?.blocked ?? null;
+    return [
+      ...conflictLines(conflict, dirs, false),
+      ...(blocked === null ? [] : ["", `It would not be done: ${blocked}.`]),
+    ];
+  }
   if (plan === null) return ["Nothing would change."];
   const lines = [...headLines(plan, order), "", ...nodeLines(plan)];
   if (plan.blocked !== null) lines.push("", `It would not be done: ${plan.blocked}.`);
@@ -21,7 +33,12 @@ export function planLines({ plan, reparent }: TreeReport, order: Order): string[
 }
 
 /** What was done. */
-export function reportLines(report: TreeReport, order: Order, node: string): string[] {
+export function reportLines(
+  report: TreeReport,
+  order: Order,
+  node: string,
+  dirs: ReadonlyMap<string, string> = new Map(),
+): string[] {
   const { plan, reparent, lsn, durationMs } = report;
   if (reparent !== null) return [reparentLine(reparent)];
   const took = `in ${approximateDuration(durationMs)}`;
@@ -33,6 +50,13 @@ export function reportLines(report: TreeReport, order: Order, node: string): str
   }
   if (order.order === "resolve" && plan === null) {
     return [`${node} is the primary already, and knows of no conflict.`];
+  }
+  const { conflict } = report;
+  if (conflict !== undefined) {
+    return [
+      ...[`${node} is the primary${where}, ${took}; all follow it.`, ""],
+      ...conflictLines(conflict, dirs, true),
+    ];
   }
   const lost = plan === null ? [] : [...lossLines(plan), ...pastLines(plan)];
   return [`${node} is the primary${where}, ${took}.`, ...(plan?.primary === node ? [] : lost)];

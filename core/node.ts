@@ -216,8 +216,8 @@ export class CascadeNode implements LinkHost {
     return this.hub.folding.alone(work);
   }
 
-  meet(peer: Pick<Hello, "node" | "view">): Promise<Refusal | null> {
-    return this.tree.seat.meet(peer.node, peer.view);
+  meet({ node, view, epochs }: Pick<Hello, "node" | "view" | "epochs">): Promise<Refusal | null> {
+    return this.tree.seat.meet(node, view, epochs);
   }
 
   get view(): View | null {

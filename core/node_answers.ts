@@ -77,6 +77,8 @@ export class NodeAnswers {
           isInterim: true,
         });
         return null;
+      case "progress":
+        return node.orders.progress;
       case "ship":
         await node.sync.sync([this.#linkTo(question.to)], { dryRun: false, full: false });
         return null;

@@ -10,6 +10,7 @@ import { CascadeNode } from "./node.ts";
 import type { StartOptions } from "./node_types.ts";
 import type { Ports } from "./ports.ts";
 import type { Order } from "./tree/asks.ts";
+import { type OrderProgress, orderProgressSchema } from "./tree/order_progress.ts";
 import { type TreeReport, treeReportSchema } from "./tree/tree_report.ts";
 
 /** How long a node that was given another role may take to serve in it before it is told as it is, ms. */
@@ -100,6 +101,13 @@ export class NodeLife {
     const isOfReign = order.order !== "reparent" && order.order !== "write";
     if (report.isDone && isOfReign) await this.#untilServed();
     return report;
+  }
+
+  /** How far the order is that this node, or another one, carries out; null: none. Throws what asking throws. */
+  async progress(target: string): Promise<OrderProgress | null> {
+    const { orders, hub } = this.#node;
+    if (target === this.#config().name) return orders.progress;
+    return orderProgressSchema.nullable().parse(await hub.ask(target, { ask: "progress" }));
   }
 
   async #passOn(target: string, order: Order): Promise<TreeReport> {

@@ -11,39 +11,50 @@
  * @module
  */
 import { CascadeError, describeError } from "./errors.ts";
-import { NO_EPOCH, type Position } from "./history.ts";
 import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeFiles } from "./node_files.ts";
 import { findPast, planPast, sinceThen } from "./node_past.ts";
-import { LOOK_MS, standingOf, waitUntil } from "./node_standing.ts";
+import { standingOf, waitUntil } from "./node_standing.ts";
+import { TakeOver } from "./take_over.ts";
 import {
-  heldSchema,
   HOLD_MS_MAX,
   offerSchema,
   type Order,
   type PlainAsk,
   type Standing,
   standingSchema,
-  yieldedSchema,
 } from "./tree/asks.ts";
+import { planConflict } from "./tree/conflict_plan.ts";
+import type { OrderProgress, OrderStep } from "./tree/order_progress.ts";
 import { awayOf, planPromotion } from "./tree/promotion_plan.ts";
-import { parentsIn, pathTo, placeIn } from "./tree/tree.ts";
 import type { TreePlan, TreeReport } from "./tree/tree_report.ts";
 
-/** How long the last bytes may take while clients are held, ms. */
-const HOLD_MS = 20_000;
+/** How long a node may take to say what it would send, ms. */
+const OFFER_MS = 20_000;
 /** How long a node may take to reign that has records which the one to be promoted lacks, ms. */
 const FETCH_MS = 120_000;
 
 /** How often nodes are asked how they stand when the primary changes meanwhile. */
 const ASK_TURNS = 3;
 
+/** The order that is being carried out, what comes of it, and how far it is. */
+interface Current {
+  readonly order: ChangeOrder;
+  readonly text: string;
+  readonly report: Promise<TreeReport>;
+  readonly sinceMs: number;
+  readonly step: OrderStep;
+  readonly from: string | null;
+}
+
+type ChangeOrder = Exclude<Order, { order: "write" }>;
+
 /** See the module's text. */
 export class NodeOrders {
   readonly #node: CascadeNode;
-  /** The order that is being carried out, as text, and what comes of it. */
-  #current: { readonly text: string; readonly report: Promise<TreeReport> } | null = null;
+  #current: Current | null = null;
+  #takingOver: TakeOver | null = null;
 
   constructor(node: CascadeNode) {
     this.#node = node;
@@ -52,6 +63,24 @@ export class NodeOrders {
   /** Whether an order is being carried out that changes the tree. */
   get isBusy(): boolean {
     return this.#current !== null;
+  }
+
+  /** The order that is being carried out and decides who reigns; null: none. */
+  get deciding(): "promote" | "migrate" | "resolve" | null {
+    const order = this.#current?.order.order ?? null;
+    return order === "reparent" ? null : order;
+  }
+
+  /** How far the order is that is being carried out; null: none is. */
+  get progress(): OrderProgress | null {
+    if (this.#current === null) return null;
+    const { order: { order }, step, from, sinceMs } = this.#current;
+    const bytes = this.#takingOver?.bytes ?? null;
+    return {
+      ...{ order, step, from },
+      ...{ bytesTotal: bytes?.total ?? null, bytesLeft: bytes?.left ?? null },
+      forMs: this.#node.ports.clock.monotonicMs() - sinceMs,
+    };
   }
 
   /** Carries an order out. Throws `refused`, `usage`, `unreachable`, `timed-out`, `not-found`, `locked`. */
@@ -65,8 +94,12 @@ export class NodeOrders {
       const message = `${this.#name} carries out another order`;
       throw new CascadeError("locked", message, { retryable: true });
     }
-    const report = this.#carryOut(order);
-    this.#current = { text, report };
+    // Before anybody is asked: of two nodes that decide at once, one at least learns of the other.
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const report = begun.then(() => this.#carryOut(order));
+    const sinceMs = this.#node.ports.clock.monotonicMs();
+    this.#current = { order, text, report, sinceMs, step: "asking", from: null };
+    begin();
     try {
       return await report;
     } finally {
@@ -158,6 +191,7 @@ export class NodeOrders {
     if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
       throw new CascadeError("refused", plan.blocked);
     }
+    if (!force) checkAlone(standings);
     const away = [...awayOf(ground)];
     const { reignId } = ground.view;
     if (isInterim(standings.get(this.#view.primary))) {
@@ -167,6 +201,7 @@ export class NodeOrders {
       return { ...await this.#takeOver(FETCH_MS), plan };
     }
     if (plan.fetchBytes > 0 && !force) {
+      this.#begin("fetching", plan.furthest);
       node.tree.away = new Set(away);
       await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX, reignId });
       await waitUntil(this.#node, FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
@@ -175,6 +210,7 @@ export class NodeOrders {
       });
       return { ...await this.#takeOver(FETCH_MS), plan };
     }
+    this.#begin("promoting");
     await node.tree.promote({ away, expectLsn: null, force: false });
     return done(plan, node.pipeline.appendedLsn);
   }
@@ -191,7 +227,9 @@ export class NodeOrders {
     if (plan.blocked !== null && !(force && plan.isPrimaryReachable)) {
       throw new CascadeError("refused", plan.blocked);
     }
+    if (!force) checkAlone(standings);
     const away = [...awayOf(ground)];
+    this.#begin("promoting");
     await node.tree.promote({ away, expectLsn: null, force: false, atLsn: lsn });
     return done(plan, lsn);
   }
@@ -205,76 +243,6 @@ export class NodeOrders {
     if (plan.blocked !== null) throw new CascadeError("refused", plan.blocked);
     this.#node.tree.away = awayOf(ground);
     return { ...await this.#takeOver(timeoutMs), plan };
-  }
-
-  /** The primary answers: all that it has comes here, and then its reign. */
-  async #takeOver(timeoutMs: number): Promise<TreeReport> {
-    const node = this.#node;
-    const { primary } = this.#view;
-    const near = await this.#standingOf(primary);
-    await this.#comeTo({ epochId: lastIdOf(near), lsn: near.endLsn }, timeoutMs);
-    const { endLsn, epochId } = heldSchema.parse(
-      await node.hub.ask(primary, { ask: "hold", leaseMs: HOLD_MS }, HOLD_MS),
-    );
-    try {
-      await this.#comeTo({ epochId, lsn: endLsn }, HOLD_MS * 3 / 4);
-    } catch (error) {
-      await node.hub.ask(primary, { ask: "release" }).catch(() => {/* its lease ends by itself */});
-      throw error;
-    }
-    await this.#receiveReign(primary, endLsn);
-    return done(null, endLsn);
-  }
-
-  async #receiveReign(primary: string, endLsn: number): Promise<void> {
-    const { hub, tree: { seat } } = this.#node;
-    try {
-      const answer = await hub.ask(primary, { ask: "yield", to: this.#name, endLsn });
-      await seat.learn(yieldedSchema.parse(answer).view);
-    } catch (error) {
-      // It may have handed on, and been cut off before it could say so: then it tells everybody.
-      for (let turn = 0; turn < 50 && this.#view.primary !== this.#name; turn++) {
-        await hub.look(primary).catch(() => {});
-        await this.#sleep(10 * LOOK_MS);
-      }
-      if (this.#view.primary !== this.#name) throw error;
-    }
-  }
-
-  /**
-   * Waits until this node has all below that position, durably: of that history, not of one of its own. Links on the way
-   * that wait for their time ship now.
-   */
-  async #comeTo(position: Position, timeoutMs: number): Promise<void> {
-    const { pipeline } = this.#node;
-    const path = pathTo(parentsIn(this.#tree, this.#view), this.#name);
-    const { lsn } = position;
-    const isThere = () =>
-      Math.min(pipeline.durableLsn, pipeline.stableLsn) >= lsn &&
-      pipeline.history.holds(position, pipeline.appendedLsn);
-    let shipping = Promise.resolve();
-    let isShipping = false;
-    await waitUntil(this.#node, timeoutMs, `${this.#name} did not come to LSN ${lsn}`, () => {
-      if (isThere()) return true;
-      if (!isShipping) {
-        isShipping = true;
-        shipping = this.#shipAlong(path).catch(() => {/* tried again */})
-          .finally(() => isShipping = false);
-      }
-      return false;
-    });
-    await Promise.race([shipping, this.#sleep(LOOK_MS)]);
-  }
-
-  async #shipAlong(path: readonly string[]): Promise<void> {
-    for (const [i, from] of path.slice(0, -1).entries()) {
-      const to = path[i + 1] ?? this.#name;
-      const { upstream } = placeIn(this.#tree, this.#view, to);
-      if (upstream?.mode === "periodic") {
-        await this.#node.hub.ask(from, { ask: "ship", to }, FETCH_MS);
-      }
-    }
-    await this.#sleep(10 * LOOK_MS);
   }
 
   async #reparent(to: string, dryRun: boolean): Promise<TreeReport> {
@@ -298,7 +266,7 @@ export class NodeOrders {
     const lsn = pipeline.appendedLsn;
     const epochId = pipeline.history.idAt(lsn);
     const offer = offerSchema.parse(
-      await node.hub.ask(to, { ask: "offer", to: this.#name, lsn, epochId }, HOLD_MS),
+      await node.hub.ask(to, { ask: "offer", to: this.#name, lsn, epochId }, OFFER_MS),
     );
     if (!dryRun) await node.tree.reparent(to);
     return { ...done(null), isDone: !dryRun, reparent: { ...reparent, ...offer, isDone: !dryRun } };
@@ -307,23 +275,23 @@ export class NodeOrders {
   /** Of two nodes that were promoted at once this one is kept: its history goes on under a later reign. */
   async #resolve(dryRun: boolean): Promise<TreeReport> {
     const node = this.#node;
-    const standings = await this.#standings();
-    const plan = planPromotion(
-      { tree: this.#tree, view: this.#view, node: this.#name, standings },
-      false,
-    );
-    if (dryRun) return { ...done(plan), isDone: false };
+    const isDecided = node.tree.seat.conflict === null;
     // What was decided is decided: whoever was cut off before the answer asks again.
-    if (node.tree.seat.conflict === null && node.pipeline.reigns) return done(null);
-    if (node.tree.seat.conflict === null) {
+    if (isDecided && node.pipeline.reigns) return { ...done(null), isDone: !dryRun };
+    if (isDecided) {
       throw new CascadeError("usage", `${this.#name} knows of no conflict`, {
         hint: "To make it the primary, use `cascade promote`",
       });
     }
-    const unfit = plan.blocked !== null && !plan.isPrimaryReachable;
-    if (unfit) throw new CascadeError("refused", plan.blocked ?? "");
+    const standings = await this.#standings();
+    const ground = { tree: this.#tree, view: this.#view, node: this.#name, standings };
+    const { plan, conflict } = planConflict(ground);
+    if (dryRun) return { ...done(plan), isDone: false, conflict };
+    if (plan.blocked !== null) throw new CascadeError("refused", plan.blocked);
+    checkAlone(standings);
+    this.#begin("promoting");
     await node.tree.promote({ away: [], expectLsn: null, force: true });
-    return done(plan, node.pipeline.appendedLsn);
+    return { ...done(plan, node.pipeline.appendedLsn), conflict };
   }
 
   async #write(dryRun: boolean): Promise<TreeReport> {
@@ -339,8 +307,18 @@ export class NodeOrders {
     await this.#node.hub.ask(name, question);
   }
 
-  #sleep(ms: number): Promise<void> {
-    return new Promise((go) => this.#node.ports.clock.after(ms, () => go()));
+  async #takeOver(timeoutMs: number): Promise<TreeReport> {
+    const takeOver = new TakeOver(this.#node, (step, from) => this.#begin(step, from));
+    this.#takingOver = takeOver;
+    try {
+      return done(null, await takeOver.run(timeoutMs));
+    } finally {
+      this.#takingOver = null;
+    }
+  }
+
+  #begin(step: OrderStep, from: string | null = null): void {
+    if (this.#current !== null) this.#current = { ...this.#current, step, from };
   }
 }
 
@@ -349,9 +327,17 @@ function isInterim(primary: Standing | string | undefined): boolean {
   return typeof primary === "object" && primary.reigns && !primary.hasVolumes;
 }
 
-/** The epoch in which a node's log ends. */
-function lastIdOf({ history, endLsn }: Standing): string {
-  return history.findLast(({ firstLsn }) => firstLsn < endLsn)?.id ?? NO_EPOCH;
+/** Two nodes that decided at once would both reign: whoever learns of the other lets it be. Throws `refused`. */
+function checkAlone(standings: ReadonlyMap<string, Standing | string>): void {
+  for (const standing of [...standings.values()].slice(1)) {
+    if (typeof standing === "string" || standing.deciding === null) continue;
+    const message = `${standing.node} carries out \`cascade ${standing.deciding}\` at this moment`;
+    throw new CascadeError("refused", message, {
+      hint:
+        "See by `cascade status` what came of it, and give the order again if it is still wanted",
+      retryable: true,
+    });
+  }
 }
 
 function done(plan: TreePlan | null, lsn: number | null = null): TreeReport {

@@ -27,6 +27,7 @@ export function standingOf(node: CascadeNode): Standing {
     isWaiting: seat.isWaiting,
     hasVolumes: node.config.volumes.some(({ path }) => path !== null),
     isWhole: !deltas.isFresh && !deltas.isInPlace && !deltas.isRejoining,
+    deciding: node.orders.deciding,
     paused: node.hub.downstream.filter((link) => link.pausedWhy !== null)
       .map(({ config }) => config.to),
     view: seat.view,

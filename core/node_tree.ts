@@ -65,6 +65,7 @@ export class NodeTree {
       clock: ports.clock,
       journal: ports.journal,
       view: parts.state().view,
+      epochs: () => node.pipeline.history.epochs,
       save: (view) =>
         parts.save({
           view,

@@ -24,7 +24,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { NodeStatus } from "../core/status.ts";
 import { isLoopback } from "../core/topology/address.ts";
-import { actOn, type Answer, type Controls, isControlUrl } from "./admin_control.ts";
+import {
+  actOn,
+  type Answer,
+  answerProgress,
+  type Controls,
+  isControlUrl,
+} from "./admin_control.ts";
 import { listMarks } from "./admin_marks.ts";
 import { formatHostPort, parseAdminAddress } from "./address.ts";
 import { METRICS_TYPE, metricsText } from "./metrics.ts";
@@ -217,6 +223,12 @@ async function answerTo(
     if (isControl) return await actOn(url, request.headers, options, options.status().name);
     const path = url.split("?")[0];
     if (path === "/marks" && options.marks !== undefined) return listMarks(options.marks);
+    if (path === "/order" && options.control !== undefined) {
+      return await answerProgress(
+        new URL(url, "http://localhost").searchParams.get("node"),
+        options.control,
+      );
+    }
     return page(url, options.status);
   } catch (error) {
     return { code: 500, body: `${describeError(error)}\n` };

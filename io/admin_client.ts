@@ -7,6 +7,7 @@ import { CascadeError, isCascadeError } from "../core/errors.ts";
 import type { LimitOverride } from "../core/link/line.ts";
 import type { LineStatus, NodeStatus } from "../core/status.ts";
 import type { Order } from "../core/tree/asks.ts";
+import type { OrderProgress } from "../core/tree/order_progress.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
 import { formatRate } from "../core/topology/units.ts";
 import { parseSyncReport, type SyncOptions, type SyncReport } from "../core/sync_report.ts";
@@ -151,6 +152,20 @@ export async function orderTree(
   if (code !== 200) throw notDone(target.address, code, body);
   const { treeReportSchema } = await import("../core/tree/tree_report.ts");
   return readReport(treeReportSchema, body, where);
+}
+
+/**
+ * How far the order is that was given to node `meant`, asked through whichever node answers at the target's address; null:
+ * none, or nobody can tell. Throws like {@linkcode changeLink}.
+ */
+export async function fetchProgress(
+  target: AdminTarget,
+  meant: string,
+): Promise<OrderProgress | null> {
+  const { code, body } = await fetchPage(target, `/order?${new URLSearchParams({ node: meant })}`);
+  if (code !== 200) return null;
+  const { orderProgressSchema } = await import("../core/tree/order_progress.ts");
+  return readReport(orderProgressSchema.nullable(), body, { address: target.address });
 }
 
 /** What reads a report of one kind. Throws when it is none. */

@@ -27,6 +27,7 @@ import type { LimitOverride } from "../core/link/line.ts";
 import type { LineStatus } from "../core/status.ts";
 import { parseLimit } from "../core/topology/line_scalars.ts";
 import { type Order, orderSchema } from "../core/tree/asks.ts";
+import type { OrderProgress } from "../core/tree/order_progress.ts";
 import type { TreeReport } from "../core/tree/tree_report.ts";
 import { asOf } from "./admin_marks.ts";
 import type { SyncRunner } from "../core/sync_report.ts";
@@ -44,6 +45,8 @@ export interface AdminControl {
   limit(link: string, limit: LimitOverride | null): Promise<LineStatus>;
   /** `target`: the node that is meant; null: this one. Throws `not-found`, `usage`, `refused`, ... */
   order(target: string | null, order: Order): Promise<TreeReport>;
+  /** How far the order is that the node that is meant carries out; null: none. Throws like `order`. */
+  progress(target: string | null): Promise<OrderProgress | null>;
 }
 
 /** What can be changed, as far as the node lets it. */
@@ -181,4 +184,15 @@ async function order({ pathname, searchParams }: URL, { control }: Controls): Pr
   if (!parsed.success) return { code: 400, body: `${z.prettifyError(parsed.error)}\n` };
   const report = await control.order(searchParams.get("node"), parsed.data);
   return { code: 200, body: JSON.stringify(report) + "\n", type: "application/json" };
+}
+
+/** Answers how far the order is that was given to `node`: GET `/order`. */
+export async function answerProgress(node: string | null, control: AdminControl): Promise<Answer> {
+  try {
+    const body = JSON.stringify(await control.progress(node)) + "\n";
+    return { code: 200, body, type: "application/json" };
+  } catch (error) {
+    if (!isCascadeError(error)) throw error;
+    return { code: 504, body: `${describeError(error)}\n` };
+  }
 }

@@ -16,6 +16,7 @@ import {
   type NodeReport,
   type Report,
 } from "../report.ts";
+import { conflictOf } from "./conflict_view.ts";
 import { applyRemarks } from "./apply_view.ts";
 import { nextRunText, runRemarks, stateText } from "./run_view.ts";
 import { lineRemarks } from "./line_view.ts";
@@ -41,12 +42,18 @@ export function statusView(report: Report, { width, paint, previous }: ViewOptio
     "",
     ...nodeTable(report, previous, paint, width),
     ...(report.links.length === 0 ? [] : ["", ...linkTable(report, previous, paint, width)]),
+    ...conflictTable(report, width),
     ...(notes.length === 0 ? [] : [""]),
     ...notes.map((note, index) => {
       const line = clip(escapeControls(note), width);
       return index < troubles.length ? paint.red(line) : paint.dim(line);
     }),
   ];
+}
+
+function conflictTable(report: Report, width: number): string[] {
+  const lines = conflictOf(report.nodes.flatMap(({ status }) => status === null ? [] : [status]));
+  return lines.length === 0 ? [] : ["", ...lines.map((line) => clip(escapeControls(line), width))];
 }
 
 function headline(report: Report, troubles: number, paint: Paint, width: number): string {

@@ -21,6 +21,7 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { CascadeError } from "../errors.ts";
 import type { Bytes, Connection, Random } from "../ports.ts";
 import { type Frame, FrameType, jsonFrame } from "./frames.ts";
+import type { Epoch } from "../history.ts";
 import type { View } from "../tree/view.ts";
 import { PROTOCOL_VERSION } from "./link_limits.ts";
 import {
@@ -45,6 +46,8 @@ export interface HandshakeSelf {
   readonly random: Random;
   /** What this node tells of the tree. */
   readonly view: View | null;
+  /** Of its history the last reigns. */
+  readonly epochs?: readonly Epoch[];
   /** Of the dialling end: what it wants. */
   readonly purpose: Hello["purpose"];
   /** What the transport knows of the connection; see the port. */
@@ -96,7 +99,7 @@ export class Handshake {
   }
 
   #hello(type: FrameType, peer: string): Bytes {
-    const { cluster, node, instance, random, view, purpose } = this.#self;
+    const { cluster, node, instance, random, view, purpose, epochs } = this.#self;
     const nonce = Buffer.from(random.bytes(32)).toString("hex");
     const hello: Hello = {
       protocol: PROTOCOL_VERSION,
@@ -106,6 +109,7 @@ export class Handshake {
       instance,
       nonce,
       view,
+      ...(view === null || epochs === undefined ? {} : { epochs: [...epochs] }),
       purpose,
     };
     this.#mine = JSON.stringify(hello);

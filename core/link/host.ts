@@ -62,7 +62,7 @@ export interface LinkHost {
   /** The provisional tail goes: links below must shake hands anew. */
   onCutBack(): void;
   /** A peer has proved itself: what it knows of the tree is taken in. Why it is not spoken to, or null. */
-  meet(peer: Pick<Hello, "node" | "view">): Promise<Refusal | null>;
+  meet(peer: Pick<Hello, "node" | "view" | "epochs">): Promise<Refusal | null>;
   /** Another node is about to be given something: settles when that is remembered. */
   markFed(): Promise<void>;
   /** It leaves an abandoned epoch just now: it takes nothing from above. */

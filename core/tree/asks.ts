@@ -60,6 +60,8 @@ const plainAskSchema = z.discriminatedUnion("ask", [
     /** The reign that this was decided under: not over a later one. Older versions do not say. */
     reignId: z.string().max(32).optional(),
   }),
+  /** How far the order is that the node carries out: an {@linkcode OrderProgress}, or null. */
+  z.object({ ask: z.literal("progress") }),
   /** Ships what is pending on its link to a node below: a periodic one does not wait for its time. */
   z.object({ ask: z.literal("ship"), to: name }),
   /** What it would send to a node that stands here, were it fed by this one. */
@@ -90,6 +92,8 @@ export const standingSchema = z.object({
   hasVolumes: z.boolean(),
   /** Its volumes hold an image, or its log goes on from one. */
   isWhole: z.boolean(),
+  /** The order that it carries out, where that decides who reigns. Older versions do not say. */
+  deciding: z.enum(["promote", "migrate", "resolve"]).nullable().default(null),
   /** Nodes that it feeds over links that somebody has paused. */
   paused: z.array(name).max(128).default([]),
   view: viewSchema,

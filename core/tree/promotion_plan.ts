@@ -201,7 +201,8 @@ function whyNoWay(
   return null;
 }
 
-function whyUnfit(node: string, standings: Standings): string | null {
+/** Why a node cannot reign; null: it can. */
+export function whyUnfit(node: string, standings: Standings): string | null {
   const mine = standingOf(standings, node);
   if (mine === null) return `${node} does not answer: ${standings.get(node)}`;
   if (!mine.hasVolumes) return `${node} has no volumes to serve`;

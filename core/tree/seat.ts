@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { type Epoch, History } from "../history.ts";
 import type { NodeConfig } from "../config.ts";
 import { CascadeError } from "../errors.ts";
 import type { Refusal } from "../link/messages.ts";
@@ -24,6 +25,8 @@ export interface SeatParts {
   readonly config: NodeConfig;
   readonly clock: Clock;
   readonly journal: Journal;
+  /** The history of the node's log. */
+  readonly epochs: () => readonly Epoch[];
   /** What the state file says. */
   readonly view: View | null;
   /** Makes the view durable. */
@@ -95,12 +98,16 @@ export class Seat {
   }
 
   /** A peer has proved itself, and told its view. Settles when what follows from it is durable. */
-  async meet(peer: string, view: View | null): Promise<Refusal | null> {
+  async meet(
+    peer: string,
+    view: View | null,
+    epochs: readonly Epoch[] = [],
+  ): Promise<Refusal | null> {
     const theirs = view ?? this.#first();
     const stranger = this.#strangerIn(theirs);
     if (stranger !== null) return stranger;
     this.#known.set(peer, digestOf(theirs));
-    if (!agree(this.#view, theirs)) return this.#disagree(peer, theirs);
+    if (!agree(this.#view, theirs)) return this.#disagree(peer, theirs, epochs);
     if (view !== null) await this.learn(view);
     this.#hear();
     return null;
@@ -120,12 +127,16 @@ export class Seat {
     return firstView(tree === null ? this.#view.primary : declaredPrimary(tree));
   }
 
-  #disagree(peer: string, theirs: View): Refusal {
+  #disagree(peer: string, theirs: View, epochs: readonly Epoch[]): Refusal {
+    const { name } = this.#parts.config;
     const mine = this.#view;
-    const message =
-      `${mine.primary} and ${theirs.primary} were both promoted, in epoch ${mine.reign} ` +
-      `(${mine.reignId.slice(0, 8)} and, as ${peer} knows it, ${theirs.reignId.slice(0, 8)}): ` +
+    const message = `${mine.primary} and ${theirs.primary} were both promoted, in epoch ` +
+      `${mine.reign}: ${besides(name, this.#parts.epochs(), peer, epochs)}` +
       "`cascade resolve --keep NODE` decides";
+    // What was told with both histories is not told again without.
+    if (this.#conflict !== null && epochs.length === 0) {
+      return { code: "conflict", message: this.#conflict };
+    }
     if (this.#conflict === null) {
       this.#parts.journal.write("error", "conflict", { reason: message });
     }
@@ -239,4 +250,30 @@ export class Seat {
     }
     this.#isAloneAllowed();
   }
+}
+
+/** Of each side, how many reigns are told. */
+const REIGNS_TOLD = 3;
+
+/** Two histories from where they part on, each with who tells it. */
+function besides(
+  name: string,
+  mine: readonly Epoch[],
+  peer: string,
+  theirs: readonly Epoch[],
+): string {
+  if (theirs.length === 0) return "";
+  const fork = new History(mine).fork(theirs);
+  const since = (epochs: readonly Epoch[], first: Epoch | null) => {
+    const own = first === null ? [] : epochs.slice(epochs.indexOf(first));
+    const told = own.slice(0, REIGNS_TOLD).map(({ number, id, firstLsn, node }) =>
+      `epoch ${number} (${id.slice(0, 8)}) of ${node} from LSN ${firstLsn} on`
+    );
+    if (own.length > REIGNS_TOLD) told.push(`${own.length - REIGNS_TOLD} more`);
+    return told.length === 0 ? "nothing" : told.join(", ");
+  };
+  const common = Number.isFinite(fork.lsn) ? `the same up to LSN ${fork.lsn}, then ` : "";
+  return `${common}at ${name} ${since(mine, fork.mine)}; at ${peer} ${
+    since(theirs, fork.theirs)
+  }. `;
 }

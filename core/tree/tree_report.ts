@@ -5,6 +5,7 @@
  * @module
  */
 import * as z from "zod";
+import { epochSchema } from "../epoch_schema.ts";
 import { fileReportSchema } from "./file_report.ts";
 import { viewSchema } from "./view.ts";
 
@@ -65,10 +66,41 @@ export const reparentReportSchema = z.object({
 });
 export type ReparentReport = z.infer<typeof reparentReportSchema>;
 
+/** What one node has that the node to be kept does not have. */
+export const conflictNodeSchema = z.object({
+  name,
+  endLsn: lsn.describe("where its log ends"),
+  forkLsn: lsn.nullable().describe("up to where it has the same as the node to be kept; null: all"),
+  lostBytes: bytes.describe("of its log, what the history goes on without"),
+  keptIn: z.string().nullable().describe(
+    "the folder in the node's own `dir` where that is kept, as it stands now; null: there is nothing to keep",
+  ),
+});
+export type ConflictNode = z.infer<typeof conflictNodeSchema>;
+
+/** Nodes that follow the same of two promotions. */
+export const conflictHalfSchema = z.object({
+  primary: name,
+  reign: lsn,
+  reignId: z.string(),
+  isKept: z.boolean(),
+  epochs: z.array(epochSchema).describe("what its history has since the fork"),
+  nodes: z.array(conflictNodeSchema),
+});
+
+export const conflictReportSchema = z.object({
+  forkLsn: lsn.nullable().describe("where the halves part; null: not known"),
+  halves: z.array(conflictHalfSchema).describe("first the one that is kept"),
+  silent: z.array(name).describe("nodes that do not answer: what they have is not known"),
+});
+/** What is kept and what is left behind when somebody decides between two promotions. */
+export type ConflictReport = z.infer<typeof conflictReportSchema>;
+
 export const treeReportSchema = z.object({
   plan: treePlanSchema.nullable(),
   reparent: reparentReportSchema.nullable(),
   isDone: z.boolean(),
+  conflict: conflictReportSchema.optional().describe("of `resolve`: the halves, side by side"),
   lsn: lsn.nullable().describe("where the new reign begins"),
   durationMs: z.number().nonnegative(),
   files: z.array(fileReportSchema).optional().describe(

@@ -16,10 +16,12 @@ import {
 } from "../../core/status.ts";
 import type { SyncRunner } from "../../core/sync_report.ts";
 import { startAdmin } from "../../io/admin.ts";
+import type { OrderProgress } from "../../core/tree/order_progress.ts";
 import type { AdminControl } from "../../io/admin_control.ts";
 import {
   changeLink,
   fetchPage,
+  fetchProgress,
   fetchStatus,
   limitLink,
   orderTree,
@@ -363,6 +365,11 @@ const LINE: LineStatus = {
   ...{ windowBytes: 1 << 20, inFlightBytes: 4096 },
 };
 
+const PROGRESS: OrderProgress = {
+  ...{ order: "migrate", step: "catching-up", from: "hq", bytesTotal: 100, bytesLeft: 40 },
+  forMs: 5,
+};
+
 /** Notes what is asked of it. */
 function noted(asked: string[]): AdminControl {
   const act = (text: string): Promise<void> => {
@@ -383,8 +390,21 @@ function noted(asked: string[]): AdminControl {
       asked.push(`${JSON.stringify(order)} of ${target}`);
       return Promise.resolve({ plan: null, reparent: null, isDone: true, lsn: 7, durationMs: 1 });
     },
+    progress: (target) => {
+      if (target === "missing") throw new CascadeError("not-found", 'no node "missing"');
+      return Promise.resolve(target === "idle" ? null : PROGRESS);
+    },
   };
 }
+
+Deno.test("how far an order is can be asked for", async () => {
+  await withAdmin({ token: TOKEN, control: noted([]) }, async (address) => {
+    const target = { address, token: TOKEN, timeoutMs: 5000 };
+    assertEquals(await fetchProgress(target, "metro"), PROGRESS);
+    assertEquals(await fetchProgress(target, "idle"), null);
+    assertEquals(await fetchProgress(target, "missing"), null);
+  });
+});
 
 Deno.test("orders of the tree reach the node that is meant", async () => {
   const asked: string[] = [];

@@ -18,7 +18,7 @@ const DR = { tree: TREE, view: firstView("hq"), name: "dr", stableLsn: 1000 };
 function standing(node: string, change: Partial<Standing> = {}): Standing {
   return {
     ...{ node, state: "running", reigns: node === "hq", isWaiting: false, hasVolumes: true },
-    ...{ isWhole: true, paused: [], view: firstView("hq"), history: [] },
+    ...{ isWhole: true, deciding: null, paused: [], view: firstView("hq"), history: [] },
     ...{ endLsn: 2000, stableLsn: 2000, appliedLsn: 2000, primaryEndLsn: 2000 },
     ...{ primaryTimeMs: 1, silenceMs: 100, lagSeconds: 0 },
     ...change,

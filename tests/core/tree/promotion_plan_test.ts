@@ -11,7 +11,7 @@ const FIRST = { number: 1, id: "1".repeat(32), firstLsn: 0, node: "hq" };
 function standing(node: string, endLsn: number, more: Partial<Standing> = {}): Standing {
   return {
     ...{ node, state: "running", reigns: false, isWaiting: false, hasVolumes: true, isWhole: true },
-    paused: [],
+    ...{ paused: [], deciding: null },
     ...{ view: VIEW, history: [FIRST], endLsn, stableLsn: endLsn, appliedLsn: endLsn },
     ...{ primaryEndLsn: 1000, primaryTimeMs: 5000, silenceMs: 3000, lagSeconds: 2 },
     ...more,
