@@ -51,6 +51,11 @@ async function planFor(
       const { report } = await give(topology, heir, ORDER);
       // A node that is silent, and does not reign, is no primary that could be gone.
       if (silence !== null && report.plan?.primary !== node) throw silence;
+      const { primary } = report.plan ?? { primary: node };
+      if (primary !== node) {
+        reasons.push(`${heir}: ${primary} is the primary, as it knows`);
+        continue;
+      }
       const own = report.plan?.nodes.find(({ name }) => name === heir);
       const flaw = own?.reason ?? null;
       if (flaw === null) fit.push({ heir, report, lacks: report.plan?.fetchBytes ?? 0 });

@@ -35,6 +35,9 @@ const OFFER_MS = 20_000;
 /** How long a node may take to reign that has records which the one to be promoted lacks, ms. */
 const FETCH_MS = 120_000;
 
+/** So long a primary may be away that has only begun to reign, and how often it is asked meanwhile, ms. */
+const BEGIN_MS = 5_000;
+const ASK_AGAIN_MS = 200;
 /** How often nodes are asked how they stand when the primary changes meanwhile. */
 const ASK_TURNS = 3;
 
@@ -146,10 +149,23 @@ export class NodeOrders {
   }
 
   /**
+   * How all nodes stand that answer. A primary that began to reign just now is away for a moment, to begin in its new role: it
+   * is waited for.
+   */
+  async #standings(): Promise<Map<string, Standing | string>> {
+    for (;;) {
+      const standings = await this.#standingsOfReign();
+      const { view: { primary }, reignAgeMs } = this.#node.tree.seat;
+      if (typeof standings.get(primary) === "object" || reignAgeMs > BEGIN_MS) return standings;
+      await new Promise<void>((go) => this.#node.ports.clock.after(ASK_AGAIN_MS, go));
+    }
+  }
+
+  /**
    * How all nodes stand that answer, under one reign. A node that does not answer is waited for: when another reign began
    * meanwhile, what was told before is no ground to act on, and all are asked anew. Throws `refused`.
    */
-  async #standings(): Promise<Map<string, Standing | string>> {
+  async #standingsOfReign(): Promise<Map<string, Standing | string>> {
     for (let turn = 0; turn < ASK_TURNS; turn++) {
       const { reignId } = this.#view;
       const standings = await this.#askAll();

@@ -175,7 +175,7 @@ export class NodeTree {
 
   /** Settles when that view is durable. Throws `refused` where another one came before it. */
   async #reignBy(view: View): Promise<void> {
-    await this.seat.learn(view);
+    await this.seat.reign(view);
     const { view: { reign, reignId, primary } } = this.seat;
     if (reignId === view.reignId) return;
     throw refused(`${primary} was promoted meanwhile, in epoch ${reign}`, true);

@@ -17,6 +17,8 @@ const TELL_FIRST_MS = 1_000;
 const TELL_MAX_MS = 30_000;
 /** An upstream that is away for so long may be fed by another by now: others are asked, ms. */
 const NEWS_AFTER_MS = 2_000;
+/** How long a node that was promoted tells the others, before it begins to reign, ms. */
+const TELL_ALL_MS = 100;
 /** How long a start waits for those that do not answer, if one did, ms. */
 const WORD_MS = 2_000;
 
@@ -54,6 +56,7 @@ export class Seat {
   readonly #others: readonly string[];
   #view: View;
   #isChanged: boolean;
+  #reignAtMs = -Infinity;
   #changing: Promise<unknown> = Promise.resolve();
   /** The digest of what each node knows, as it told last. */
   readonly #known = new Map<string, string>();
@@ -108,9 +111,13 @@ export class Seat {
     if (stranger !== null) return stranger;
     this.#known.set(peer, digestOf(theirs));
     if (!agree(this.#view, theirs)) return this.#disagree(peer, theirs, epochs);
-    if (view !== null) await this.learn(view);
+    if (view !== null && this.#isNews(view)) await this.learn(view);
     this.#hear();
     return null;
+  }
+
+  #isNews(view: View): boolean {
+    return digestOf(mergeViews(this.#view, view)) !== digestOf(this.#view);
   }
 
   /** A primary that this node's topology does not have cannot be followed. */
@@ -150,17 +157,25 @@ export class Seat {
     return this.change(() => theirs);
   }
 
+  /**
+   * A promotion of this node: whoever is reached knows of it before the node is away for a moment, to begin in its new
+   * role. Another promotion then meets this one, and not silence.
+   */
+  reign(view: View): Promise<void> {
+    return this.change(() => view, true);
+  }
+
   /** The same, of what `make` makes of what is known by then; null: nothing is to be changed. */
-  change(make: (view: View) => View | null): Promise<void> {
+  change(make: (view: View) => View | null, isTold = false): Promise<void> {
     const done = this.#changing.then(async () => {
       const next = make(this.#view);
-      if (next !== null) await this.#learn(next);
+      if (next !== null) await this.#learn(next, isTold);
     });
     this.#changing = done.catch(() => {/* whoever asked for it is told */});
     return done;
   }
 
-  async #learn(theirs: View): Promise<void> {
+  async #learn(theirs: View, isTold: boolean): Promise<void> {
     const { config, save, fence, turn, rewire, journal } = this.#parts;
     const { tree, name } = config;
     const merged = mergeViews(this.#view, theirs);
@@ -177,11 +192,26 @@ export class Seat {
     this.#view = merged;
     this.#isChanged = true;
     // Another parent of some node decides nothing.
-    if (isNewReign) this.#conflict = null;
+    if (isNewReign) {
+      this.#conflict = null;
+      this.#reignAtMs = this.#parts.clock.monotonicMs();
+    }
     for (const telling of this.#telling.values()) telling.nextMs = 0;
+    if (isTold && reigns && isNewReign) await this.#tellAll();
     // A reign of its own that begins anew is begun by a start, as any other.
     if (reigned !== reigns || (reigns && isNewReign)) return turn(why);
     await rewire(placeIn(tree, merged, name));
+  }
+
+  /** Since this node heard of the reign; Infinity: it knew of it when it started. */
+  get reignAgeMs(): number {
+    return this.#parts.clock.monotonicMs() - this.#reignAtMs;
+  }
+
+  async #tellAll(): Promise<void> {
+    const { clock, look } = this.#parts;
+    const all = Promise.allSettled(this.#others.map((node) => look(node)));
+    await Promise.race([all, new Promise<void>((go) => clock.after(TELL_ALL_MS, go))]);
   }
 
   /** Time passes: nodes that may not know are told, and asked. */
