@@ -157,7 +157,10 @@ function extractCommand() {
       const done = await extractLog(dir, options.to, options.from ?? null);
       if (options.json === true) return printJson(done);
       for (const { file } of done.images) printLine(file);
-      printLine(`${done.list}: ${done.records} records from LSN ${done.fromLsn} on`);
-      if (done.gaps > 0) tell(`note: ${done.gaps} spans came as deltas and are not in this log`);
+      const deltas = done.deltas === 0 ? "" : ` and what ${done.deltas} deltas brought,`;
+      printLine(`${done.list}: ${done.records} records${deltas} from LSN ${done.fromLsn} on`);
+      if (done.gaps > 0) {
+        tell(`note: ${done.gaps} spans came as deltas whose files are gone: they are not in it`);
+      }
     });
 }

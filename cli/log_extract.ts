@@ -5,8 +5,10 @@
  * @module
  */
 import { CascadeError } from "../core/errors.ts";
+import { type Delta, loadDelta } from "../core/delta/delta_shelf.ts";
+import { RECOVERY_READ_BYTES } from "../core/limits.ts";
 import { inspect } from "../core/log/inspect.ts";
-import { type RecordReader, RecordType } from "../core/log/record.ts";
+import { RecordReader, RecordType } from "../core/log/record.ts";
 import { SegmentFolder } from "../core/log/segment_file.ts";
 import { StateFile } from "../core/state.ts";
 import { DenoClock } from "../io/clock.ts";
@@ -17,6 +19,8 @@ import { findFolders } from "./log_folder.ts";
 export interface Extracted {
   readonly fromLsn: number;
   readonly records: number;
+  /** Deltas that were unpacked, and gaps of the log whose deltas are not there. */
+  readonly deltas: number;
   readonly gaps: number;
   readonly images: readonly { readonly file: string; readonly bytes: number }[];
   readonly list: string;
@@ -31,7 +35,8 @@ interface Image {
 
 /**
  * Writes `VOLUME.img` for each volume that the records touch, and `blocks.tsv`, one line a record, into `to`, which must
- * not be there yet. A later record overrides an earlier one. Throws `not-found`, `usage`, and what the disk throws.
+ * not be there yet. A later record overrides an earlier one; where the log goes on behind a delta whose file is there,
+ * what that brought is written out in its place. Throws `not-found`, `usage`, and what the disk throws.
  */
 export async function extractLog(
   dir: string,
@@ -47,47 +52,109 @@ export async function extractLog(
     });
   }
   const since = fromLsn ?? forkOf(logFolder) ?? 0;
-  const names = volumeNames(disk, nodeFolder);
+  const deltas = deltasIn(disk, logFolder, nodeFolder).filter(({ toLsn }) => toLsn > since);
   Deno.mkdirSync(to, { recursive: true, mode: 0o700 });
-  const images = new Map<number, Image>();
-  const encoder = new TextEncoder();
-  const list = Deno.openSync(`${to}/blocks.tsv`, { write: true, createNew: true, mode: 0o600 });
-  let records = 0;
-  let gaps = 0;
-  const visit = (record: RecordReader, bytes: Uint8Array) => {
-    if (record.lsn < since || !isOfVolume(record)) return;
-    const image = images.get(record.volume) ?? openImage(to, names, record.volume);
-    images.set(record.volume, image);
-    put(image, record, bytes);
-    records++;
-    const kind = record.type === RecordType.WRITE ? "write" : "zero";
-    const cells = [
-      record.lsn,
-      names[record.volume] ?? record.volume,
-      kind,
-      record.offset,
-      record.length,
-    ];
-    writeAll(list, encoder.encode(`${cells.join("\t")}\n`));
+  const images = new Images(to, volumeNames(disk, nodeFolder));
+  const counts = { records: 0, gaps: 0, deltas: 0 };
+  const takeUpTo = (lsn: number) => {
+    const missed = deltas.length;
+    while (deltas[0] !== undefined && deltas[0].toLsn <= lsn) {
+      unpack(deltas[0], images);
+      counts.deltas++;
+      deltas.shift();
+    }
+    return missed > deltas.length;
   };
   try {
-    writeAll(list, encoder.encode("lsn\tvolume\tkind\toffset\tbytes\n"));
     const folder = new SegmentFolder(disk, logFolder, true);
-    const visitGap = () => void gaps++;
     await inspect({
       folder,
       clock: new DenoClock(),
       checkpointLsn: null,
       fromLsn: since,
-      visit,
-      visitGap,
+      visit: (record, bytes) => {
+        if (record.lsn < since || !isOfVolume(record)) return;
+        images.put(record, bytes, record.lsn);
+        counts.records++;
+      },
+      visitGap: ({ toLsn }) => {
+        if (!takeUpTo(toLsn)) counts.gaps++;
+      },
     });
+    takeUpTo(Infinity);
   } finally {
-    list.close();
-    for (const { file } of images.values()) file.close();
+    images.close();
+    for (const delta of deltas) delta.close();
   }
-  const made = [...images.values()].map(({ path, bytes }) => ({ file: path, bytes }));
-  return { fromLsn: since, records, gaps, images: made, list: `${to}/blocks.tsv` };
+  return { fromLsn: since, ...counts, images: images.made, list: images.list };
+}
+
+/** The deltas that the log goes on behind, in the order in which they were taken. */
+function deltasIn(disk: DenoDisk, logFolder: string, nodeFolder: string): Delta[] {
+  const folders = [logFolder, `${nodeFolder}/delta`].filter((folder) => disk.exists(folder));
+  return folders.flatMap((folder) =>
+    disk.list(folder).filter((name) => name.endsWith(".delta"))
+      .map((name) => loadDelta(disk, `${folder}/${name}`))
+  ).toSorted((a, b) => a.toLsn - b.toLsn);
+}
+
+/** Each record of a delta: it holds blocks as of the delta's end. */
+function unpack(delta: Delta, images: Images): void {
+  const slice = new Uint8Array(RECOVERY_READ_BYTES);
+  const record = new RecordReader();
+  try {
+    for (let position = 0; position < delta.bodyBytes;) {
+      const bytes = delta.read(position, slice);
+      for (let at = 0; at < bytes; at += record.totalBytes) {
+        record.at(slice.subarray(0, bytes), at);
+        if (isOfVolume(record)) images.put(record, slice, delta.toLsn);
+      }
+      position += bytes;
+    }
+  } finally {
+    delta.close();
+  }
+}
+
+/** The images that are made, and the list of what is in them. */
+class Images {
+  readonly list: string;
+  readonly #folder: string;
+  readonly #names: readonly string[];
+  readonly #images = new Map<number, Image>();
+  readonly #list: Deno.FsFile;
+  readonly #encoder = new TextEncoder();
+
+  constructor(folder: string, names: readonly string[]) {
+    this.#folder = folder;
+    this.#names = names;
+    this.list = `${folder}/blocks.tsv`;
+    this.#list = Deno.openSync(this.list, { write: true, createNew: true, mode: 0o600 });
+    this.#line("lsn", "volume", "kind", "offset", "bytes");
+  }
+
+  get made(): Extracted["images"] {
+    return [...this.#images.values()].map(({ path, bytes }) => ({ file: path, bytes }));
+  }
+
+  /** What the record wrote; `lsn`: what the list tells as its place. */
+  put(record: RecordReader, bytes: Uint8Array, lsn: number): void {
+    const { volume, type, offset, length } = record;
+    const image = this.#images.get(volume) ?? openImage(this.#folder, this.#names, volume);
+    this.#images.set(volume, image);
+    put(image, record, bytes);
+    const kind = type === RecordType.WRITE ? "write" : "zero";
+    this.#line(lsn, this.#names[volume] ?? volume, kind, offset, length);
+  }
+
+  #line(...cells: readonly (string | number)[]): void {
+    writeAll(this.#list, this.#encoder.encode(`${cells.join("\t")}\n`));
+  }
+
+  close(): void {
+    this.#list.close();
+    for (const { file } of this.#images.values()) file.close();
+  }
 }
 
 function isOfVolume({ type }: RecordReader): boolean {

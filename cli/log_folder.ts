@@ -84,7 +84,7 @@ export function findFolders(
   const path = dir.replace(/(?<=.)\/+$/, "");
   if (!disk.exists(path)) throw notFound(path, "there is no such folder");
   if (disk.exists(`${path}/log`)) return { logFolder: `${path}/log`, nodeFolder: path };
-  if (!disk.list(path).some((name) => name.endsWith(".seg"))) {
+  if (!disk.list(path).some((name) => /\.(seg|delta)$/.test(name))) {
     throw notFound(path, "the folder holds no log");
   }
   return { logFolder: path, nodeFolder: `${path}/..` };

@@ -27,6 +27,20 @@ export function tailFolder(dir: string, epoch: number, fromLsn: number, endLsn: 
   return `${dir}/abandoned/${epoch}-${fromLsn}-${endLsn}`;
 }
 
+/** Makes the folder for such records, durably; what a try before has left in it goes. */
+export async function makeTailFolder(
+  { dir, disk }: Pick<Keeping, "dir" | "disk">,
+  fromLsn: number,
+  endLsn: number,
+  epoch: number,
+): Promise<string> {
+  const folder = tailFolder(dir, epoch, fromLsn, endLsn);
+  await makeDurableFolder(disk, `${dir}/abandoned`);
+  await makeDurableFolder(disk, folder);
+  for (const name of disk.list(folder)) disk.remove(`${folder}/${name}`);
+  return folder;
+}
+
 /**
  * Keeps what the log has of [fromLsn, endLsn), durably; returns the folder, or null: it has nothing of it as
  * records. Done again after a crash, it begins anew. Throws `disk-full`, and what the disk throws.
@@ -37,13 +51,10 @@ export async function keepTail(
   endLsn: number,
   epoch: number,
 ): Promise<string | null> {
-  const { dir, disk, clock, log } = keeping;
-  const folder = tailFolder(dir, epoch, fromLsn, endLsn);
+  const { clock, log } = keeping;
   const first = Math.max(fromLsn, log.startLsn, log.gapAt(fromLsn)?.toLsn ?? 0);
   if (first >= endLsn) return null;
-  await makeDurableFolder(disk, `${dir}/abandoned`);
-  await makeDurableFolder(disk, folder);
-  for (const name of disk.list(folder)) disk.remove(`${folder}/${name}`);
+  const folder = await makeTailFolder(keeping, fromLsn, endLsn, epoch);
   const kept = await openKept(folder, keeping, endLsn - first);
   try {
     // In pieces that there is always room for, before long.

@@ -4,9 +4,8 @@
  * @module
  */
 import { CascadeError } from "./errors.ts";
-import { makeDurableFolder } from "./folders.ts";
 import { NO_EPOCH } from "./history.ts";
-import { keepTail, tailFolder } from "./kept_tail.ts";
+import { keepTail, makeTailFolder } from "./kept_tail.ts";
 import { firstImageLsn, lsnAtTime, markNamed, timeBefore, TimeWalk } from "./marks/find_lsn.ts";
 import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
@@ -109,9 +108,8 @@ export async function setAside(node: CascadeNode, lsn: number): Promise<SetAside
     history.lastNumber,
   );
   if (!log.gaps.some(({ toLsn }) => toLsn > lsn)) return { folder, cutKept: null };
-  const cutKept = folder ?? tailFolder(dir, history.lastNumber, lsn, appendedLsn);
-  await makeDurableFolder(disk, `${dir}/abandoned`);
-  await makeDurableFolder(disk, cutKept);
+  const cutKept = folder ??
+    await makeTailFolder({ dir, disk }, lsn, appendedLsn, history.lastNumber);
   return { folder: cutKept, cutKept };
 }
 

@@ -132,7 +132,7 @@ async function settleRole(
     else if (log.endLsn > forkLsn) await log.cutBack(forkLsn);
     shelf.discardIncoming();
     const beyond = shelf.deltas.filter(({ toLsn }) => toLsn > forkLsn);
-    const kept = isLeaving ? null : state.cutKept;
+    const kept = isLeaving ? rejoin.kept : state.cutKept;
     for (const delta of beyond) {
       if (kept === null) shelf.drop(delta);
       else await shelf.moveOut(delta, kept);

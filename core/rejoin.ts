@@ -4,7 +4,7 @@
  *
  *  1. All that is here is applied, and the volumes flushed: they are the image at the end of the tail.
  *  2. What the tail touched is written down (`maps/rejoin@.map`), and its records are kept in a folder of
- *     their own (`abandoned/...`), which is a log as any other.
+ *     their own (`abandoned/...`), which is a log as any other; with 4 the deltas go there of which it still has the files.
  *  3. The state file says so. From here on the node stands at the fork; a crash goes on with 4.
  *  4. When it starts, the log is cut back to the fork, or emptied where it does not reach back so far.
  *  5. The node above is told what the tail touched, and sends a delta from the fork on that has these blocks
@@ -16,11 +16,12 @@
 import { BlockSet } from "./delta/block_set.ts";
 import { DirtyMap, DirtyMapFile } from "./delta/dirty_map.ts";
 import { visitExtents } from "./delta/fold.ts";
+import type { Delta } from "./delta/delta_shelf.ts";
 import type { MapChain } from "./delta/map_chain.ts";
 import type { PlanGround } from "./link/delta_plan.ts";
 import { CascadeError } from "./errors.ts";
 import { makeDurableFolder } from "./folders.ts";
-import { keepTail } from "./kept_tail.ts";
+import { keepTail, makeTailFolder } from "./kept_tail.ts";
 import { hasHeaderOf, RECORD_HEADER_BYTES } from "./log/record.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Clock, Disk } from "./ports.ts";
@@ -45,11 +46,28 @@ export interface Leaving {
 
 /** Steps 1 and 2; what is returned is to be made durable. Throws what the disk throws, `refused`. */
 export async function leaveEpoch(node: Leaving, forkLsn: number): Promise<Rejoin> {
-  const { pipeline, dir, disk, clock, segmentBytes } = node;
-  const { log, history } = pipeline;
+  const { pipeline, ground } = node;
   if (forkLsn <= 0 || forkLsn >= pipeline.stableLsn) {
     throw new CascadeError("protocol", `a fork at LSN ${forkLsn}`, { where: { LSN: forkLsn } });
   }
+  // Their files stay, also where a checkpoint comes by: they go with the records, when the log is cut.
+  const deltas = ground.shelf.deltas.filter(({ toLsn }) => toLsn > forkLsn);
+  for (const delta of deltas) delta.use();
+  try {
+    return await leaveWith(node, forkLsn, deltas);
+  } catch (error) {
+    for (const delta of deltas) delta.release();
+    throw error;
+  }
+}
+
+async function leaveWith(
+  node: Leaving,
+  forkLsn: number,
+  deltas: readonly Delta[],
+): Promise<Rejoin> {
+  const { pipeline, dir, disk, clock, segmentBytes } = node;
+  const { log, history } = pipeline;
   // What is on its way to the disk is of the tail, too.
   log.requestFlush();
   await log.flushed();
@@ -62,7 +80,9 @@ export async function leaveEpoch(node: Leaving, forkLsn: number): Promise<Rejoin
   await makeDurableFolder(disk, `${dir}/maps`);
   const map = new DirtyMap(await touchedSince(node, forkLsn), history.idAt(forkLsn), forkLsn);
   await new DirtyMapFile(disk, `${dir}/maps`, FILE).save(map, clock);
-  const kept = await keepTail({ dir, disk, clock, log, segmentBytes }, forkLsn, endLsn, epoch);
+  const keeping = { dir, disk, clock, log, segmentBytes };
+  const kept = await keepTail(keeping, forkLsn, endLsn, epoch) ??
+    (deltas.length === 0 ? null : await makeTailFolder(keeping, forkLsn, endLsn, epoch));
   return { forkLsn, endLsn, epoch, kept, wipes: !reaches(pipeline, forkLsn), isCut: false };
 }
 

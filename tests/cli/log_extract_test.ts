@@ -4,6 +4,10 @@ import { CascadeError } from "../../core/errors.ts";
 import { CascadeNode } from "../../core/node.ts";
 import { denoPorts } from "../../io/world.ts";
 import { loadNodeConfig, loadTopology } from "../../io/topology_file.ts";
+import { DeltaShelf } from "../../core/delta/delta_shelf.ts";
+import { DenoClock } from "../../io/clock.ts";
+import { DenoDisk } from "../../io/disk.ts";
+import { makeBody, makeDeltaHeader, makeDeltaTrailer } from "../core/delta/made_up_delta.ts";
 import { withFolder } from "../io/helpers.ts";
 
 const TOPOLOGY = `
@@ -51,4 +55,30 @@ Deno.test("what the records of a log wrote is written out, the last writer's", (
     // Nothing is overwritten.
     await assertRejects(() => extractLog(`${folder}/hq`, `${folder}/some`, null), CascadeError);
     await assertRejects(() => extractLog(`${folder}/none`, `${folder}/new`, null), CascadeError);
+  }));
+
+Deno.test("deltas are written out in the order in which they came, also without any records", () =>
+  withFolder(async (folder) => {
+    const kept = `${folder}/4096-100-300`;
+    Deno.mkdirSync(kept);
+    const shelf = await DeltaShelf.open(new DenoDisk(), kept, new DenoClock());
+    for (const [fill, toLsn] of [[1, 200], [2, 300]] as const) {
+      const body = makeBody([
+        { volume: 0, offset: 0, length: 512, fill },
+        { volume: 0, offset: 1024, length: 512, fill: null },
+        { volume: 0, offset: 4096 * fill, length: 512, fill },
+      ]);
+      const id = String(fill).repeat(32);
+      shelf.begin(makeDeltaHeader({ id, fromLsn: 100, toLsn })).append(body.bytes);
+      await shelf.commit(makeDeltaTrailer(body.bytes.length, { id, toLsn, records: 3 }));
+    }
+    shelf.close();
+    const done = await extractLog(kept, `${folder}/lost`, null);
+    assertEquals([done.fromLsn, done.records, done.deltas, done.gaps], [100, 0, 2, 0]);
+    const image = Deno.readFileSync(`${folder}/lost/volume-0.img`);
+    assertEquals([0, 4096, 8192].map((offset) => image[offset]), [2, 1, 2]);
+    const lines = Deno.readTextFileSync(done.list).trimEnd().split("\n");
+    assertEquals(lines.slice(1).map((line) => line.split("\t")[0]), [
+      ...["200", "200", "200", "300", "300", "300"],
+    ]);
   }));

@@ -23,6 +23,15 @@ async function read(cluster: Cluster, node: string, block: number): Promise<numb
   return bytes[0];
 }
 
+/** The first byte of what a node has kept of an abandoned epoch. */
+async function extracted(cluster: Cluster, node: string): Promise<number | undefined> {
+  const folder = join(cluster.dir(node), "abandoned");
+  const [kept] = Array.from(Deno.readDirSync(folder));
+  const to = join(cluster.folder, "lost");
+  await cluster.cli(["log", "extract", join(folder, kept!.name), "--to", to]);
+  return Deno.readFileSync(join(to, "data.img"))[0];
+}
+
 e2e(
   "a node that applies late is promoted as of a mark, and the others follow",
   [],
@@ -118,6 +127,7 @@ e2e("a node that takes deltas late is promoted as of before one of them", [], as
   const [kept] = Array.from(Deno.readDirSync(join(cluster.dir("dr"), "abandoned")));
   const files = Array.from(Deno.readDirSync(join(cluster.dir("dr"), "abandoned", kept!.name)));
   assertEquals(files.filter(({ name }) => name.endsWith(".delta")).length, 1);
+  assertEquals(await extracted(cluster, "dr"), 3);
   await cluster.start("hq");
   await until("hq follows", async () => {
     const [hq, dr] = [await cluster.status("hq"), await cluster.status("dr")];
@@ -126,3 +136,40 @@ e2e("a node that takes deltas late is promoted as of before one of them", [], as
   });
   assertEquals(firstDifference(cluster.image("hq"), cluster.image("dr")), null);
 });
+
+e2e(
+  "a delta of an abandoned epoch is kept with its records, and written out",
+  [],
+  async (cleanup) => {
+    const cluster = Cluster.create(cleanup, {
+      nodes: ["hq", "dr", "lab"],
+      links: [
+        { from: "hq", to: "dr", mode: "periodic", every: "1s" },
+        { from: "hq", to: "lab", mode: "async" },
+      ],
+      exporting: ["dr", "lab"],
+      settings: { dr: { applyDelay: "6h" }, lab: { listen: "unix:./lab.link" } },
+      tcp: true,
+    });
+    await cluster.start();
+    const has = async (node: string) => {
+      const end = (await cluster.status("hq")).lsn.appended;
+      await until(`${node} has it`, async () => (await cluster.status(node)).lsn.durable === end);
+    };
+    await write(cluster, "hq", 0, 1);
+    await Promise.all(["dr", "lab"].map(has));
+    await cluster.cli(["pause", "--link", "hq-lab"]);
+    await write(cluster, "hq", 0, 2);
+    await has("dr");
+    for (const node of ["hq", "dr"]) await cluster.kill(node);
+    await cluster.cli(["promote", "lab", "--yes"]);
+    await write(cluster, "lab", 1, 3);
+    await cluster.start("dr");
+    await until("dr follows lab", async () => {
+      const [dr, lab] = [await cluster.status("dr"), await cluster.status("lab")];
+      return dr.tree?.primary === "lab" && !dr.tree.isRejoining &&
+        dr.lsn.durable === lab.lsn.appended;
+    });
+    assertEquals(await extracted(cluster, "dr"), 2);
+  },
+);
