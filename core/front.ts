@@ -75,6 +75,7 @@ export class NodeFront implements Front {
   #stopping: Refusal | null = null;
   #failures = 0;
   #hold: Timer | null = null;
+  #isHandedOver = false;
   readonly #foresight = new FlushForesight();
 
   constructor(pipeline: Pipeline, sync: SyncGroup, clock: Clock, lastRecordTimeMs: number) {
@@ -116,7 +117,8 @@ export class NodeFront implements Front {
   }
 
   get accepting(): boolean {
-    if (this.#hold !== null && this.#stopping === null) return false;
+    const isHeld = this.#hold !== null || this.#isHandedOver;
+    if (isHeld && this.#stopping === null) return false;
     return !this.#pipeline.reigns || this.#stopping !== null || this.#pipeline.isSpent ||
       this.#pipeline.accepts(2 * this.#pipeline.batchBytesMax);
   }
@@ -124,6 +126,7 @@ export class NodeFront implements Front {
   get refusal(): Refusal | null {
     if (!this.#pipeline.reigns) return "not-primary";
     if (this.#stopping !== null) return this.#stopping;
+    if (this.#isHandedOver) return "failed";
     if (this.#sync.failed()) return "sync-peer-lost";
     return this.#pipeline.isSpent ? "disk-full" : null;
   }
@@ -239,6 +242,15 @@ export class NodeFront implements Front {
 
   #refuseAll(refusal: Refusal): void {
     for (const listener of this.#listeners) listener.onRefused(refusal);
+  }
+
+  /**
+   * Another node reigns: nothing is taken from clients any more. Where they are held, for a hand-over, all that was taken
+   * is answered, and they wait until they are cut off: an error would be passed on to whoever might have come again.
+   */
+  fence(): void {
+    if (this.isHeld) this.#isHandedOver = true;
+    else this.stop("failed");
   }
 
   /** From now on writes are refused; `failed` also answers what waits with errors. */

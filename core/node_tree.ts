@@ -74,7 +74,7 @@ export class NodeTree {
         }),
       look: (other) => node.hub.look(other),
       isConnected: (other) => node.hub.isConnected(other),
-      fence: () => node.front.stop("failed"),
+      fence: () => node.front.fence(),
       turn: (why) => void node.turn(why),
       rewire: async (place) => {
         const isOther = place.upstream?.from !== node.config.upstream?.from;

@@ -47,7 +47,16 @@ export interface Leaving {
 /** Steps 1 and 2; what is returned is to be made durable. Throws what the disk throws, `refused`. */
 export async function leaveEpoch(node: Leaving, forkLsn: number): Promise<Rejoin> {
   const { pipeline, ground } = node;
-  if (forkLsn <= 0 || forkLsn >= pipeline.stableLsn) {
+  if (forkLsn <= 0) {
+    throw new CascadeError(
+      "refused",
+      "nothing that this node has is of the history of the others",
+      {
+        hint: "Move its folder and its volumes away, and start it: it is filled anew",
+      },
+    );
+  }
+  if (forkLsn >= pipeline.stableLsn) {
     throw new CascadeError("protocol", `a fork at LSN ${forkLsn}`, { where: { LSN: forkLsn } });
   }
   // Their files stay, also where a checkpoint comes by: they go with the records, when the log is cut.

@@ -19,6 +19,8 @@ const TELL_MAX_MS = 30_000;
 const NEWS_AFTER_MS = 2_000;
 /** How long a node that was promoted tells the others, before it begins to reign, ms. */
 const TELL_ALL_MS = 100;
+/** How long the first start of all waits for those that do not answer, ms. */
+const FIRST_WORD_MS = 1_000;
 /** How long a start waits for those that do not answer, if one did, ms. */
 const WORD_MS = 2_000;
 
@@ -269,6 +271,19 @@ export class Seat {
     } finally {
       this.#isWaiting = false;
     }
+  }
+
+  /**
+   * Before a node reigns that knows of nothing: whoever answers at once is asked whether another was promoted. Nobody has
+   * to: it may be the first node of a new cascade.
+   */
+  async firstWord(): Promise<void> {
+    const { config: { tree }, clock, look } = this.#parts;
+    if (tree === null || this.#others.length === 0 || this.#isChanged) return;
+    const all = Promise.allSettled(this.#others.map((node) => look(node)));
+    await Promise.race([all, new Promise<void>((go) => clock.after(FIRST_WORD_MS, go))]);
+    // What was heard is durable, and acted on, before anything else is.
+    await this.#changing;
   }
 
   /** An operator says that no other node was promoted. Throws `usage` where that is not asked for. */

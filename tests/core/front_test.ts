@@ -213,6 +213,21 @@ Deno.test("a node that stops refuses writes; one that failed also refuses what w
   assertEquals(failed.told, ["failed"]);
 });
 
+Deno.test("a fenced primary refuses what waits; one that has handed over lets its clients wait for the cut", async () => {
+  const fenced = await makePrimary({}, Object.assign(new Peers(), { received: 0 }));
+  fenced.disk.write(bytesOf(1), 0);
+  fenced.front.fence();
+  assertEquals([fenced.told.at(-1), fenced.front.refusal], ["failed", "failed"]);
+  const { front, disk, told } = await makePrimary();
+  front.hold(1000);
+  const count = told.length;
+  front.fence();
+  front.release();
+  assertEquals([front.accepting, front.refusal], [false, "failed"]);
+  assertEquals(told.slice(count).filter((what) => what !== "progress"), []);
+  assertCode(() => disk.write(bytesOf(1), 0), "not-primary");
+});
+
 Deno.test("a listener that unsubscribed hears nothing", async () => {
   const { front } = await makePrimary();
   let heard = 0;

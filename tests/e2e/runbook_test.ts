@@ -1,8 +1,12 @@
 /** The runbook's commands, as they are printed, in the plights that they are for. */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "node:path";
 import { Cluster } from "./support/cluster.ts";
-import { e2e } from "./support/e2e.ts";
+import { type Cleanup, e2e } from "./support/e2e.ts";
+import { findMarks, flipBit, markedBlock } from "./support/evidence.ts";
+import { firstDifference } from "./support/images.ts";
 import { NbdClient } from "./support/nbd_client.ts";
+import { type Outcome, run } from "./support/programs.ts";
 import { until } from "./support/wait.ts";
 
 const PAGE = new URL("../../docs/failover.md", import.meta.url);
@@ -18,6 +22,27 @@ function blocksOf(page: string): Map<string, string[][]> {
   return blocks;
 }
 
+/** Gives the commands of a block, with the folder of the cluster in place of the one that is printed. */
+function followerOf(cluster: Cluster, blocks: ReturnType<typeof blocksOf>) {
+  return async (heading: string, place: number) => {
+    const commands = blocks.get(heading)?.[place] ?? [];
+    assert(commands.length > 0, `${heading} has a block ${place}`);
+    const outcomes: Outcome[] = [];
+    for (const command of commands) {
+      const [program = "", ...args] = command.replaceAll("/var/lib/cascade", cluster.folder)
+        .split(/\s+/);
+      // They look: whether all is well is what they tell.
+      const looks = args[0] === "status" || args[0] === "log";
+      outcomes.push(
+        program === "cascade"
+          ? await cluster.cli(args, looks ? { codes: null } : {})
+          : await run(program, args),
+      );
+    }
+    return outcomes;
+  };
+}
+
 e2e("the runbook's commands do what they are for, as they are printed", [], async (cleanup) => {
   const cluster = Cluster.create(cleanup, {
     nodes: ["hq", "metro", "dr"],
@@ -26,16 +51,7 @@ e2e("the runbook's commands do what they are for, as they are printed", [], asyn
     tcp: true,
   });
   const blocks = blocksOf(await Deno.readTextFile(PAGE));
-  const follow = async (heading: string, place: number) => {
-    const commands = blocks.get(heading)?.[place] ?? [];
-    assert(commands.length > 0, `${heading} has a block ${place}`);
-    for (const command of commands) {
-      const [program, ...args] = command.split(/\s+/);
-      assertEquals(program, "cascade");
-      // The status is well or not: it tells either way.
-      await cluster.cli(args, args[0] === "status" ? { codes: null } : {});
-    }
-  };
+  const follow = followerOf(cluster, blocks);
   let fill = 0;
   const write = async (node: string) => {
     const client = await NbdClient.connect(cluster.socket(node));
@@ -88,7 +104,6 @@ e2e("the runbook's commands do what they are for, as they are printed", [], asyn
   await cluster.start("metro");
   await follow("An intermediate is dead", 1);
   await settled("hq");
-  await follow("A disk is corrupt", 0);
   await cluster.cli(["promote", "dr", "--force", "--yes"]);
   await settled("dr");
   await follow("The wrong node was promoted", 0);
@@ -119,4 +134,102 @@ e2e("the runbook's commands do what they are for, as they are printed", [], asyn
   await cluster.stop("hq");
   await cluster.start("hq");
   await settled("metro");
+});
+
+const MIB = 1024 * 1024;
+
+/** hq and metro, a sync link between them; metro's volume is on a small disk of its own, if there is one. */
+function pairOf(cleanup: Cleanup, image: string | null): Cluster {
+  return Cluster.create(cleanup, {
+    nodes: ["hq", "metro"],
+    links: [{ from: "hq", to: "metro", mode: "sync", timeout: "1s" }],
+    exporting: ["metro"],
+    tcp: true,
+    settings: {
+      hq: { listen: "unix:./hq.link" },
+      metro: {
+        listen: "unix:./metro.link",
+        ...(image === null ? {} : { volumes: { data: image } }),
+      },
+    },
+  });
+}
+
+e2e("the runbook's commands are for a link that is dead", [], async (cleanup) => {
+  const cluster = pairOf(cleanup, null);
+  const follow = followerOf(cluster, blocksOf(await Deno.readTextFile(PAGE)));
+  await cluster.start();
+  await cluster.converged();
+  // Nothing answers any more, and nothing is closed: as on a line that was cut.
+  const { pid } = cluster.process("metro");
+  Deno.kill(pid, "SIGSTOP");
+  cleanup.defer(() => Deno.kill(pid, "SIGCONT"));
+  const client = await NbdClient.connect(cluster.socket("hq"));
+  const write = async (block: number) => {
+    await client.write(4096 * block, new Uint8Array(4096).fill(block));
+    await client.flush();
+  };
+  await write(1);
+  await until("the link is degraded", async () => {
+    return (await cluster.status("hq")).links[0]?.state === "degraded";
+  });
+  await follow("A link is dead", 0);
+  assertEquals((await cluster.status("hq")).links[0]?.state, "paused");
+  await write(2);
+  Deno.kill(pid, "SIGCONT");
+  await follow("A link is dead", 1);
+  await write(3);
+  client.close();
+  await cluster.converged();
+  assertEquals(firstDifference(cluster.image("hq"), cluster.image("metro")), null);
+});
+
+e2e("the runbook's commands are for a disk that is full", ["root"], async (cleanup) => {
+  const small = join(cleanup.folder, "small");
+  Deno.mkdirSync(small);
+  await run("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", small]);
+  cleanup.defer(async () => void await run("umount", ["-l", small]));
+  const image = join(small, "data.img");
+  const cluster = pairOf(cleanup, image);
+  const follow = followerOf(cluster, blocksOf(await Deno.readTextFile(PAGE)));
+  await cluster.start();
+  await cluster.converged();
+  const filler = join(small, "filler");
+  Deno.writeFileSync(filler, new Uint8Array(40 * MIB));
+  const client = await NbdClient.connect(cluster.socket("hq"));
+  for (let i = 0; i < 24; i++) await client.write(i * MIB, new Uint8Array(MIB).fill(i + 1));
+  await client.flush();
+  await until("the status names the file", async () => {
+    const [status] = await follow("A disk is full", 0);
+    return status!.code === 1 && status!.stdout.includes("data.img");
+  });
+  Deno.removeSync(filler);
+  await follow("A disk is full", 1);
+  client.close();
+  await cluster.converged();
+  assertEquals(firstDifference(cluster.image("hq"), image), null);
+});
+
+e2e("the runbook's commands are for a disk that is corrupt", [], async (cleanup) => {
+  const cluster = pairOf(cleanup, null);
+  const follow = followerOf(cluster, blocksOf(await Deno.readTextFile(PAGE)));
+  await cluster.start();
+  const client = await NbdClient.connect(cluster.socket("hq"));
+  for (let i = 1; i <= 100; i++) await client.write(i * 4096, markedBlock(i));
+  await client.flush();
+  client.close();
+  await cluster.converged();
+  await cluster.kill("hq");
+  const place = findMarks(cluster.dir("hq")).get(50);
+  if (place === undefined) throw new Error("the log does not hold what was written");
+  flipBit({ path: place.path, offset: place.offset + 2000 });
+  await cluster.spawn("hq").ended;
+  const [check] = await follow("A disk is corrupt", 0);
+  assertEquals(check!.code, 3);
+  assertMatch(check!.stdout, /\.seg/);
+  await follow("A disk is corrupt", 1);
+  await follow("A disk is corrupt", 2);
+  await cluster.start("hq");
+  await follow("A disk is corrupt", 3);
+  assertEquals(firstDifference(cluster.image("metro"), cluster.image("hq")), null);
 });

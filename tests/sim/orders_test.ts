@@ -82,3 +82,14 @@ Deno.test("a promotion whose nodes were asked under an earlier reign is planned 
   await tree.pass(10_000);
   assertEquals(primariesOf(tree), ["dr"]);
 });
+
+Deno.test("the primary of the file, with nothing left of what it had, does not reign over a promotion", async () => {
+  const tree = await orphaned();
+  await tree.done(tree.node("metro").orders.carryOut(PROMOTE));
+  await tree.until(() => primariesOf(tree).join() === "metro", "metro reigns");
+  const hq = tree.host("hq");
+  hq.wipe();
+  hq.start();
+  await tree.until(() => tree.isFed("hq", "metro"), "hq is filled anew, and follows");
+  assertEquals(tree.node("hq").pipeline.history.epochs.map(({ node }) => node), ["hq", "metro"]);
+});
