@@ -127,8 +127,12 @@ function sizeHere(path: string): number | null {
     const info = Deno.statSync(path);
     if (info.isFile) return info.size;
     if (info.isBlockDevice !== true) return null;
-    using device = Deno.openSync(path, { read: true });
-    return device.seekSync(0, Deno.SeekMode.End);
+    const device = Deno.openSync(path, { read: true });
+    try {
+      return device.seekSync(0, Deno.SeekMode.End);
+    } finally {
+      device.close();
+    }
   } catch {
     // Another host's path, or one that only the node's user may see: nothing to warn of.
     return null;

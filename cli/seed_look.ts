@@ -39,9 +39,13 @@ export function statOf(path: string): Deno.FileInfo | null {
 export function isSeedFile(path: string): boolean {
   if (isNbdUri(path) || statOf(path)?.isFile !== true) return false;
   try {
-    using file = Deno.openSync(path);
-    const head = new Uint8Array(4);
-    return file.readSync(head) === head.length && isDelta(head);
+    const file = Deno.openSync(path);
+    try {
+      const head = new Uint8Array(4);
+      return file.readSync(head) === head.length && isDelta(head);
+    } finally {
+      file.close();
+    }
   } catch {
     return false; // As above.
   }

@@ -29,10 +29,13 @@ export async function writeTopology(path: string, view: View): Promise<FileOutco
   try {
     const target = Deno.realPathSync(path);
     if (!Deno.statSync(target).isFile) throw new CascadeError("usage", "it is no regular file");
-    using lock = await locked(target);
-    return lock.isTaken
-      ? write(shown, target, view)
-      : failedOutcome(shown, "another process has locked it");
+    const lock = await locked(target);
+    if (lock === null) return failedOutcome(shown, "another process has locked it");
+    try {
+      return write(shown, target, view);
+    } finally {
+      lock.close();
+    }
   } catch (error) {
     return failedOutcome(shown, reasonOf(error));
   }
@@ -60,21 +63,17 @@ function stampOf(path: string): string {
   return `${ino} ${size} ${mtime?.getTime()}`;
 }
 
-interface Lock extends Disposable {
-  readonly isTaken: boolean;
-}
-
-/** Locks the file that has the name once it is locked. */
-async function locked(path: string): Promise<Lock> {
+/** Locks the file that has the name once it is locked, until what is returned is closed; null: others are at it. */
+async function locked(path: string): Promise<Deno.FsFile | null> {
   for (let turn = 0; turn < LOCK_TURNS; turn++) {
     const file = Deno.openSync(path);
     if (file.tryLockSync(true) && file.statSync().ino === Deno.statSync(path).ino) {
-      return { isTaken: true, [Symbol.dispose]: () => file.close() };
+      return file;
     }
     file.close();
     await new Promise<void>((go) => setTimeout(go, LOCK_TURN_MS));
   }
-  return { isTaken: false, [Symbol.dispose]: () => {} };
+  return null;
 }
 
 /** Why it cannot be written, and what lets it be. */

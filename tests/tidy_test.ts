@@ -197,6 +197,10 @@ Deno.test(`no function of the program has more than ${FUNCTION_LINES_MAX} lines`
   assertEquals(program.flatMap(longFunctions), []);
 });
 
+Deno.test("what is opened is closed by name: the bundler leaves out what follows from `using`", () => {
+  assertEquals(places(program, /^\s*(?:await )?using \w+ = /m), []);
+});
+
 Deno.test("types are not switched off", () => {
   const off = /(?::|\bas|<|\|) *any\b(?! of)|@ts-(?:ignore|nocheck|expect-error)/;
   assertEquals(places(program, off), []);

@@ -23,8 +23,15 @@ export async function compareImages(
 
 /** Offset of the first byte that differs between two files, or null. */
 export async function firstDifference(left: string, right: string): Promise<number | null> {
-  using a = await Deno.open(left);
-  using b = await Deno.open(right);
+  const files = [await Deno.open(left), await Deno.open(right)] as const;
+  try {
+    return await difference(...files);
+  } finally {
+    for (const file of files) file.close();
+  }
+}
+
+async function difference(a: Deno.FsFile, b: Deno.FsFile): Promise<number | null> {
   const one = new Uint8Array(COMPARE_BYTES);
   const two = new Uint8Array(COMPARE_BYTES);
   for (let offset = 0;;) {

@@ -88,26 +88,30 @@ async function checkpoint(client: NbdClient, report: LoadReport, ledger: Ledger)
 
 /** Copies a file into the export; what reads as zero is left out, the volume is blank. */
 export async function copyLoad(client: NbdClient, report: LoadReport, path: string) {
-  using file = await Deno.open(path);
-  let running: Promise<void>[] = [];
-  for (let offset = 0;;) {
-    const block = new Uint8Array(COPY_BYTES);
-    const count = await file.read(block);
-    if (count === null) break;
-    const bytes = block.subarray(0, count);
-    if (bytes.some((byte) => byte !== 0)) {
-      running.push(client.write(bytes, offset));
-      report.writes++;
-      report.bytes += count;
+  const file = await Deno.open(path);
+  try {
+    let running: Promise<void>[] = [];
+    for (let offset = 0;;) {
+      const block = new Uint8Array(COPY_BYTES);
+      const count = await file.read(block);
+      if (count === null) break;
+      const bytes = block.subarray(0, count);
+      if (bytes.some((byte) => byte !== 0)) {
+        running.push(client.write(bytes, offset));
+        report.writes++;
+        report.bytes += count;
+      }
+      offset += count;
+      if (running.length >= COPY_DEPTH) {
+        await Promise.all(running);
+        running = [];
+      }
     }
-    offset += count;
-    if (running.length >= COPY_DEPTH) {
-      await Promise.all(running);
-      running = [];
-    }
+    await Promise.all(running);
+    await client.flush();
+    report.flushes++;
+    report.done = true;
+  } finally {
+    file.close();
   }
-  await Promise.all(running);
-  await client.flush();
-  report.flushes++;
-  report.done = true;
 }
