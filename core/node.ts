@@ -187,11 +187,8 @@ export class CascadeNode implements LinkHost {
     await takeUp(this.pipeline, exactLsn);
     const { clean } = this.#state;
     await this.#saveState({ clean: false });
-    // A node that was given an empty folder may have been left behind long ago.
-    const isFirst = this.pipeline.reigns && this.pipeline.history.last === null;
-    if (isFirst && !this.onRequest) await this.tree.seat.firstWord();
-    if (this.phase !== "starting") return;
     ({ recovery: this.recovery, isNew: this.#hasBegun } = await beginReign(this, clean));
+    if (this.phase !== "starting") return;
     await this.hub.start();
     this.#tick();
     this.#serve().catch((error) => this.onFatal(error));

@@ -98,6 +98,9 @@ export async function beginReign(node: Starting, clean: boolean): Promise<Begun>
   const { pipeline, tree: { seat } } = node;
   if (!pipeline.reigns) return { recovery: null, isNew: false };
   const first = pipeline.history.last === null;
+  // A node that was given an empty folder may have been left behind long ago.
+  if (first && !node.onRequest) await seat.firstWord();
+  if (node.phase !== "starting") return { recovery: null, isNew: false };
   const planned = plannedEpoch(seat.view, pipeline);
   const isNew = planned !== null || first;
   if (isNew) await beginEpoch(node, planned);
