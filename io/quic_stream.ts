@@ -6,8 +6,10 @@
 import { CascadeError, describeError } from "../core/errors.ts";
 import type { Bytes, Connection } from "../core/ports.ts";
 
-/** What is read at once. */
-const READ_BYTES = 256 * 1024;
+/** What is read at once: little from a stranger, and more as soon as a read brings all that it may. */
+const READ_BYTES_FIRST = 4 * 1024;
+const READ_BYTES_FACTOR = 8;
+const READ_BYTES_MAX = 256 * 1024;
 /** How long the peer may take to read what was written before this end closed. */
 const GOODBYE_MS = 1_000;
 
@@ -23,7 +25,7 @@ export class QuicStream implements Connection {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #onClosed: () => void;
   /** Read and not asked for yet: [start, end) of the buffer. */
-  #buffer: Bytes = new Uint8Array(READ_BYTES);
+  #buffer: Bytes = new Uint8Array(READ_BYTES_FIRST);
   #start = 0;
   #end = 0;
   #ended = false;
@@ -64,10 +66,14 @@ export class QuicStream implements Connection {
 
   /** The runtime takes a buffer along, and gives it back filled. */
   #fill(): Promise<void> {
+    const { length } = this.#buffer;
+    if (this.#end === length && length < READ_BYTES_MAX) {
+      this.#buffer = new Uint8Array(length * READ_BYTES_FACTOR);
+    }
     return new Promise((done, fail) => {
       // Settled by whichever comes first; a race with a promise that lives as long as the connection would leak.
       this.#failReader = () => fail(this.#lost(null));
-      this.#reader.read(this.#buffer.subarray(0, READ_BYTES)).then((result) => {
+      this.#reader.read(this.#buffer).then((result) => {
         if (result.value !== undefined) this.#buffer = new Uint8Array(result.value.buffer);
         this.#start = 0;
         this.#end = result.value?.length ?? 0;
@@ -104,8 +110,10 @@ export class QuicStream implements Connection {
     const timer = setTimeout(() => this.#hangUp(), GOODBYE_MS);
     try {
       await this.#writer.close();
+      let unread: Bytes = new Uint8Array(READ_BYTES_FIRST);
       while (!this.#ended) {
-        const { done } = await this.#reader.read(new Uint8Array(READ_BYTES));
+        const { value, done } = await this.#reader.read(unread);
+        if (value !== undefined) unread = new Uint8Array(value.buffer);
         this.#ended = done;
       }
     } catch {
