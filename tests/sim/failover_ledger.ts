@@ -5,11 +5,14 @@
  * An order may be cut off by a crash after it has taken effect: whoever gave it learns nothing then. Such orders are
  * kept, and judged by the history that the nodes come back with.
  *
+ * An order may fail, too, when it has taken effect in part: the node that was to reign for a while, so that what it had
+ * would be fetched, does. What that leaves behind was given up when the order was given; nothing that was promised later.
+ *
  * @module
  */
 import type { Epoch } from "../../core/history.ts";
 import type { TreePlan } from "../../core/tree/tree_report.ts";
-import { isPromotedOver } from "../../core/tree/view.ts";
+import { isPromotedOver, nextReign } from "../../core/tree/view.ts";
 import type { SimHost } from "./sim_host.ts";
 import { Violation } from "./world.ts";
 
@@ -17,6 +20,23 @@ import { Violation } from "./world.ts";
 interface Promised {
   readonly epochId: string;
   readonly lsn: number;
+  /** Ids of the reigns that its history had. */
+  readonly reigns: readonly string[];
+  /** How many were made before it. */
+  readonly place: number;
+}
+
+/** An order that failed, or was cut off. */
+interface Failed extends Omit<Open, "life" | "onEffect"> {
+  readonly toMs: number;
+}
+
+/** What is told of an order once it is over. */
+export interface Ordered {
+  /** What became of it is known. */
+  known(): void;
+  /** It failed, but another node may have been made to reign on its way. */
+  failed(): void;
 }
 
 /** An order of which nobody knows what became of it. */
@@ -25,18 +45,31 @@ interface Open {
   readonly life: number;
   /** The last reign that the node knew of. */
   readonly afterNumber: number;
+  /** How many promises had been made when it was given. */
+  readonly promises: number;
+  readonly fromMs: number;
   readonly onEffect: (reign: Epoch) => void;
 }
 
 /** See the module's text. */
 export class Ledger {
+  readonly #nowMs: () => number;
   #promised: Promised[] = [];
+  #promises = 0;
   #open: Open[] = [];
+  readonly #failed: Failed[] = [];
+  /** When reigns were seen first, by id. */
+  readonly #seenMs = new Map<string, number>();
   /** The highest that anybody was promoted to. */
   reign = 0;
 
-  promise(epochId: string, lsn: number): void {
-    this.#promised.push({ epochId, lsn });
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  promise(epochs: readonly Epoch[], epochId: string, lsn: number): void {
+    const reigns = epochs.map(({ id }) => id);
+    this.#promised.push({ epochId, lsn, reigns, place: this.#promises++ });
   }
 
   noteReign(number: number): void {
@@ -48,18 +81,29 @@ export class Ledger {
     this.#promised = this.#promised.filter((one) => isIn(one, epochs, endLsn));
   }
 
-  /** An order to promote that node was given. What is returned says what became of it, once that is known. */
-  ordered(host: SimHost, onEffect: (reign: Epoch) => void = () => {}): () => void {
+  /** An order to promote that node was given. What is returned is told what became of it, once that is known. */
+  ordered(host: SimHost, onEffect: (reign: Epoch) => void = () => {}): Ordered {
     const { node } = host;
-    if (node === null) return () => {};
+    if (node === null) return { known() {}, failed() {} };
     const afterNumber = Math.max(node.tree.seat.view.reign, node.pipeline.history.lastNumber);
-    const open = { host, life: host.lives, afterNumber, onEffect };
+    const given = { promises: this.#promises, fromMs: this.#nowMs() };
+    const open = { host, life: host.lives, afterNumber, ...given, onEffect };
     this.#open.push(open);
-    return () => void (this.#open = this.#open.filter((other) => other !== open));
+    const known = () => void (this.#open = this.#open.filter((other) => other !== open));
+    const failed = () => {
+      known();
+      this.#failed.push({ ...open, toMs: this.#nowMs() });
+    };
+    return { known, failed };
   }
 
   /** Looks after orders that were cut off: what a node came back with tells what became of them. */
-  look(): void {
+  look(hosts: readonly SimHost[]): void {
+    for (const { node } of hosts) {
+      for (const { id } of node?.pipeline.history.epochs ?? []) {
+        if (!this.#seenMs.has(id)) this.#seenMs.set(id, this.#nowMs());
+      }
+    }
     const all = [...this.#open];
     for (const open of all) {
       const { host, life, afterNumber, onEffect } = open;
@@ -71,6 +115,7 @@ export class Ledger {
         epoch.node === host.name && isPromotedOver(epoch.number, afterNumber)
       );
       const reign = epochs[place];
+      if (reign === undefined) this.#failed.push({ ...open, toMs: this.#nowMs() });
       // One that is known was another order's.
       if (reign === undefined || reign.number <= this.reign) continue;
       this.giveUp(epochs.slice(0, place), reign.firstLsn);
@@ -103,15 +148,30 @@ export class Ledger {
   /** Throws {@linkcode Violation} when a history lacks what nobody gave up. */
   check(epochs: readonly Epoch[], endLsn: number): void {
     for (const promise of this.#promised) {
-      if (isIn(promise, epochs, endLsn)) continue;
+      if (isIn(promise, epochs, endLsn) || this.#isGivenUp(promise, epochs)) continue;
       throw new Violation(
         `a client was told that ${promise.lsn} of epoch ${promise.epochId} is flushed: it is lost`,
       );
     }
   }
+
+  /** What parts the history from the promise is a reign that came of an order which failed later. */
+  #isGivenUp({ reigns, place }: Promised, epochs: readonly Epoch[]): boolean {
+    const next = epochs.find(({ id }, i) => reigns[i] !== id);
+    if (next === undefined) return false;
+    const seenMs = this.#seenMs.get(next.id) ?? 0;
+    return this.#failed.some(({ host, afterNumber, promises, fromMs, toMs }) =>
+      next.node !== host.name && next.number === nextReign(afterNumber) && place < promises &&
+      seenMs >= fromMs && seenMs <= toMs
+    );
+  }
 }
 
-function isIn({ epochId, lsn }: Promised, epochs: readonly Epoch[], endLsn: number): boolean {
+function isIn(
+  { epochId, lsn }: Pick<Promised, "epochId" | "lsn">,
+  epochs: readonly Epoch[],
+  endLsn: number,
+): boolean {
   return lsn <= endOf(epochs, epochId, endLsn);
 }
 

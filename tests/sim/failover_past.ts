@@ -176,7 +176,7 @@ export class Past {
     const { history, stableLsn, log, reigns: reigned } = node.pipeline;
     const before = { endLsn: stableLsn, epochs: [...history.epochs], gaps: [...log.gaps] };
     let isKnown = false;
-    const known = ledger.ordered(host, (reign) => {
+    const ordered = ledger.ordered(host, (reign) => {
       isKnown = true;
       count("as of the past, cut off and done");
       this.#keep(host, before, reign.firstLsn);
@@ -186,7 +186,7 @@ export class Past {
     const what = JSON.stringify(at);
     world.trace.note("driver", "promotes as of", host.name, what, stableLsn, String(force));
     node.orders.carryOut(order).then(({ lsn }) => {
-      known();
+      ordered.known();
       isKnown = true;
       if (lsn === null) throw new Violation(`${host.name} does not say as of which LSN it reigns`);
       // Given again, when it was done: nothing more is left behind.
@@ -196,7 +196,7 @@ export class Past {
       ledger.giveUp(before.epochs.filter(({ firstLsn }) => firstLsn < lsn), lsn);
       this.#keep(host, before, lsn);
     }, (error) => {
-      known();
+      ordered.known();
       isKnown = true;
       count(isCascadeError(error) ? `as of the past: ${error.code}` : "as of the past: failed");
       world.trace.note("driver", "not as of the past", describeError(error));
@@ -205,7 +205,7 @@ export class Past {
     world.scheduler.after(this.#prng.exponential(AGAIN_MS), null, () => {
       if (isKnown || turn >= AGAIN_MAX || this.#ground.isCalm()) return;
       if (host.node === node) return;
-      known();
+      ordered.known();
       count("as of the past, given again");
       this.#give(given, turn + 1);
     });

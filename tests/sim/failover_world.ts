@@ -80,7 +80,7 @@ class FailoverWorld {
   readonly #hosts: SimHost[];
   readonly #bytes: number;
   readonly #ops = new Map<string, Op[]>();
-  readonly #ledger = new Ledger();
+  readonly #ledger: Ledger;
   readonly #past: Past | null;
   #isCalm = false;
   #stamp = 0;
@@ -96,6 +96,7 @@ class FailoverWorld {
     this.#files = prng.fork("files");
     this.#lists = prng.fork("lists");
     this.world = new World(prng.fork("world"));
+    this.#ledger = new Ledger(() => this.world.scheduler.nowMs);
     this.#isLong = seed >= LONG_DEATHS_SEED;
     this.#bytes = this.#isLong ? 4096 * KIB : prng.pick([64, 256]) * KIB;
     this.#budget = this.#isLong ? 512 * KIB : prng.pick([512, 1024, 4096]) * KIB;
@@ -209,7 +210,8 @@ class FailoverWorld {
         flushedLsn = node.front.flushedLsn;
         // Another was promoted already: whoever did that knew that this one may not have heard.
         if (isPromotedOver(this.#ledger.reign, node.pipeline.history.lastNumber)) return;
-        this.#ledger.promise(node.pipeline.history.idAt(flushedLsn), flushedLsn);
+        const { history } = node.pipeline;
+        this.#ledger.promise(history.epochs, history.idAt(flushedLsn), flushedLsn);
         this.#count("promises");
       },
       onRefused: () => {},
@@ -299,15 +301,15 @@ class FailoverWorld {
     const reigned = node.pipeline.reigns;
     const epochs = [...history.epochs];
     this.world.trace.note("driver", "promotes", host.name, appendedLsn, away.join());
-    const isKnown = this.#ledger.ordered(host);
+    const ordered = this.#ledger.ordered(host);
     node.tree.promote({ away, expectLsn: null, force }).then(() => {
-      isKnown();
+      ordered.known();
       this.#ledger.noteReign(node.tree.seat.view.reign);
       this.#count(reigned ? "promotions of the primary" : "promotions");
       // What it does not have is left behind, knowingly.
       this.#ledger.giveUp(epochs, appendedLsn);
     }, (error) => {
-      isKnown();
+      ordered.known();
       this.#count("promotions refused");
       this.world.trace.note("driver", "promotion refused", describeError(error));
     });
@@ -358,9 +360,9 @@ class FailoverWorld {
   #advised(node: CascadeNode): void {
     const order = { order: "promote", dryRun: false, force: false, at: null } as const;
     const host = this.#hosts.find((one) => one.node === node);
-    const isKnown = host === undefined ? () => {} : this.#ledger.ordered(host);
+    const ordered = host === undefined ? null : this.#ledger.ordered(host);
     node.orders.carryOut(order).then(({ plan }) => {
-      isKnown();
+      ordered?.known();
       this.#ledger.noteReign(node.tree.seat.view.reign);
       this.#count(plan === null || plan.fetchBytes === 0 ? "advised promotions" : "after a fetch");
       const { history: { epochs }, appendedLsn } = node.pipeline;
@@ -371,7 +373,7 @@ class FailoverWorld {
       }
       this.#ledger.giveUp(epochs, appendedLsn);
     }, (error) => {
-      isKnown();
+      ordered?.failed();
       this.#count("advised promotions that failed");
       this.world.trace.note("driver", "promotion failed", describeError(error));
     });
@@ -419,7 +421,7 @@ class FailoverWorld {
       if (scheduler.nowMs < CHAOS_MS) this.#act();
       else this.#calm();
       for (const host of this.#hosts) this.#look(host);
-      this.#ledger.look();
+      this.#ledger.look(this.#hosts);
     } catch (error) {
       this.world.fail("correctness", error);
     }
