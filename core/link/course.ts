@@ -197,8 +197,11 @@ export class Course {
       run.failed(this.#parts.wire.reasonOf(error));
       throw error;
     }
-    if (sentBytes === null) run.nothing(fromLsn);
-    else run.done(fromLsn, this.#peer.lsn, sentBytes);
+    if (sentBytes !== null) return run.done(fromLsn, this.#peer.lsn, sentBytes);
+    run.nothing(fromLsn);
+    // What it has staged leads nowhere: as long as it counted as urgent, the next run would follow at once, for ever.
+    this.#peer = { ...this.#peer, staged: null };
+    if (this.#isUrgent()) throw unknown(this.#parts.planner.hasVolumes);
   }
 
   /** Where something else writes the volumes, what they are now comes first. */

@@ -7,6 +7,7 @@ import { PROTOCOL_VERSION } from "../../../core/link/link_limits.ts";
 import { Wire } from "../../../core/link/wire.ts";
 import { makeHost } from "../../support/link_host.ts";
 import { settle, until } from "../../support/manual_clock.ts";
+import { makeDeltaHeader } from "../delta/made_up_delta.ts";
 import { connectionPair } from "../../support/pair.ts";
 import { beginReign, makeRig, makeWrite, type Rig } from "../../support/rig.ts";
 import { makeEpoch, makeLink, MemoryJournal } from "../../support/small.ts";
@@ -67,6 +68,27 @@ Deno.test("log goes that a map of what the peer has by now still held, before th
   await until(() => link.connected, "the peer is accepted", rig.clock);
   await folding.foldTo(goneLsn);
   assert(folding.neededLsn() >= goneLsn, `LSN ${folding.neededLsn()} is held on to`);
+  peer.close();
+  await served;
+});
+
+Deno.test("a periodic link rests where what its peer has staged leads nowhere", async () => {
+  const rig = await makeRig();
+  rig.disk.makeFolder("/b");
+  const schedule = { everyMs: 3_600_000, cron: null, window: null, jitterMs: 0, timezone: null };
+  const config = makeLink({ name: "b-c", from: "b", to: "c", mode: "periodic", schedule });
+  const host = makeHost(rig, new MemoryJournal(), undefined, [config]);
+  const link = new DownstreamLink(host, config);
+  const endLsn = await beginReign(rig, 5);
+  const [near, far] = connectionPair();
+  const peer = new Wire(far, rig.clock);
+  const served = link.serve(new Wire(near, rig.clock), HELLO);
+  // Another node began it, and is gone.
+  const header = makeDeltaHeader({ source: "volume", toLsn: null });
+  const staged = { header, position: 0, cursor: { pass: 1, volume: 0, offset: 0 } };
+  peer.send(jsonFrame(FrameType.POSITION, { ...positionAt(endLsn), staged }));
+  await until(() => link.connected, "the peer is accepted", rig.clock);
+  await until(() => link.status().schedule?.lastRun?.outcome === "nothing", "a run", rig.clock);
   peer.close();
   await served;
 });
