@@ -6,8 +6,9 @@
 import { assert } from "../core/assert.ts";
 import { CascadeError } from "../core/errors.ts";
 import type { Bytes, DiskFile } from "../core/ports.ts";
-import { BlockDigester } from "../core/scan/block_digest.ts";
+import { BlockDigester, prepareDigests } from "../core/scan/block_digest.ts";
 import { hashRange } from "../core/scan/hasher.ts";
+import { SCAN_BLOCK_BYTES } from "../core/scan/map_files.ts";
 import { DenoDisk } from "./disk.ts";
 import type { ErrorFields, FromWorker, ToWorker } from "./scan_messages.ts";
 
@@ -58,3 +59,6 @@ scope.onmessage = ({ data }) => {
     else scope.postMessage({ kind: "failed", error: fieldsOf(error) }, []);
   }
 };
+
+// It is started before there is anything to hash.
+prepareDigests(SCAN_BLOCK_BYTES);

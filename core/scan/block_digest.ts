@@ -167,9 +167,13 @@ function finishCode(keyAt: number): Code {
   return code;
 }
 
-/** Does what the first digester of such blocks would have to do first. */
+/** So many batches, and the code is worth being optimized: that is done aside, once for all threads. */
+const WARM_BATCHES = 8;
+
+/** Does what the first digester of such blocks would have to do first, and is slow at first. */
 export function prepareDigests(blockBytes: number): void {
-  moduleFor(blockBytes);
+  const digester = new BlockDigester({ seed: new Uint8Array(SEED_BYTES), blockBytes });
+  for (let batch = 0; batch < WARM_BATCHES; batch++) digester.digest(DIGEST_BATCH_BYTES);
 }
 
 const modules = new Map<number, WebAssembly.Module>();
