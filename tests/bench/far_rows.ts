@@ -7,7 +7,8 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Cluster, freePorts } from "../e2e/support/cluster.ts";
+import { Cluster } from "../e2e/support/cluster.ts";
+import { freePorts } from "../e2e/support/ports.ts";
 import { type Cleanup, missing } from "../e2e/support/e2e.ts";
 import { Background, run } from "../e2e/support/programs.ts";
 import { until } from "../e2e/support/wait.ts";

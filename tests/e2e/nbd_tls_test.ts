@@ -1,7 +1,8 @@
 /** Volumes over TLS with the clients that people have: libnbd, QEMU, and `cascade seed`. */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "node:path";
-import { cascade, Cluster, freePorts } from "./support/cluster.ts";
+import { cascade, Cluster } from "./support/cluster.ts";
+import { freePorts } from "./support/ports.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { nbdsh } from "./support/clients.ts";
 import { run } from "./support/programs.ts";

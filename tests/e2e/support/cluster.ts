@@ -9,6 +9,7 @@ import { PERMISSIONS, PERMISSIONS_DEVICES } from "../../../build/permissions.ts"
 import { fetchStatus } from "../../../io/admin_client.ts";
 import { cascadeArgs, cascadeArgsWith } from "./cascade_args.ts";
 import type { Cleanup } from "./e2e.ts";
+import { freePorts } from "./ports.ts";
 import { Background, type Outcome, run, type RunOptions } from "./programs.ts";
 import { TestCa } from "../../support/certificates.ts";
 import { until } from "./wait.ts";
@@ -299,23 +300,4 @@ export function cascade(args: readonly string[], options: RunOptions = {}): Prom
     ...options,
     env: { NO_COLOR: "1", ...options.env },
   });
-}
-
-/** Below the ports that the system gives to whoever connects: such a one may be taken at any moment. */
-const PORTS = { min: 20_000, count: 12_000 } as const;
-
-/** TCP ports on loopback that were free a moment ago. */
-export function freePorts(count: number): number[] {
-  const listeners: Deno.Listener[] = [];
-  while (listeners.length < count) {
-    const port = PORTS.min + Math.floor(Math.random() * PORTS.count);
-    try {
-      listeners.push(Deno.listen({ hostname: "127.0.0.1", port }));
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
-    }
-  }
-  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
-  for (const listener of listeners) listener.close();
-  return ports;
 }

@@ -5,7 +5,8 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "node:path";
-import { Cluster, freePorts } from "./cluster.ts";
+import { Cluster } from "./cluster.ts";
+import { freePorts } from "./ports.ts";
 import type { Cleanup } from "./e2e.ts";
 import { NbdClient } from "./nbd_client.ts";
 import { memoryOf } from "./programs.ts";

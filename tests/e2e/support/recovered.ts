@@ -5,7 +5,8 @@
  * @module
  */
 import { join } from "node:path";
-import { type Cluster, freePorts } from "./cluster.ts";
+import type { Cluster } from "./cluster.ts";
+import { freePorts } from "./ports.ts";
 import { Background, run } from "./programs.ts";
 import { cascadeArgs } from "./cluster.ts";
 import { fetchStatus } from "../../../io/admin_client.ts";

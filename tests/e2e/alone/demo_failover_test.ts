@@ -3,10 +3,10 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import * as z from "zod";
-import { cascadeArgs } from "./support/cascade_args.ts";
-import { type Cleanup, e2e } from "./support/e2e.ts";
-import { run } from "./support/programs.ts";
-import { until } from "./support/wait.ts";
+import { cascadeArgs } from "../support/cascade_args.ts";
+import { type Cleanup, e2e } from "../support/e2e.ts";
+import { run } from "../support/programs.ts";
+import { until } from "../support/wait.ts";
 
 const WORDS = ["demo", "--story", "failover", "--size", "64MiB", "--duration", "4s"];
 

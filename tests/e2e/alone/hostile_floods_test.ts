@@ -1,10 +1,10 @@
 /** Ten thousand connections, and rubbish at every door: nodes go on, peers and clients come through. */
 import { assert, assertEquals } from "@std/assert";
-import { FrameType, jsonFrame } from "../../core/link/frames.ts";
-import { e2e } from "./support/e2e.ts";
-import { close, connect, Fortress, hungUp, send } from "./support/fortress.ts";
-import { NbdClient } from "./support/nbd_client.ts";
-import { pause, until } from "./support/wait.ts";
+import { FrameType, jsonFrame } from "../../../core/link/frames.ts";
+import { e2e } from "../support/e2e.ts";
+import { close, connect, Fortress, hungUp, send } from "../support/fortress.ts";
+import { NbdClient } from "../support/nbd_client.ts";
+import { pause, until } from "../support/wait.ts";
 
 const WAVE = 250;
 const WAVES = 5;

@@ -3,9 +3,9 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import * as z from "zod";
-import { cascadeArgs } from "./support/cascade_args.ts";
-import { e2e } from "./support/e2e.ts";
-import { run } from "./support/programs.ts";
+import { cascadeArgs } from "../support/cascade_args.ts";
+import { e2e } from "../support/e2e.ts";
+import { run } from "../support/programs.ts";
 
 const resultSchema = z.object({
   equal: z.boolean(),

@@ -1,10 +1,10 @@
 import { assert, assertEquals } from "@std/assert";
-import { fio } from "./support/clients.ts";
-import { Cluster } from "./support/cluster.ts";
-import { e2e } from "./support/e2e.ts";
-import { bytesOnDisk, firstDifferenceInData } from "./support/images.ts";
-import { memoryOf } from "./support/programs.ts";
-import { until } from "./support/wait.ts";
+import { fio } from "../support/clients.ts";
+import { Cluster } from "../support/cluster.ts";
+import { e2e } from "../support/e2e.ts";
+import { bytesOnDisk, firstDifferenceInData } from "../support/images.ts";
+import { memoryOf } from "../support/programs.ts";
+import { until } from "../support/wait.ts";
 
 const MIB = 1024 * 1024;
 

@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { join } from "node:path";
-import { cascadeArgs } from "./support/cascade_args.ts";
-import { e2e } from "./support/e2e.ts";
-import { run } from "./support/programs.ts";
+import { cascadeArgs } from "../support/cascade_args.ts";
+import { e2e } from "../support/e2e.ts";
+import { run } from "../support/programs.ts";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const ROOT = new URL("../../../", import.meta.url).pathname;
 
 /** Command lines on which commander has the word, and what it takes of the host shows. */
 const LINES: readonly (readonly string[])[] = [

@@ -1,12 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
-import { WINDOW_BYTES_FIRST } from "../../core/link/link_limits.ts";
-import type { LineStatus } from "../../core/status.ts";
-import { Cluster, freePorts, type LinkSpec } from "./support/cluster.ts";
-import { type Cleanup, e2e } from "./support/e2e.ts";
-import { FarLine } from "./support/far_line.ts";
-import { assertSameImages } from "./support/images.ts";
-import { NbdClient } from "./support/nbd_client.ts";
-import { until } from "./support/wait.ts";
+import { WINDOW_BYTES_FIRST } from "../../../core/link/link_limits.ts";
+import type { LineStatus } from "../../../core/status.ts";
+import { Cluster, type LinkSpec } from "../support/cluster.ts";
+import { freePorts } from "../support/ports.ts";
+import { type Cleanup, e2e } from "../support/e2e.ts";
+import { FarLine } from "../support/far_line.ts";
+import { assertSameImages } from "../support/images.ts";
+import { NbdClient } from "../support/nbd_client.ts";
+import { until } from "../support/wait.ts";
 
 const MIB = 1024 * 1024;
 
