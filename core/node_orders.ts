@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { CascadeError, describeError } from "./errors.ts";
+import { CascadeError, describeError, isCascadeError } from "./errors.ts";
 import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeFiles } from "./node_files.ts";
@@ -210,25 +210,47 @@ export class NodeOrders {
     if (!force) checkAlone(standings);
     const away = [...awayOf(ground)];
     const { reignId } = ground.view;
-    if (isInterim(standings.get(this.#view.primary))) {
+    const { primary } = this.#view;
+    if (isInterim(standings.get(primary))) {
       node.tree.away = new Set(away);
       // It may have been started again since, and wait for those that are gone.
-      await this.#tellTo(this.#view.primary, { ask: "reign", away, holdMs: HOLD_MS_MAX, reignId });
-      return { ...await this.#takeOver(FETCH_MS), plan };
+      return { ...await this.#byWayOf(primary, { away, reignId }), plan };
     }
     if (plan.fetchBytes > 0 && !force) {
       this.#begin("fetching", plan.furthest);
       node.tree.away = new Set(away);
-      await this.#tellTo(plan.furthest, { ask: "reign", away, holdMs: HOLD_MS_MAX, reignId });
-      await waitUntil(this.#node, FETCH_MS, `${plan.furthest} did not begin to reign`, async () => {
-        const { reigns, state } = await this.#standingOf(plan.furthest);
-        return reigns && state === "running" && this.#view.primary === plan.furthest;
-      });
-      return { ...await this.#takeOver(FETCH_MS), plan };
+      return { ...await this.#byWayOf(plan.furthest, { away, reignId }), plan };
     }
     this.#begin("promoting");
     await node.tree.promote({ away, expectLsn: null, force: false });
     return done(plan, node.pipeline.appendedLsn);
+  }
+
+  /**
+   * Makes another node reign for a while, so that what it has more comes here, and takes over from it. Throws what that
+   * throws, and tells of that node where it reigns then.
+   */
+  async #byWayOf(interim: string, under: { away: string[]; reignId: string }): Promise<TreeReport> {
+    try {
+      await this.#tellTo(interim, { ask: "reign", ...under, holdMs: HOLD_MS_MAX });
+      await waitUntil(this.#node, FETCH_MS, `${interim} did not begin to reign`, async () => {
+        const { reigns, state } = await this.#standingOf(interim);
+        return reigns && state === "running" && this.#view.primary === interim;
+      });
+      return await this.#takeOver(FETCH_MS);
+    } catch (error) {
+      if (this.#view.primary !== interim) throw error;
+      const code = isCascadeError(error) ? error.code : "refused";
+      const message = `${interim} was made the primary, so that what it had would come here, and ` +
+        `still is; ${this.#name} was not promoted: ${describeError(error)}`;
+      const isBunker = await this.#standingOf(interim).then(isInterim, () => false);
+      const again = isBunker ? "`cascade promote` again" : "`cascade migrate`";
+      throw new CascadeError(code, message, {
+        hint: `Give ${again} for ${this.#name} once it gets what ${interim} has`,
+        retryable: true,
+        cause: error,
+      });
+    }
   }
 
   /** As of an earlier moment: what others have more is of no use then. */

@@ -83,6 +83,27 @@ Deno.test("a promotion whose nodes were asked under an earlier reign is planned 
   assertEquals(primariesOf(tree), ["dr"]);
 });
 
+Deno.test("a promotion that fails when another node reigns for it already says so", async () => {
+  const tree = new SmallTree({ metro: "hq", dr: "hq" }, {});
+  await tree.until(() => tree.isFed("metro") && tree.isFed("dr"), "all are fed");
+  tree.cut("hq", "dr");
+  await tree.pass(3_000);
+  tree.host("hq").crash("power");
+  tree.heal();
+  await tree.pass(2_000);
+  const { orders } = tree.node("dr");
+  const settled = Promise.allSettled([orders.carryOut(PROMOTE)]);
+  await tree.until(() => orders.progress?.step === "catching-up", "metro reigns for dr");
+  tree.cut("metro", "dr");
+  await tree.done(settled);
+  const [result] = await settled;
+  const { message, hint } = (result as PromiseRejectedResult).reason;
+  assertMatch(message, /metro was made the primary, .* and still is; dr was not promoted: /);
+  assertMatch(hint, /Give `cascade migrate` for dr/);
+  tree.heal();
+  await tree.until(() => tree.isFed("dr", "metro"), "dr follows metro");
+});
+
 Deno.test("the primary of the file, with nothing left of what it had, does not reign over a promotion", async () => {
   const tree = await orphaned();
   await tree.done(tree.node("metro").orders.carryOut(PROMOTE));
