@@ -27,8 +27,21 @@ export function goesOnFrom(
   const from = lsn < log.startLsn ? shelf.covering(lsn)?.toLsn ?? lsn : lsn;
   return from >= log.startLsn &&
     log.gaps.every(({ fromLsn, toLsn }) =>
-      toLsn <= from || shelf.covering(Math.max(fromLsn, from)) !== null
+      toLsn <= from || coversGap(shelf, Math.max(fromLsn, from), toLsn)
     );
+}
+
+/**
+ * Whether the shelf has all of a gap from `fromLsn` on, delta by delta. Where a log was cut back it has a gap that ends
+ * where no delta does: the one that led beyond went with what was abandoned.
+ */
+export function coversGap(shelf: DeltaShelf, fromLsn: number, toLsn: number): boolean {
+  for (let lsn = fromLsn; lsn < toLsn;) {
+    const delta = shelf.covering(lsn);
+    if (delta === null) return false;
+    lsn = delta.toLsn;
+  }
+  return true;
 }
 
 /** Called with every range that was touched, in no order. */

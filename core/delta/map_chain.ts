@@ -19,7 +19,7 @@ import { RecordReader } from "../log/record.ts";
 import type { Disk, Journal } from "../ports.ts";
 import { BlockSet } from "./block_set.ts";
 import { DirtyMap, DirtyMapFile } from "./dirty_map.ts";
-import { visitExtents } from "./fold.ts";
+import { coversGap, visitExtents } from "./fold.ts";
 import type { DeltaGround } from "./made_delta.ts";
 
 /** Files: where more nodes than this stand at LSNs of their own, some are given a little more than they lack. */
@@ -225,8 +225,7 @@ export class MapChain {
     let known = lsn;
     for (const { fromLsn, toLsn } of log.gaps) {
       if (fromLsn >= untilLsn) break;
-      const isUnknown = toLsn > known && shelf.covering(Math.max(fromLsn, known)) === null;
-      if (isUnknown) known = toLsn;
+      if (toLsn > known && !coversGap(shelf, Math.max(fromLsn, known), toLsn)) known = toLsn;
     }
     return known;
   }

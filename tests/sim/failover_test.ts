@@ -36,7 +36,7 @@ const SEEDS = [
 const PAST_SEEDS = [1, 2, 4, 5, 7, 13, 15, 36, 37, 56, 103, 109].map((seed) => PAST_SEED + seed);
 
 /** With nodes that choose among their parents. */
-const PARENTS_SEEDS = [1, 2, 3].map((seed) => PARENTS_SEED + seed);
+const PARENTS_SEEDS = [1, 2, 3, 12].map((seed) => PARENTS_SEED + seed);
 
 /** With nodes that stay dead for long, and small logs: what deltas move is held against what changed. */
 const LONG_DEATHS_SEEDS = [2, 8, 19].map((seed) => LONG_DEATHS_SEED + seed);
