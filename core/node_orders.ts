@@ -15,16 +15,9 @@ import type { AsOf } from "./marks/views.ts";
 import type { CascadeNode } from "./node.ts";
 import { writeFiles } from "./node_files.ts";
 import { findPast, planPast, sinceThen } from "./node_past.ts";
-import { standingOf, waitUntil } from "./node_standing.ts";
+import { askStanding, standingOf, waitUntil } from "./node_standing.ts";
 import { TakeOver } from "./take_over.ts";
-import {
-  HOLD_MS_MAX,
-  offerSchema,
-  type Order,
-  type PlainAsk,
-  type Standing,
-  standingSchema,
-} from "./tree/asks.ts";
+import { HOLD_MS_MAX, offerSchema, type Order, type PlainAsk, type Standing } from "./tree/asks.ts";
 import { planConflict } from "./tree/conflict_plan.ts";
 import type { OrderProgress, OrderStep } from "./tree/order_progress.ts";
 import { awayOf, planPromotion } from "./tree/promotion_plan.ts";
@@ -182,16 +175,12 @@ export class NodeOrders {
     await Promise.all(this.#tree.nodes.map(async ({ name }) => {
       if (name === this.#name) return;
       try {
-        standings.set(name, await this.#standingOf(name));
+        standings.set(name, await askStanding(this.#node, name));
       } catch (error) {
         standings.set(name, describeError(error));
       }
     }));
     return standings;
-  }
-
-  async #standingOf(node: string): Promise<Standing> {
-    return standingSchema.parse(await this.#node.hub.ask(node, { ask: "standing" }));
   }
 
   async #promote(dryRun: boolean, force: boolean): Promise<TreeReport> {
@@ -234,7 +223,7 @@ export class NodeOrders {
     try {
       await this.#tellTo(interim, { ask: "reign", ...under, holdMs: HOLD_MS_MAX });
       await waitUntil(this.#node, FETCH_MS, `${interim} did not begin to reign`, async () => {
-        const { reigns, state } = await this.#standingOf(interim);
+        const { reigns, state } = await askStanding(this.#node, interim);
         return reigns && state === "running" && this.#view.primary === interim;
       });
       return await this.#takeOver(FETCH_MS);
@@ -243,7 +232,7 @@ export class NodeOrders {
       const code = isCascadeError(error) ? error.code : "refused";
       const message = `${interim} was made the primary, so that what it had would come here, and ` +
         `still is; ${this.#name} was not promoted: ${describeError(error)}`;
-      const isBunker = await this.#standingOf(interim).then(isInterim, () => false);
+      const isBunker = await askStanding(this.#node, interim).then(isInterim, () => false);
       const again = isBunker ? "`cascade promote` again" : "`cascade migrate`";
       throw new CascadeError(code, message, {
         hint: `Give ${again} for ${this.#name} once it gets what ${interim} has`,

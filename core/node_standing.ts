@@ -5,7 +5,7 @@
  */
 import { CascadeError, describeError } from "./errors.ts";
 import type { CascadeNode } from "./node.ts";
-import type { Standing } from "./tree/asks.ts";
+import { type Standing, standingSchema } from "./tree/asks.ts";
 
 /** How often it is looked whether something is so, ms. */
 export const LOOK_MS = 20;
@@ -40,6 +40,11 @@ export function standingOf(node: CascadeNode): Standing {
     silenceMs: isKnown ? tide.silenceMs() : 0,
     lagSeconds: lagSeconds === null ? null : Math.max(0, lagSeconds),
   };
+}
+
+/** How another node stands, as it says. Throws what asking throws, and what an answer that is none throws. */
+export async function askStanding({ hub }: CascadeNode, name: string): Promise<Standing> {
+  return standingSchema.parse(await hub.ask(name, { ask: "standing" }));
 }
 
 /** Waits until something is so; a `false` that comes of an error counts. Throws `timed-out`, and `refused` when the node ends. */

@@ -4,7 +4,8 @@
  *
  *  1. All that is here is applied, and the volumes flushed: they are the image at the end of the tail.
  *  2. What the tail touched is written down (`maps/rejoin@.map`), and its records are kept in a folder of
- *     their own (`abandoned/...`), which is a log as any other; with 4 the deltas go there of which it still has the files.
+ *     their own (`abandoned/...`), which is a log as any other. Deltas of the tail follow with
+ *     step 4, as far as their files are still here.
  *  3. The state file says so. From here on the node stands at the fork; a crash goes on with 4.
  *  4. When it starts, the log is cut back to the fork, or emptied where it does not reach back so far.
  *  5. The node above is told what the tail touched, and sends a delta from the fork on that has these blocks

@@ -7,8 +7,8 @@
 import { CascadeError } from "./errors.ts";
 import { NO_EPOCH, type Position } from "./history.ts";
 import type { CascadeNode } from "./node.ts";
-import { LOOK_MS, waitUntil } from "./node_standing.ts";
-import { heldSchema, type Standing, standingSchema, yieldedSchema } from "./tree/asks.ts";
+import { askStanding, LOOK_MS, waitUntil } from "./node_standing.ts";
+import { heldSchema, type Standing, yieldedSchema } from "./tree/asks.ts";
 import type { OrderStep } from "./tree/order_progress.ts";
 import { parentsIn, pathTo, placeIn } from "./tree/tree.ts";
 
@@ -57,7 +57,7 @@ export class TakeOver {
     const node = this.#node;
     const { primary } = this.#view;
     this.#tell("catching-up", primary);
-    const near = await this.#standingOf(primary);
+    const near = await askStanding(this.#node, primary);
     await this.#comeTo({ epochId: lastIdOf(near), lsn: near.endLsn }, timeoutMs);
     this.#tell("holding", primary);
     const { endLsn, epochId } = heldSchema.parse(
@@ -125,10 +125,6 @@ export class TakeOver {
       }
     }
     await this.#sleep(10 * LOOK_MS);
-  }
-
-  async #standingOf(node: string): Promise<Standing> {
-    return standingSchema.parse(await this.#node.hub.ask(node, { ask: "standing" }));
   }
 
   #sleep(ms: number): Promise<void> {

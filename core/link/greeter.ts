@@ -7,7 +7,7 @@
 import { Handshake } from "./handshake.ts";
 import type { LinkHost } from "./host.ts";
 import { EXEC_HANDSHAKE_TIMEOUT_MS, HANDSHAKE_TIMEOUT_MS } from "./link_limits.ts";
-import { EPOCHS_TOLD, type Hello, type Refusal } from "./messages.ts";
+import { type Hello, HELLO_EPOCHS_MAX, type Refusal } from "./messages.ts";
 import type { Wire } from "./wire.ts";
 
 /** Who was met, or why nobody was. */
@@ -61,7 +61,7 @@ function makeHandshake(
     random: ports.random,
     channel,
     view: host.view,
-    epochs: host.pipeline.history.epochs.slice(-EPOCHS_TOLD),
+    epochs: host.pipeline.history.epochs.slice(-HELLO_EPOCHS_MAX),
     purpose,
   });
 }

@@ -16,10 +16,10 @@ const lsn = z.number().int().nonnegative();
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
 const hex64 = z.string().regex(/^[0-9a-f]{64}$/);
 
-/** HELLO (by the end that dials) and WELCOME (its answer). */
 /** Reigns that a hello tells of: enough to see where two halves part. */
-export const EPOCHS_TOLD = 8;
+export const HELLO_EPOCHS_MAX = 8;
 
+/** HELLO (by the end that dials) and WELCOME (its answer). */
 export const helloSchema = z.object({
   protocol: z.number().int(),
   cluster: name,
@@ -32,7 +32,7 @@ export const helloSchema = z.object({
   /** Who reigns and who feeds whom, as the speaker knows; null: as in the topology file. */
   view: viewSchema.nullable().default(null),
   /** Of its history the last reigns, where more than the file says is known of the tree. */
-  epochs: z.array(epochSchema).max(EPOCHS_TOLD).optional(),
+  epochs: z.array(epochSchema).max(HELLO_EPOCHS_MAX).optional(),
   /** `view`: nothing but that is wanted; `ask`: an answer to one question. */
   purpose: z.enum(["link", "view", "ask"]).default("link"),
 });

@@ -7,6 +7,7 @@ import { Cluster, type NodeSettings } from "./support/cluster.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { HistoryLoad } from "./support/history.ts";
 import { assertSameImages } from "./support/images.ts";
+import { smallDisk } from "./support/mount.ts";
 import { run } from "./support/programs.ts";
 import { until } from "./support/wait.ts";
 
@@ -157,10 +158,7 @@ e2e("a hook that fails keeps the image as it is", [], async (cleanup) => {
 e2e("a full disk refuses a delta, and the node goes on once there is room", ["root"], async (
   cleanup,
 ) => {
-  const dir = join(cleanup.folder, "small");
-  Deno.mkdirSync(dir);
-  cleanup.defer(async () => void await run("umount", ["-l", dir], { codes: null }));
-  await run("mount", ["-t", "tmpfs", "-o", "size=48M", "tmpfs", dir]);
+  const dir = await smallDisk(cleanup, 48);
   const overflow = await overflowed(cleanup, {
     dir: join(dir, "dr"),
     log: { deltaBudget: "256MiB" },

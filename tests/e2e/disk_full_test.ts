@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { Cluster } from "./support/cluster.ts";
 import { e2e } from "./support/e2e.ts";
 import { firstDifference } from "./support/images.ts";
+import { smallDisk } from "./support/mount.ts";
 import { NbdClient } from "./support/nbd_client.ts";
-import { run } from "./support/programs.ts";
 import { until } from "./support/wait.ts";
 
 const MIB = 1024 * 1024;
@@ -13,10 +13,7 @@ const MIB = 1024 * 1024;
 e2e("a disk that is full under a volume is named, and goes on when it has room", ["root"], async (
   cleanup,
 ) => {
-  const small = join(cleanup.folder, "small");
-  Deno.mkdirSync(small);
-  await run("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", small]);
-  cleanup.defer(async () => void await run("umount", ["-l", small]));
+  const small = await smallDisk(cleanup, 48);
   const image = join(small, "data.img");
   const cluster = Cluster.create(cleanup, {
     nodes: ["hq", "dr"],

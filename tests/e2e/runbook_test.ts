@@ -5,6 +5,7 @@ import { Cluster } from "./support/cluster.ts";
 import { type Cleanup, e2e } from "./support/e2e.ts";
 import { findMarks, flipBit, markedBlock } from "./support/evidence.ts";
 import { firstDifference } from "./support/images.ts";
+import { smallDisk } from "./support/mount.ts";
 import { NbdClient } from "./support/nbd_client.ts";
 import { type Outcome, run } from "./support/programs.ts";
 import { until } from "./support/wait.ts";
@@ -185,10 +186,7 @@ e2e("the runbook's commands are for a link that is dead", [], async (cleanup) =>
 });
 
 e2e("the runbook's commands are for a disk that is full", ["root"], async (cleanup) => {
-  const small = join(cleanup.folder, "small");
-  Deno.mkdirSync(small);
-  await run("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", small]);
-  cleanup.defer(async () => void await run("umount", ["-l", small]));
+  const small = await smallDisk(cleanup, 48);
   const image = join(small, "data.img");
   const cluster = pairOf(cleanup, image);
   const follow = followerOf(cluster, blocksOf(await Deno.readTextFile(PAGE)));

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { BlockSet } from "../../../core/delta/block_set.ts";
 import type { DeltaShelf } from "../../../core/delta/delta_shelf.ts";
-import { visitExtents } from "../../../core/delta/fold.ts";
+import { coversGap, visitExtents } from "../../../core/delta/fold.ts";
 import { CascadeError } from "../../../core/errors.ts";
 import type { Gap } from "../../../core/log/log.ts";
 import { RecordType } from "../../../core/log/record.ts";
@@ -44,4 +44,28 @@ Deno.test("a gap that nothing tells of is told", async () => {
     "gone",
   );
   assertEquals(visits, 1);
+});
+
+Deno.test("a gap is covered by deltas that lead over all of it, and by nothing less", () => {
+  const deltas = [[0, 100], [100, 250]] as const;
+  const covering = (lsn: number) => {
+    const delta = deltas.find(([fromLsn, toLsn]) => fromLsn <= lsn && lsn < toLsn);
+    return delta === undefined ? null : { toLsn: delta[1] };
+  };
+  const shelf = { covering } as unknown as DeltaShelf;
+  // Where a log was cut back, a gap may end within a delta; or behind the last one that is left.
+  assertEquals(
+    [[0, 250], [50, 200], [100, 250], [250, 250]].map(([a, b]) => coversGap(shelf, a!, b!)),
+    [
+      true,
+      true,
+      true,
+      true,
+    ],
+  );
+  assertEquals([[0, 251], [200, 300], [250, 251]].map(([a, b]) => coversGap(shelf, a!, b!)), [
+    false,
+    false,
+    false,
+  ]);
 });

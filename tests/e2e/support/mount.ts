@@ -19,6 +19,15 @@ export const MOUNT_NEEDS = [
   "mkfs.ext4",
 ] as const;
 
+/** A file system of so many MiB in memory; returns its folder. Gone with the test. */
+export async function smallDisk(cleanup: Cleanup, mebibytes: number): Promise<string> {
+  const folder = join(cleanup.folder, "small");
+  Deno.mkdirSync(folder);
+  await run("mount", ["-t", "tmpfs", "-o", `size=${mebibytes}m`, "tmpfs", folder]);
+  cleanup.defer(async () => void await run("umount", ["-l", folder]));
+  return folder;
+}
+
 /** An export as a block device, with a folder to mount it on. */
 export interface LoopDisk {
   readonly device: string;
